@@ -1,0 +1,53 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One source, two builds. Without the variable this is an ordinary host package: full Swift, glibc, unit tests.
+// With MOTE_DEVICE=1 (Scripts/build sets it, together with a Swift SDK) everything is Embedded Swift for a static
+// binary. The two need separate `--scratch-path`s.
+let isDeviceBuild = Context.environment["MOTE_DEVICE"] == "1"
+
+/// Settings of every Swift target.
+let common: [SwiftSetting] =
+  [.enableExperimentalFeature("Lifetimes")]
+  + (isDeviceBuild ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])] : [])
+
+/// Settings of the targets that may not allocate: all but `LinuxHost`. The compiler refuses any use of the heap.
+let noHeap: [SwiftSetting] = common + (isDeviceBuild ? [.unsafeFlags(["-no-allocations"])] : [])
+
+let package = Package(
+  name: "mote",
+  products: [
+    .executable(name: "mote", targets: ["mote"])
+  ],
+  targets: [
+    // Roof: programs.
+    .executableTarget(
+      name: "mote",
+      dependencies: ["Agent", "Bytes", "Configuration", "HostInterface", "IoTPlatform", "LinuxHost"],
+      swiftSettings: noHeap),
+
+    // Middle: protocol logic without I/O.
+    .target(
+      name: "Agent",
+      dependencies: [
+        "Bytes", "Configuration", "HostInterface", "IoTPlatform", "JSON", "MQTT", "Spool", "Telemetry",
+      ],
+      swiftSettings: noHeap),
+    .target(
+      name: "Configuration", dependencies: ["Bytes", "HostInterface", "IoTPlatform"], swiftSettings: noHeap),
+    .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
+    .target(name: "Telemetry", dependencies: ["Bytes"], swiftSettings: noHeap),
+    .target(name: "Spool", dependencies: ["Bytes"], swiftSettings: noHeap),
+    .target(name: "MQTT", dependencies: ["Bytes"], swiftSettings: noHeap),
+
+    // Ground: bytes and Linux.
+    .target(name: "Bytes", swiftSettings: noHeap),
+    .target(name: "JSON", dependencies: ["Bytes"], swiftSettings: noHeap),
+    .target(name: "HostInterface", dependencies: ["Bytes"], swiftSettings: noHeap),
+    .target(name: "CLinux"),
+    .target(name: "CMbedTLS"),
+    .target(
+      name: "LinuxHost", dependencies: ["Bytes", "CLinux", "CMbedTLS", "HostInterface"], swiftSettings: common),
+  ],
+  swiftLanguageModes: [.v6]
+)
