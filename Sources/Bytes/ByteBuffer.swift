@@ -1,0 +1,152 @@
+// A growing run of bytes in fixed memory: what packets, payloads and log lines are written into, and what streams are
+// read into.
+
+/// Bytes in memory of fixed capacity, written at the end and consumed at the front.
+///
+/// Writing never traps: what does not fit is dropped as a whole append, and `hasOverflowed` stays true until the buffer
+/// is emptied or truncated. A writer of a long text appends all its pieces and asks once at the end.
+public struct ByteBuffer: ~Copyable {
+  // DEVIATION(unsafe-pointer): a view of a Region, bounds-checked here.
+  private let start: UnsafeMutablePointer<UInt8>
+  /// How many bytes fit.
+  public let capacity: Int
+  private var head = 0
+  private var tail = 0
+  /// Whether an append did not fit since the buffer was last emptied or truncated.
+  public private(set) var hasOverflowed = false
+
+  /// Takes `capacity` bytes from `arena`.
+  public init(capacity: Int, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
+    self.init(try arena.take(capacity, for: name))
+  }
+
+  /// Uses the whole of `region`.
+  public init(_ region: Region) {
+    start = region.start.bindMemory(to: UInt8.self, capacity: region.count)
+    capacity = region.count
+  }
+
+  /// How many bytes are held.
+  public var count: Int { tail - head }
+
+  /// Whether nothing is held.
+  public var isEmpty: Bool { tail == head }
+
+  /// How many bytes can still be appended, after the held ones have been moved to the front if need be.
+  public var freeCount: Int { capacity - count }
+
+  /// The bytes held.
+  public var span: Span<UInt8> {
+    @_lifetime(borrow self)
+    get {
+      let span = Span(_unsafeStart: UnsafePointer(start + head), count: count)
+      return _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// The bytes held, to be changed in place.
+  public var mutableSpan: MutableSpan<UInt8> {
+    @_lifetime(&self)
+    mutating get {
+      let span = MutableSpan(_unsafeStart: start + head, count: count)
+      return _overrideLifetime(span, mutating: &self)
+    }
+  }
+
+  /// The room behind the held bytes, all `freeCount` of it; `commit` says how much of it was filled.
+  public var freeSpan: MutableSpan<UInt8> {
+    @_lifetime(&self)
+    mutating get {
+      moveToFront()
+      let span = MutableSpan(_unsafeStart: start + tail, count: capacity - tail)
+      return _overrideLifetime(span, mutating: &self)
+    }
+  }
+
+  /// Adds the first `byteCount` bytes of what was written through `freeSpan`.
+  public mutating func commit(_ byteCount: Int) {
+    precondition(byteCount >= 0 && byteCount <= capacity - tail)
+    tail += byteCount
+  }
+
+  /// Empties the buffer.
+  public mutating func removeAll() {
+    head = 0
+    tail = 0
+    hasOverflowed = false
+  }
+
+  /// Drops the first `byteCount` bytes.
+  public mutating func removeFirst(_ byteCount: Int) {
+    precondition(byteCount >= 0 && byteCount <= count)
+    head += byteCount
+    if head == tail {
+      head = 0
+      tail = 0
+    }
+  }
+
+  /// Drops everything behind the first `byteCount` bytes, and forgets an overflow.
+  public mutating func truncate(to byteCount: Int) {
+    precondition(byteCount >= 0 && byteCount <= count)
+    tail = head + byteCount
+    hasOverflowed = false
+  }
+
+  /// The byte at `index`, counted from the first held one.
+  public subscript(index: Int) -> UInt8 {
+    get {
+      precondition(index >= 0 && index < count)
+      return start[head + index]
+    }
+    set {
+      precondition(index >= 0 && index < count)
+      start[head + index] = newValue
+    }
+  }
+
+  /// Appends one byte.
+  public mutating func append(_ byte: UInt8) {
+    guard reserve(1) else { return }
+    start[tail] = byte
+    tail += 1
+  }
+
+  /// Appends all of `bytes`.
+  public mutating func append(_ bytes: Span<UInt8>) {
+    guard reserve(bytes.count) else { return }
+    bytes.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { (start + tail).update(from: base, count: source.count) }
+    }
+    tail += bytes.count
+  }
+
+  /// Appends the bytes of a literal.
+  public mutating func append(_ literal: StaticString) {
+    append(literal.bytes)
+  }
+
+  /// Appends a 16-bit integer, most significant byte first.
+  public mutating func append(bigEndian value: UInt16) {
+    append(UInt8(truncatingIfNeeded: value >> 8))
+    append(UInt8(truncatingIfNeeded: value))
+  }
+
+  private mutating func reserve(_ byteCount: Int) -> Bool {
+    if byteCount <= capacity - tail { return true }
+    guard byteCount <= freeCount else {
+      hasOverflowed = true
+      return false
+    }
+    moveToFront()
+    return true
+  }
+
+  /// At most `capacity` bytes are moved; a buffer that is drained before it is filled never moves any.
+  private mutating func moveToFront() {
+    guard head > 0 else { return }
+    start.update(from: start + head, count: count)
+    tail -= head
+    head = 0
+  }
+}

@@ -1,0 +1,59 @@
+// A table whose capacity is decided at start-up.
+
+/// A table of plain values with a capacity that never changes.
+///
+/// `Element` must be trivial (integers, enums and structs of them): the memory is never deinitialised.
+public struct FixedArray<Element: BitwiseCopyable>: ~Copyable {
+  // DEVIATION(unsafe-pointer): a typed view of a Region.
+  private let start: UnsafeMutablePointer<Element>
+  /// How many elements fit.
+  public let capacity: Int
+  /// How many elements are in use.
+  public private(set) var count = 0
+
+  /// Takes room for `capacity` elements from `arena`.
+  public init(capacity: Int, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
+    let region = try arena.take(capacity * MemoryLayout<Element>.stride, for: name)
+    self.start = region.start.bindMemory(to: Element.self, capacity: capacity)
+    self.capacity = capacity
+  }
+
+  /// The element at `index`, which must be below `count`.
+  public subscript(index: Int) -> Element {
+    get {
+      precondition(index >= 0 && index < count)
+      return start[index]
+    }
+    set {
+      precondition(index >= 0 && index < count)
+      start[index] = newValue
+    }
+  }
+
+  /// Adds `element` at the end; false when the table is full.
+  public mutating func append(_ element: Element) -> Bool {
+    guard count < capacity else { return false }
+    (start + count).initialize(to: element)
+    count += 1
+    return true
+  }
+
+  /// Removes the element at `index`; the later ones move down.
+  public mutating func remove(at index: Int) {
+    precondition(index >= 0 && index < count)
+    for position in index..<(count - 1) { start[position] = start[position + 1] }
+    count -= 1
+  }
+
+  /// Empties the table.
+  public mutating func removeAll() { count = 0 }
+
+  /// The elements in use.
+  public var span: Span<Element> {
+    @_lifetime(borrow self)
+    get {
+      let span = Span(_unsafeStart: start, count: count)
+      return _overrideLifetime(span, borrowing: self)
+    }
+  }
+}

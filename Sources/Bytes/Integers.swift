@@ -1,0 +1,63 @@
+// Integers as text.
+
+extension ByteBuffer {
+  /// Appends `value` in decimal.
+  public mutating func append(decimal value: Int64) {
+    if value < 0 { append(UInt8(ascii: "-")) }
+    append(decimal: value.magnitude)
+  }
+
+  /// Appends `value` in decimal.
+  public mutating func append(decimal value: Int) {
+    append(decimal: Int64(value))
+  }
+
+  /// Appends `value` in decimal, with leading zeros up to `digitsMin` digits (at most 20).
+  public mutating func append(decimal value: UInt64, digitsMin: Int = 1) {
+    var digits = InlineArray<20, UInt8>(repeating: UInt8(ascii: "0"))
+    var rest = value
+    var first = 20
+    repeat {
+      first -= 1
+      digits[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+      rest /= 10
+    } while rest > 0
+    append(digits.span.extracting(min(first, 20 - min(digitsMin, 20))..<20))
+  }
+
+  /// Appends `byte` as two lower-case hexadecimal digits.
+  public mutating func append(hexadecimal byte: UInt8) {
+    append(hexDigit(byte >> 4))
+    append(hexDigit(byte & 15))
+  }
+}
+
+/// The lower-case hexadecimal digit of a value from 0 to 15.
+private func hexDigit(_ value: UInt8) -> UInt8 {
+  value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+}
+
+extension UInt8 {
+  /// Whether this is an ASCII digit.
+  public var isDigit: Bool { self >= UInt8(ascii: "0") && self <= UInt8(ascii: "9") }
+
+  /// Whether this is a space, tab, line feed or carriage return.
+  public var isBlank: Bool { self == 0x20 || (self >= 0x09 && self <= 0x0D) }
+
+  /// The lower-case form of an ASCII letter; anything else unchanged.
+  public var lowercased: UInt8 { self >= UInt8(ascii: "A") && self <= UInt8(ascii: "Z") ? self | 0x20 : self }
+}
+
+/// The value of `text`, which must consist of decimal digits only; nil otherwise or above 2^64 - 1.
+public func parseUnsigned(_ text: Span<UInt8>) -> UInt64? {
+  guard !text.isEmpty else { return nil }
+  var value: UInt64 = 0
+  for index in text.indices {
+    guard text[index].isDigit else { return nil }
+    let (product, productOverflow) = value.multipliedReportingOverflow(by: 10)
+    let (sum, sumOverflow) = product.addingReportingOverflow(UInt64(text[index] - UInt8(ascii: "0")))
+    if productOverflow || sumOverflow { return nil }
+    value = sum
+  }
+  return value
+}

@@ -1,0 +1,78 @@
+// Searching in bytes that are text.
+
+extension Span where Element == UInt8 {
+  /// Where `byte` first occurs at or after `from`; nil if it does not.
+  public func firstIndex(of byte: UInt8, from: Int = 0) -> Int? {
+    var index = from
+    while index < count {
+      if self[index] == byte { return index }
+      index += 1
+    }
+    return nil
+  }
+
+  /// Whether this begins with a literal.
+  public func starts(with literal: StaticString) -> Bool {
+    let prefix = literal.bytes
+    return count >= prefix.count && extracting(0..<prefix.count).equals(prefix)
+  }
+
+  /// Whether both are equal but for the case of ASCII letters.
+  public func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
+    guard count == other.count else { return false }
+    for index in indices where self[index].lowercased != other[index].lowercased { return false }
+    return true
+  }
+
+  /// The part of `range` without blanks at either end.
+  public func trimmed(_ range: Range<Int>) -> Range<Int> {
+    var lower = range.lowerBound
+    var upper = range.upperBound
+    while lower < upper && self[lower].isBlank { lower += 1 }
+    while upper > lower && self[upper - 1].isBlank { upper -= 1 }
+    return lower..<upper
+  }
+
+  /// The position of the first byte that is not part of well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates,
+  /// nothing above U+10FFFF); nil if all is well.
+  public func firstInvalidUTF8() -> Int? {
+    var index = 0
+    while index < count {
+      let length = utf8SequenceLength(at: index)
+      if length == 0 { return index }
+      index += length
+    }
+    return nil
+  }
+
+  /// How many bytes the well-formed UTF-8 sequence at `index` has; 0 if it is not well-formed.
+  public func utf8SequenceLength(at index: Int) -> Int {
+    let lead = self[index]
+    if lead < 0x80 { return 1 }
+    // The second byte's range depends on the lead (RFC 3629, section 4).
+    let length: Int
+    var lowest: UInt8 = 0x80
+    var highest: UInt8 = 0xBF
+    switch lead {
+    case 0xC2...0xDF: length = 2
+    case 0xE0:
+      length = 3
+      lowest = 0xA0
+    case 0xE1...0xEC, 0xEE...0xEF: length = 3
+    case 0xED:
+      length = 3
+      highest = 0x9F
+    case 0xF0:
+      length = 4
+      lowest = 0x90
+    case 0xF1...0xF3: length = 4
+    case 0xF4:
+      length = 4
+      highest = 0x8F
+    default: return 0
+    }
+    guard index + length <= count, self[index + 1] >= lowest, self[index + 1] <= highest else { return 0 }
+    for position in (index + 2)..<max(index + 2, index + length) where self[position] & 0xC0 != 0x80 { return 0 }
+    return length
+  }
+}
