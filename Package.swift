@@ -36,7 +36,7 @@ let package = Package(
     .target(
       name: "Configuration", dependencies: ["Bytes", "HostInterface", "IoTPlatform"], swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
-    .target(name: "Telemetry", dependencies: ["Bytes"], swiftSettings: noHeap),
+    .target(name: "Telemetry", dependencies: ["Bytes", "HostInterface"], swiftSettings: noHeap),
     .target(name: "Spool", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "MQTT", dependencies: ["Bytes"], swiftSettings: noHeap),
 

@@ -1,0 +1,177 @@
+// One sensor: from its source's text to the value that goes into an event.
+
+import Bytes
+import HostInterface
+
+/// A value, or why there is none. Ranges are of the text that was interpreted.
+public enum Reading: Equatable, Sendable {
+  /// A number, scaled.
+  case number(Decimal)
+  /// A truth value.
+  case boolean(Bool)
+  /// Text, trimmed.
+  case text(Range<Int>)
+  /// No value.
+  case failed(ReadFailure)
+}
+
+/// The longest text value of a sensor, in bytes; the rest is cut off at a character's boundary.
+public enum ChannelLimits {
+  /// Enough for a version, a state or a name.
+  public static var textBytesMax: Int { 256 }
+}
+
+/// How a sensor's value is made, and what it remembers between readings.
+public struct Channel: BitwiseCopyable, Sendable {
+  /// What is taken out of the text.
+  public let quantity: Quantity
+  /// Added first: value = (raw + offset) × scale, as the kernel's IIO interface defines the two.
+  public let offset: Decimal
+  /// Multiplied then.
+  public let scale: Decimal
+  /// Digits kept behind the point; nil keeps all.
+  public let fractionDigits: Int?
+  /// Whether the last reading failed: a lasting fault is logged once, and its end once.
+  public private(set) var isFailing = false
+  private var lastBusy: UInt64 = 0
+  private var lastTotal: UInt64 = 0
+
+  /// A sensor that takes `quantity` and scales it.
+  public init(quantity: Quantity, offset: Decimal, scale: Decimal, fractionDigits: Int?) {
+    self.quantity = quantity
+    self.offset = offset
+    self.scale = scale
+    self.fractionDigits = fractionDigits
+  }
+
+  /// Remembers whether a reading failed.
+  ///
+  /// - Returns: whether that is a change worth a line in the log.
+  public mutating func note(isFailing nowFailing: Bool) -> Bool {
+    defer { isFailing = nowFailing }
+    return isFailing != nowFailing
+  }
+
+  /// Makes a value of a source's text; `field` is the configured name, empty without one.
+  public mutating func interpret(_ text: Span<UInt8>, field: Span<UInt8>) -> Reading {
+    switch quantity {
+    case .text:
+      guard let range = valueRange(in: text, field: field), !range.isEmpty else { return .failed(.notUnderstood) }
+      return .text(clipped(range, of: text))
+    case .boolean:
+      guard let range = valueRange(in: text, field: field), let value = SensorText.boolean(in: text.extracting(range))
+      else { return .failed(.notUnderstood) }
+      return .boolean(value)
+    default:
+      guard let raw = rawNumber(in: text, field: field) else { return .failed(.notUnderstood) }
+      guard let value = scaled(raw) else { return .failed(.outOfRange) }
+      return .number(value)
+    }
+  }
+
+  private mutating func rawNumber(in text: Span<UInt8>, field: Span<UInt8>) -> Decimal? {
+    switch quantity {
+    case .firstNumber: return SensorText.firstNumber(in: text)
+    case .namedNumber:
+      guard let range = SensorText.field(field, in: text) else { return nil }
+      return SensorText.firstNumber(in: text.extracting(range))
+    case .column(let index): return SensorText.column(index, in: text)
+    case .memory(let quantity): return memory(quantity, in: text)
+    case .disk(let quantity): return disk(quantity, in: text)
+    case .processorUsage: return processorUsage(in: text)
+    case .text, .boolean: return nil
+    }
+  }
+
+  private func scaled(_ raw: Decimal) -> Decimal? {
+    guard let sum = offset.significand == 0 ? raw : raw.adding(offset) else { return nil }
+    guard let product = scale == Decimal(1) ? sum : sum.multiplied(by: scale) else { return nil }
+    guard let fractionDigits else { return product }
+    return product.rounded(toFractionDigits: fractionDigits)
+  }
+
+  private func valueRange(in text: Span<UInt8>, field: Span<UInt8>) -> Range<Int>? {
+    if !field.isEmpty { return SensorText.field(field, in: text) }
+    return text.trimmed(0..<text.count)
+  }
+
+  private func clipped(_ range: Range<Int>, of text: Span<UInt8>) -> Range<Int> {
+    guard range.count > ChannelLimits.textBytesMax else { return range }
+    var end = range.lowerBound + ChannelLimits.textBytesMax
+    // Not in the middle of a UTF-8 sequence, whose later bytes are all 10xxxxxx.
+    while end > range.lowerBound, text[end] & 0xC0 == 0x80 { end -= 1 }
+    return range.lowerBound..<end
+  }
+
+  private func memory(_ quantity: MemoryQuantity, in text: Span<UInt8>) -> Decimal? {
+    let lines = quantity.lines
+    guard var kibibytes = kibibytes(lines.value, in: text) else { return nil }
+    if let subtrahend = lines.subtrahend {
+      guard let other = self.kibibytes(subtrahend, in: text), other <= kibibytes else { return nil }
+      kibibytes -= other
+    }
+    return Decimal(kibibytes).multiplied(by: Decimal(1024))
+  }
+
+  private func kibibytes(_ line: StaticString, in text: Span<UInt8>) -> Int64? {
+    guard let range = SensorText.field(line.bytes, in: text),
+      let value = SensorText.firstNumber(in: text.extracting(range)), value.exponent == 0
+    else { return nil }
+    return value.significand
+  }
+
+  private func disk(_ quantity: DiskQuantity, in text: Span<UInt8>) -> Decimal? {
+    guard let total = wholeColumn(0, in: text), let free = wholeColumn(1, in: text),
+      let available = wholeColumn(2, in: text), free <= total
+    else { return nil }
+    let used = total - free
+    switch quantity {
+    case .total: return Decimal(total)
+    case .free: return Decimal(free)
+    case .available: return Decimal(available)
+    case .used: return Decimal(used)
+    case .percent: return percentage(UInt64(used), of: UInt64(used) &+ UInt64(available))
+    }
+  }
+
+  /// A column that must be a whole number from 0 to 2^60 - 1, so that sums of two cannot overflow.
+  private func wholeColumn(_ index: Int, in text: Span<UInt8>) -> Int64? {
+    guard let value = SensorText.column(index, in: text), value.exponent == 0, value.significand >= 0,
+      value.significand < 1 << 60
+    else { return nil }
+    return value.significand
+  }
+
+  /// proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user already.
+  private mutating func processorUsage(in text: Span<UInt8>) -> Decimal? {
+    guard text.starts(with: "cpu ") else { return nil }
+    var total: UInt64 = 0
+    var idle: UInt64 = 0
+    for index in 0..<8 {
+      // Old kernels have fewer columns.
+      guard let ticks = wholeColumn(index, in: text) else { break }
+      total &+= UInt64(ticks)
+      if index == 3 || index == 4 { idle &+= UInt64(ticks) }
+    }
+    guard total > 0 else { return nil }
+    let busy = total &- idle
+    defer {
+      lastBusy = busy
+      lastTotal = total
+    }
+    // The kernel's idle counters may step back; without progress the last value says nothing new.
+    guard total > lastTotal, busy >= lastBusy else { return Decimal(0) }
+    return percentage(busy - lastBusy, of: total - lastTotal)
+  }
+
+  /// `part` of `whole` in per cent with one decimal, rounded.
+  private func percentage(_ part: UInt64, of whole: UInt64) -> Decimal? {
+    guard whole > 0 else { return nil }
+    // Shifting keeps ×1000 within 64 bits and costs at most one part in 2^50.
+    let part = min(part, whole)  // idle counters that step back would give more than all
+    let shift = max(0, 12 - part.leadingZeroBitCount)
+    let scaledPart = part >> UInt64(shift)
+    let scaledWhole = max(whole >> UInt64(shift), 1)
+    return Decimal(significand: Int64((scaledPart * 1000 + scaledWhole / 2) / scaledWhole), exponent: -1)
+  }
+}
