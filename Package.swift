@@ -48,6 +48,10 @@ let package = Package(
     .target(name: "CMbedTLS"),
     .target(
       name: "LinuxHost", dependencies: ["Bytes", "CLinux", "CMbedTLS", "HostInterface"], swiftSettings: common),
+
+    // Tests, of the host build only.
+    .target(name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport", swiftSettings: common),
+    .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
   ],
   swiftLanguageModes: [.v6]
 )
