@@ -113,6 +113,7 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// Appends all of `bytes`.
+  @inline(never)  // small code: this is called from everywhere
   public mutating func append(_ bytes: Span<UInt8>) {
     guard reserve(bytes.count) else { return }
     bytes.withUnsafeBufferPointer { source in
@@ -122,6 +123,7 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// Appends the bytes of a literal.
+  @inline(never)
   public mutating func append(_ literal: StaticString) {
     append(literal.bytes)
   }
@@ -143,6 +145,7 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// At most `capacity` bytes are moved; a buffer that is drained before it is filled never moves any.
+  @inline(never)  // rare, and part of every append
   private mutating func moveToFront() {
     guard head > 0 else { return }
     start.update(from: start + head, count: count)

@@ -42,7 +42,14 @@ extension UInt8 {
   public var isDigit: Bool { self >= UInt8(ascii: "0") && self <= UInt8(ascii: "9") }
 
   /// Whether this is a space, tab, line feed or carriage return.
-  public var isBlank: Bool { self == 0x20 || (self >= 0x09 && self <= 0x0D) }
+  public var isBlank: Bool { self == 0x20 || self == 0x09 || self == 0x0A || self == 0x0D }
+
+  /// The value of a hexadecimal digit of either case; nil for anything else.
+  public var hexDigitValue: UInt8? {
+    if isDigit { return self - UInt8(ascii: "0") }
+    let lower = lowercased
+    return lower >= UInt8(ascii: "a") && lower <= UInt8(ascii: "f") ? lower - UInt8(ascii: "a") + 10 : nil
+  }
 
   /// The lower-case form of an ASCII letter; anything else unchanged.
   public var lowercased: UInt8 { self >= UInt8(ascii: "A") && self <= UInt8(ascii: "Z") ? self | 0x20 : self }
