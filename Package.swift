@@ -14,6 +14,11 @@ let common: [SwiftSetting] =
 /// Settings of the targets that may not allocate: all but `LinuxHost`. The compiler refuses any use of the heap.
 let noHeap: [SwiftSetting] = common + (isDeviceBuild ? [.unsafeFlags(["-no-allocations"])] : [])
 
+/// The host build links the distribution's mbedTLS; a device build's is part of its Swift SDK.
+let mbedTLS: [LinkerSetting] =
+  isDeviceBuild
+  ? [] : [.linkedLibrary("mbedtls"), .linkedLibrary("mbedx509"), .linkedLibrary("mbedcrypto")]
+
 let package = Package(
   name: "mote",
   products: [
@@ -45,7 +50,7 @@ let package = Package(
     .target(name: "JSON", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "HostInterface", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "CLinux"),
-    .target(name: "CMbedTLS"),
+    .target(name: "CMbedTLS", linkerSettings: mbedTLS),
     .target(
       name: "LinuxHost", dependencies: ["Bytes", "CLinux", "CMbedTLS", "HostInterface"], swiftSettings: common),
 

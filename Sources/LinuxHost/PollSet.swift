@@ -1,0 +1,46 @@
+// What one turn of the loop waits for.
+
+import CLinux
+
+/// The file descriptors of one `poll` call: filled anew before each call, asked afterwards.
+struct PollSet: ~Copyable {
+  /// How many descriptors fit: 2 of the link, 2 of each of 4 programs, and 6 of signals, sources and time.
+  static var entriesMax: Int { 16 }
+
+  private var entries = InlineArray<16, pollfd>(repeating: pollfd(fd: -1, events: 0, revents: 0))
+  /// How many descriptors are in the set.
+  private(set) var count = 0
+
+  /// Empties the set.
+  mutating func removeAll() { count = 0 }
+
+  /// Adds `fd` with the events (POLLIN, POLLOUT) to wait for; gives the index to ask `readyEvents` with, or nil when
+  /// the set is full.
+  mutating func add(_ fd: Int32, events: Int16) -> Int? {
+    guard count < PollSet.entriesMax else { return nil }
+    entries[count] = pollfd(fd: fd, events: events, revents: 0)
+    count += 1
+    return count - 1
+  }
+
+  /// What the last `wait` found for the descriptor at `index`: POLLIN, POLLOUT, POLLERR, POLLHUP.
+  func readyEvents(_ index: Int) -> Int16 {
+    precondition(index >= 0 && index < count)
+    return entries[index].revents
+  }
+
+  /// Waits until a descriptor is ready or `milliseconds` have passed; -1 waits for ever.
+  ///
+  /// An interruption by a signal counts as a wake-up without ready descriptors: the caller computes its deadlines anew.
+  mutating func wait(milliseconds: Int32) {
+    for index in 0..<count { entries[index].revents = 0 }
+    let used = count
+    var span = entries.mutableSpan
+    span.withUnsafeMutableBufferPointer { buffer in
+      let found = poll(buffer.baseAddress, nfds_t(used), milliseconds)
+      if found < 0 {
+        for index in 0..<used { buffer[index].revents = 0 }
+      }
+    }
+  }
+}
