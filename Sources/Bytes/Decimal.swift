@@ -126,8 +126,14 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
 
   /// This number with at most `digits` digits behind the point, rounded half away from zero.
   public func rounded(toFractionDigits digits: Int) -> Decimal {
+    guard exponent < -digits else { return self }
     var value = self
-    while value.exponent < -digits { value.dropDigit() }
+    // Rounding digit by digit would make 0.15 of 0.149, and 0.2 of that: only the last digit dropped may round.
+    while value.exponent < -digits - 1 {
+      value.significand /= 10
+      value.exponent += 1
+    }
+    value.dropDigit()
     value.normalize()
     return value
   }
