@@ -57,6 +57,11 @@ let package = Package(
     // Tests, of the host build only.
     .target(name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport", swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
+    .testTarget(
+      name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],
+      swiftSettings: common),
+    .testTarget(
+      name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "TestSupport"], swiftSettings: common),
   ],
   swiftLanguageModes: [.v6]
 )

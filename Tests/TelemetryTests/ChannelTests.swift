@@ -1,0 +1,206 @@
+import Bytes
+import HostInterface
+import Telemetry
+import TestSupport
+import Testing
+
+/// What a reading came to, with text copied out.
+enum Outcome: Equatable {
+  case number(String)
+  case boolean(Bool)
+  case text(String)
+  case failed(ReadFailure)
+}
+
+private func formatted(_ value: Decimal) -> String {
+  var buffer = makeBuffer(capacity: 64)
+  buffer.append(value)
+  return buffer.text
+}
+
+extension Channel {
+  mutating func outcome(_ text: String, field: String = "") -> Outcome {
+    let text = Array(text.utf8)
+    let field = Array(field.utf8)
+    switch interpret(text.span, field: field.span) {
+    case .number(let value): return .number(formatted(value))
+    case .boolean(let value): return .boolean(value)
+    case .text(let range): return .text(Array(text[range]).text)
+    case .failed(let failure): return .failed(failure)
+    }
+  }
+}
+
+private func channel(
+  _ quantity: Quantity, offset: String = "0", scale: String = "1", fractionDigits: Int? = nil
+) throws -> Channel {
+  Channel(
+    quantity: quantity, offset: try #require(decimal(offset)), scale: try #require(decimal(scale)),
+    fractionDigits: fractionDigits)
+}
+
+@Suite struct ChannelTests {
+  @Test func scalesExactly() throws {
+    // value = (raw + offset) × scale, as the kernel's sysfs-bus-iio documentation defines it.
+    var level = try channel(.firstNumber, offset: "-12", scale: "0.805664")
+    #expect(level.outcome("1012\n") == .number("805.664"))
+    var celsius = try channel(.firstNumber, scale: "0.001")
+    #expect(celsius.outcome("45123") == .number("45.123"))
+    #expect(celsius.outcome("-50") == .number("-0.05"))
+    var exact = try channel(.firstNumber)
+    #expect(exact.outcome("0.1") == .number("0.1"))
+  }
+
+  @Test func roundsToTheDigitsAsked() throws {
+    var rounded = try channel(.firstNumber, scale: "0.001", fractionDigits: 1)
+    #expect(rounded.outcome("45150") == .number("45.2"))
+    #expect(rounded.outcome("-45150") == .number("-45.2"))
+    #expect(rounded.outcome("45149") == .number("45.1"))
+    var whole = try channel(.firstNumber, fractionDigits: 0)
+    #expect(whole.outcome("2.5") == .number("3"))
+  }
+
+  @Test func tellsNoNumberFromANumberOutOfRange() throws {
+    var huge = try channel(.firstNumber, scale: "1e30")
+    #expect(huge.outcome("rubbish") == .failed(.notUnderstood))
+    #expect(huge.outcome("1e36") == .failed(.outOfRange))
+  }
+
+  @Test func takesNamedNumbers() throws {
+    var named = try channel(.namedNumber)
+    #expect(named.outcome("a=1\nt=23125\n", field: "t") == .number("23125"))
+    #expect(named.outcome("a=1\n", field: "t") == .failed(.notUnderstood))
+    #expect(named.outcome("t=abc\n5", field: "t") == .failed(.notUnderstood))
+  }
+
+  @Test func takesTextAndTruthValues() throws {
+    var text = try channel(.text)
+    #expect(text.outcome("  up and running \n") == .text("up and running"))
+    #expect(text.outcome(" \n") == .failed(.notUnderstood))
+    #expect(text.outcome("mode: fast\n", field: "mode") == .text("fast"))
+    var boolean = try channel(.boolean)
+    #expect(boolean.outcome("on\n") == .boolean(true))
+    #expect(boolean.outcome("door=0\n", field: "door") == .boolean(false))
+    #expect(boolean.outcome("perhaps") == .failed(.notUnderstood))
+  }
+
+  @Test func clipsLongTextBetweenCharacters() throws {
+    var text = try channel(.text)
+    let max = ChannelLimits.textBytesMax
+    // é has two bytes: with one byte before it, the cut would fall into its middle.
+    let long = "x" + String(repeating: "é", count: max)
+    guard case .text(let clipped) = text.outcome(long) else {
+      Issue.record("no text")
+      return
+    }
+    #expect(clipped == "x" + String(repeating: "é", count: (max - 1) / 2))
+    #expect(text.outcome(String(repeating: "y", count: max)) == .text(String(repeating: "y", count: max)))
+    // No character's boundary in reach: nothing is left, and nothing traps.
+    let continuations = [UInt8](repeating: 0x80, count: max + 10)
+    let reading = text.interpret(continuations.span, field: [UInt8]().span)
+    #expect(reading == .text(0..<0) || reading == .failed(.notUnderstood))
+  }
+
+  static let meminfo = """
+    MemTotal:        1000 kB
+    MemFree:          200 kB
+    MemAvailable:     600 kB
+    Buffers:           30 kB
+    Cached:           300 kB
+    SwapCached:         7 kB
+    SwapTotal:        512 kB
+    SwapFree:         500 kB
+    """
+
+  @Test(arguments: [
+    ("total", 1000), ("free", 200), ("available", 600), ("used", 400), ("buffers", 30), ("cached", 300),
+    ("swap-total", 512), ("swap-free", 500), ("swap-used", 12),
+  ]) func readsMemoryInBytes(word: String, kibibytes: Int) throws {
+    let word = Array(word.utf8)
+    let quantity = Quantity.number(of: .memory, argument: word.span, hasField: false)
+    var memory = try channel(try #require(quantity))
+    #expect(memory.outcome(ChannelTests.meminfo) == .number("\(kibibytes * 1024)"))
+    #expect(memory.outcome("MemTotal: x") == .failed(.notUnderstood))
+  }
+
+  @Test func memoryThatDoesNotAddUpIsNotUnderstood() throws {
+    var used = try channel(.memory(.used))
+    #expect(used.outcome("MemTotal: 5 kB\nMemAvailable: 6 kB\n") == .failed(.notUnderstood))
+  }
+
+  @Test(arguments: [
+    (DiskQuantity.total, "1000"), (.free, "400"), (.available, "350"), (.used, "600"), (.percent, "63.2"),
+  ]) func readsDisks(quantity: DiskQuantity, expected: String) throws {
+    var disk = try channel(.disk(quantity))
+    #expect(disk.outcome("1000 400 350") == .number(expected))
+  }
+
+  @Test(arguments: ["1000 1001 3", "1000 400", "", "-1 -2 -3", "9223372036854775807 1 1", "1.5 1 1"])
+  func disksThatDoNotAddUpAreNotUnderstood(text: String) throws {
+    var disk = try channel(.disk(.percent))
+    #expect(disk.outcome(text) == .failed(.notUnderstood))
+  }
+
+  @Test func anEmptyDiskIsNoDivisionByZero() throws {
+    var disk = try channel(.disk(.percent))
+    #expect(disk.outcome("0 0 0") == .failed(.notUnderstood))
+  }
+
+  @Test func computesProcessorUsageBetweenReadings() throws {
+    var usage = try channel(.processorUsage)
+    // user nice system idle iowait irq softirq steal guest guest_nice (proc(5)); guest is part of user.
+    #expect(usage.outcome("cpu  100 0 100 700 100 0 0 0 50 0\ncpu0 1 2 3\n") == .number("20"))
+    #expect(usage.outcome("cpu  150 0 150 800 100 0 0 0 90 0\n") == .number("50"))
+    #expect(usage.outcome("cpu  150 0 150 1800 100 0 0 0 90 0\n") == .number("0"))
+    #expect(usage.outcome("cpu  150 0 150 1800 100 0 0 0 90 0\n") == .number("0"), "no progress")
+    #expect(usage.outcome("cpu  160 0 150 1790 100 0 0 0 90 0\n") == .number("0"), "idle stepped back")
+    #expect(usage.outcome("cpu  161 0 150 1792 100 0 0 0 90 0\n") == .number("33.3"))
+  }
+
+  @Test(arguments: ["", "cpu", "cpu  \n5", "intr 5", "cpu  0 0 0 0", "cpu  x y"])
+  func textWithoutTicksIsNoUsage(text: String) throws {
+    var usage = try channel(.processorUsage)
+    #expect(usage.outcome(text) == .failed(.notUnderstood))
+  }
+
+  @Test func hugeTicksDoNotOverflow() throws {
+    var usage = try channel(.processorUsage)
+    let large = "999999999999999999"  // as many digits as a decimal keeps
+    #expect(usage.outcome("cpu  \(large) \(large) \(large) \(large) 0 0 0 0") == .number("75"))
+  }
+
+  @Test func notesOnlyChanges() throws {
+    var sensor = try channel(.firstNumber)
+    let changes = [false, true, true, false].map { sensor.note(isFailing: $0) }
+    #expect(changes == [false, true, false, true])
+    #expect(!sensor.isFailing)
+  }
+}
+
+@Suite struct QuantityTests {
+  @Test(arguments: [
+    (SourceKind.loadavg, "1", Quantity.column(0)), (.loadavg, "5", .column(1)), (.loadavg, "15", .column(2)),
+    (.uptime, "", .column(0)), (.cpu, "usage", .processorUsage), (.disk, "//free", .disk(.free)),
+    (.disk, "/var/log/percent", .disk(.percent)), (.memory, "available", .memory(.available)),
+    (.thermal, "cpu", .firstNumber), (.file, "/x", .firstNumber), (.network, "eth0/rx-bytes", .firstNumber),
+  ]) func isDecidedByTheArgument(kind: SourceKind, argument: String, expected: Quantity) {
+    let argument = Array(argument.utf8)
+    let quantity = Quantity.number(of: kind, argument: argument.span, hasField: false)
+    #expect(quantity == expected)
+  }
+
+  @Test func aFieldAsksForANamedNumber() {
+    let argument = Array("/x".utf8)
+    let quantity = Quantity.number(of: .file, argument: argument.span, hasField: true)
+    #expect(quantity == .namedNumber)
+  }
+
+  @Test(arguments: [
+    (SourceKind.loadavg, "2"), (.loadavg, ""), (.memory, "frei"), (.memory, ""), (.cpu, "load"), (.disk, "free"),
+    (.disk, "/var/frei"), (.disk, ""),
+  ]) func unknownArgumentsAreRefused(kind: SourceKind, argument: String) {
+    let argument = Array(argument.utf8)
+    let quantity = Quantity.number(of: kind, argument: argument.span, hasField: false)
+    #expect(quantity == nil)
+  }
+}
