@@ -1,0 +1,119 @@
+// mbedTLS 3.6 for a TLS client on a small board. In a device build this file stands in for mbedTLS's own
+// `mbedtls/mbedtls_config.h`, and `crypto_config.h` beside it for `psa/crypto_config.h`: what is not here is not compiled.
+// The host build uses the distribution's mbedTLS and none of this.
+#pragma once
+
+// --- Platform ---------------------------------------------------------------------------------------------------
+// Assembler in the big-number code: twice the speed of a handshake for no size.
+#define MBEDTLS_HAVE_ASM
+// Certificates are checked against the wall clock, and that clock is ours to replace
+// (`mbedtls_platform_set_time`): a board without a battery clock starts in 1970, and the agent knows better.
+// Ages of session tickets use the monotonic clock and need nothing.
+#define MBEDTLS_HAVE_TIME
+#define MBEDTLS_HAVE_TIME_DATE
+#define MBEDTLS_PLATFORM_C
+#define MBEDTLS_PLATFORM_TIME_ALT
+// Random numbers come from the kernel by our own function (`mbedtls_psa_external_get_random`), for PSA and, as the `f_rng`
+// argument, for everything else: no generator state in memory, no seeding, no /dev files. This leaves out
+// ENTROPY_C and CTR_DRBG_C, 5 KB of code.
+#define MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG
+#define MBEDTLS_DEPRECATED_REMOVED
+// Left out on purpose: FS_IO (the agent reads files), NET_C and TIMING_C (the agent does I/O), ERROR_C, DEBUG_C and
+// VERSION_C (text), SELF_TEST, THREADING_C (one thread).
+
+// --- TLS --------------------------------------------------------------------------------------------------------
+#define MBEDTLS_SSL_TLS_C
+#define MBEDTLS_SSL_CLI_C
+#define MBEDTLS_SSL_PROTO_TLS1_2
+#define MBEDTLS_SSL_PROTO_TLS1_3
+// Some middle boxes cut a TLS 1.3 connection that does not look like TLS 1.2 resumed.
+#define MBEDTLS_SSL_TLS1_3_COMPATIBILITY_MODE
+#define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL_ENABLED
+// Resumption in TLS 1.3: with a fresh key exchange (what most servers choose) or without (cheaper).
+#define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED
+#define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_ENABLED
+#define MBEDTLS_SSL_SESSION_TICKETS
+// In TLS 1.2 the platform's documented suites. RSA key exchange has no forward secrecy; old services offer nothing else.
+#define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED
+#define MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED
+#define MBEDTLS_KEY_EXCHANGE_RSA_ENABLED
+#define MBEDTLS_SSL_EXTENDED_MASTER_SECRET
+#define MBEDTLS_SSL_SERVER_NAME_INDICATION
+#define MBEDTLS_SSL_ALPN
+#define MBEDTLS_SSL_ALL_ALERT_MESSAGES
+// TLS 1.3 insists on it.
+#define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE
+
+// A server may send records of 16 KB, so there must be room for one. The agent never sends more than 4 KB at once.
+// After the handshake both buffers shrink to the record size that was negotiated.
+#define MBEDTLS_SSL_IN_CONTENT_LEN 16384
+#define MBEDTLS_SSL_OUT_CONTENT_LEN 4096
+#define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
+
+// --- Certificates -----------------------------------------------------------------------------------------------
+#define MBEDTLS_X509_USE_C
+#define MBEDTLS_X509_CRT_PARSE_C
+#define MBEDTLS_X509_RSASSA_PSS_SUPPORT
+// One trusted root is looked up and parsed when a handshake asks for it; a bundle of a hundred is never held in memory.
+#define MBEDTLS_X509_TRUSTED_CERTIFICATE_CALLBACK
+#define MBEDTLS_X509_REMOVE_INFO
+#define MBEDTLS_ASN1_PARSE_C
+#define MBEDTLS_ASN1_WRITE_C
+#define MBEDTLS_OID_C
+// Client certificates and their keys, in PEM or DER, not encrypted: nobody is there to type a password.
+#define MBEDTLS_PEM_PARSE_C
+#define MBEDTLS_BASE64_C
+#define MBEDTLS_PK_C
+#define MBEDTLS_PK_PARSE_C
+
+// --- Ciphers and hashes -----------------------------------------------------------------------------------------
+// The legacy interface (not MBEDTLS_USE_PSA_CRYPTO) encrypts records in place, without an allocation per record.
+#define MBEDTLS_CIPHER_C
+#define MBEDTLS_AES_C
+#define MBEDTLS_GCM_C
+// GCM only ever encrypts blocks. Tables: constants in the file, and one instead of four (6 KB), because pages that are
+// only read cost less than tables computed into memory.
+#define MBEDTLS_BLOCK_CIPHER_NO_DECRYPT
+#define MBEDTLS_AES_ROM_TABLES
+#define MBEDTLS_AES_FEWER_TABLES
+// Faster than AES where there are no AES instructions, which is most boards.
+#define MBEDTLS_CHACHA20_C
+#define MBEDTLS_POLY1305_C
+#define MBEDTLS_CHACHAPOLY_C
+#define MBEDTLS_MD_C
+#define MBEDTLS_SHA224_C
+#define MBEDTLS_SHA256_C
+#define MBEDTLS_SHA384_C
+#define MBEDTLS_SHA512_C
+#define MBEDTLS_SHA256_SMALLER
+#define MBEDTLS_SHA512_SMALLER
+
+// --- Public keys ------------------------------------------------------------------------------------------------
+#define MBEDTLS_BIGNUM_C
+#define MBEDTLS_RSA_C
+#define MBEDTLS_PKCS1_V15
+#define MBEDTLS_PKCS1_V21
+#define MBEDTLS_ECP_C
+#define MBEDTLS_ECDH_C
+#define MBEDTLS_ECDSA_C
+#define MBEDTLS_ECP_DP_SECP256R1_ENABLED
+#define MBEDTLS_ECP_DP_SECP384R1_ENABLED
+#define MBEDTLS_ECP_DP_CURVE25519_ENABLED
+// Reduction made for the NIST primes: 2 KB for a handshake four times as fast.
+#define MBEDTLS_ECP_NIST_OPTIM
+// No precomputed multiples of the base points (6 KB), and small windows: the handshake is the peak of memory use.
+#define MBEDTLS_ECP_FIXED_POINT_OPTIM 0
+#define MBEDTLS_ECP_WINDOW_SIZE 3
+// RSA up to 4096 bits. This bounds buffers on the stack.
+#define MBEDTLS_MPI_MAX_SIZE 512
+#define MBEDTLS_MPI_WINDOW_SIZE 2
+
+// --- PSA, which TLS 1.3 is built on -----------------------------------------------------------------------------
+#define MBEDTLS_PSA_CRYPTO_C
+#define MBEDTLS_PSA_CRYPTO_CONFIG
+#define MBEDTLS_HKDF_C
+// The keys of one handshake, in slots of fixed size and number instead of a growing heap.
+#define MBEDTLS_PSA_STATIC_KEY_SLOTS
+#define MBEDTLS_PSA_KEY_SLOT_COUNT 8
+// Our buffers are not shared with another process: no defensive copies of them.
+#define MBEDTLS_PSA_ASSUME_EXCLUSIVE_BUFFERS
