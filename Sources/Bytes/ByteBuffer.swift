@@ -86,6 +86,18 @@ public struct ByteBuffer: ~Copyable {
     }
   }
 
+  /// Drops the bytes of `range`; the ones behind them move up. Costs nothing at the front.
+  public mutating func remove(_ range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    if range.lowerBound == 0 {
+      removeFirst(range.upperBound)
+      return
+    }
+    let behind = start + head + range.upperBound
+    (start + head + range.lowerBound).update(from: behind, count: count - range.upperBound)
+    tail -= range.count
+  }
+
   /// Drops everything behind the first `byteCount` bytes, and forgets an overflow.
   public mutating func truncate(to byteCount: Int) {
     precondition(byteCount >= 0 && byteCount <= count)

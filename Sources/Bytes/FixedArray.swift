@@ -41,9 +41,13 @@ public struct FixedArray<Element: BitwiseCopyable>: ~Copyable {
   /// Removes the element at `index`; the later ones move down.
   public mutating func remove(at index: Int) {
     precondition(index >= 0 && index < count)
-    for position in index..<(count - 1) { start[position] = start[position + 1] }
     count -= 1
+    (start + index).update(from: start + index + 1, count: count - index)
   }
+
+  /// Makes the whole capacity elements in use, whose bytes are all zero as long as nothing was stored here before; zero
+  /// bytes must be a valid `Element`.
+  public mutating func useZeroed() { count = capacity }
 
   /// Empties the table.
   public mutating func removeAll() { count = 0 }
