@@ -1,0 +1,225 @@
+// What no line shows by itself: settings that do not go together, that are unsafe, or that Quickstart does not take.
+
+import Bytes
+import HostInterface
+import IoTPlatform
+
+/// What an event's payload may need, roughly: enough to tell a mistake from a plan.
+private enum PayloadEstimate {
+  /// `{"d":{},"ts":"2024-05-01T10:15:30.250Z"}`.
+  static var frameBytes: Int { 42 }
+  /// Quotes, colon and comma of a member.
+  static var memberBytes: Int { 4 }
+  /// A number with eighteen digits, sign and point.
+  static var numberBytes: Int { 20 }
+  static var booleanBytes: Int { 5 }
+  /// The longest text of a sensor in quotes, nothing escaped.
+  static var textBytes: Int { 258 }
+  /// Topic, identifier and fixed header of a PUBLISH.
+  static var packetBytes: Int { Topics.eventTopicBytesMax + 9 }
+}
+
+extension SettingsLoader {
+  mutating func checkWhole(_ settings: borrowing Settings) {
+    let isQuickstart = settings.isQuickstart
+    checkEvents(settings)
+    checkRate(settings)
+    if isQuickstart {
+      checkQuickstart(settings)
+    } else {
+      checkCredentials(settings)
+    }
+    checkServer(settings)
+    checkMQTT(settings)
+  }
+
+  // MARK: Events
+
+  private mutating func checkEvents(_ settings: borrowing Settings) {
+    if settings.events.count == 0 {
+      diagnostics.begin(.warning, at: mainPlace)
+      diagnostics.add("found no [event NAME]: nothing is published but the outcome of commands")
+      diagnostics.end()
+    }
+    var index = 0
+    for section in 0..<sections.count where sections[section].kind == .event {
+      checkPayload(of: index, section, settings)
+      checkQoS(of: index, section, settings)
+      index += 1
+    }
+  }
+
+  private mutating func checkPayload(of event: Int, _ section: Int, _ settings: borrowing Settings) {
+    var byteCount = PayloadEstimate.frameBytes + PayloadEstimate.packetBytes
+    var hasSensors = false
+    for index in 0..<settings.sensors.count where settings.sensors[index].event == event {
+      let sensor = settings.sensors[index]
+      hasSensors = true
+      byteCount += sensor.name.count + PayloadEstimate.memberBytes
+      switch sensor.valueType {
+      case .number: byteCount += PayloadEstimate.numberBytes
+      case .boolean: byteCount += PayloadEstimate.booleanBytes
+      case .text: byteCount += PayloadEstimate.textBytes
+      }
+    }
+    if !hasSensors {
+      diagnostics.begin(.warning, at: sections[section].place)
+      addHeading(section)
+      diagnostics.add("found no sensor with event = ")
+      diagnostics.add(plain: sections[section].name, of: text)
+      diagnostics.end()
+    }
+    if byteCount > settings.mqtt.packetBytesMax {
+      reportTooSmall(.packetSize, section, needed: byteCount, found: settings.mqtt.packetBytesMax)
+    }
+    if settings.events[event].qos > 0, byteCount > settings.mqtt.queueBytes {
+      reportTooSmall(.queueSize, section, needed: byteCount, found: settings.mqtt.queueBytes)
+    }
+  }
+
+  private mutating func reportTooSmall(_ key: Key, _ section: Int, needed: Int, found: Int) {
+    diagnostics.begin(.error, at: sections[section].place)
+    addHeading(section)
+    diagnostics.add("found sensors that may need ")
+    diagnostics.add(needed)
+    diagnostics.add(" bytes; expected at most ")
+    diagnostics.add(key.name)
+    diagnostics.add(" in [mqtt], which is ")
+    diagnostics.add(size: found)
+    diagnostics.end()
+  }
+
+  private mutating func checkQoS(of event: Int, _ section: Int, _ settings: borrowing Settings) {
+    let qos = settings.events[event].qos
+    guard let entry = winner(.qos, in: section) else { return }
+    if settings.isQuickstart, qos > 0 {
+      beginFound(.error, entry)
+      diagnostics.add("; expected 0, as Quickstart takes nothing else")
+      diagnostics.end()
+    } else if qos == 2, settings.mqtt.cleanSession {
+      beginFound(.warning, entry)
+      diagnostics.add(" with clean-session = yes: after a lost connection an event may arrive twice")
+      diagnostics.end()
+    }
+  }
+
+  /// All events together against what the platform takes.
+  private mutating func checkRate(_ settings: borrowing Settings) {
+    let messagesMax = settings.isQuickstart ? 1 : settings.mqtt.messagesPerSecondMax
+    guard messagesMax > 0 else { return }
+    var millionthsPerSecond: Int64 = 0
+    var fastest: Int?
+    for event in 0..<settings.events.count {
+      let interval = settings.events[event].interval
+      millionthsPerSecond += 1_000_000_000 / max(interval.milliseconds, 1)
+      if let known = fastest, settings.events[known].interval <= interval { continue }
+      fastest = event
+    }
+    guard let fastest, millionthsPerSecond > Int64(messagesMax) * 1_000_000 else { return }
+    let section = eventSection(fastest)
+    let place = winner(.interval, in: section)?.place ?? sections[section].place
+    diagnostics.begin(settings.isQuickstart ? .error : .warning, at: place)
+    diagnostics.add("interval: found ")
+    // Rounded up, so that it shows as more than the limit.
+    diagnostics.add(Int((millionthsPerSecond + 999_999) / 1_000_000))
+    diagnostics.add(" messages a second of all events together; expected at most ")
+    diagnostics.add(messagesMax)
+    if settings.isQuickstart { diagnostics.add(", as Quickstart takes no more") }
+    diagnostics.end()
+  }
+
+  private func eventSection(_ event: Int) -> Int {
+    var index = 0
+    for section in 0..<sections.count where sections[section].kind == .event {
+      if index == event { return section }
+      index += 1
+    }
+    return 0
+  }
+
+  // MARK: Credentials and server
+
+  private mutating func checkCredentials(_ settings: borrowing Settings) {
+    let isGiven = winner(.token) != nil || winner(.tokenFile) != nil
+    if !isGiven {
+      reportMissing(.token, in: 0, expected: "auth-token-file or auth-token in [device], or WIOTP_AUTH_TOKEN")
+    } else if wantsTokenFile, suppliedToken == nil, !settings.tokenFile.isEmpty {
+      noteTokenUnreadable(reason: .notFound)
+    }
+    if isGiven, !settings.server.tls, !settings.server.allowPlaintextToken, let entry = winner(.tls) {
+      beginFound(.error, entry)
+      diagnostics.add(" with a token; expected yes, or allow-plaintext-token = yes in [server] to send it in the clear")
+      diagnostics.end()
+    }
+  }
+
+  private mutating func checkServer(_ settings: borrowing Settings) {
+    if winner(.tls) == nil, !settings.isQuickstart, settings.server.port == QuickstartRules.port,
+      let entry = winner(.port)
+    {
+      beginFound(.error, entry)
+      diagnostics.add(", where servers speak no TLS; expected tls = no or tls = yes in [server] besides it")
+      diagnostics.end()
+    }
+    guard !settings.server.tls else { return }
+    reportWithoutTLS(.caFile)
+    reportWithoutTLS(.serverName)
+    reportWithoutTLS(.allowUnverifiedServer)
+  }
+
+  private mutating func reportWithoutTLS(_ key: Key) {
+    guard let entry = winner(key) else { return }
+    begin(.warning, entry)
+    diagnostics.add("has no effect without TLS")
+    diagnostics.end()
+  }
+
+  private mutating func checkMQTT(_ settings: borrowing Settings) {
+    if let entry = winner(.keepAlive) {
+      if settings.mqtt.keepAlive == .zero {
+        beginFound(.warning, entry)
+        diagnostics.add(": a dead connection goes unnoticed for long; expected 1s to 1h")
+        diagnostics.end()
+      } else if settings.mqtt.keepAlive > TimeLimits.keepAliveAdvised {
+        beginFound(.warning, entry)
+        diagnostics.add(": networks drop idle connections earlier; expected 1s to 1h")
+        diagnostics.end()
+      }
+    }
+    if settings.mqtt.inflightMax > SizeLimits.inflightAdvised, let entry = winner(.inflightMax) {
+      beginFound(.warning, entry)
+      diagnostics.add("; expected at most 10, as the platform takes no more unacknowledged from a device")
+      diagnostics.end()
+    }
+  }
+
+  // MARK: Quickstart
+
+  private mutating func checkQuickstart(_ settings: borrowing Settings) {
+    reportForQuickstart(.token, "takes no credentials")
+    reportForQuickstart(.tokenFile, "takes no credentials")
+    if !settings.mqtt.cleanSession { reportForQuickstart(.cleanSession, "has no durable sessions") }
+    if settings.mqtt.messagesPerSecondMax != 1 {
+      reportForQuickstart(.messagesPerSecond, "takes one message a second")
+    }
+    for section in 0..<sections.count where sections[section].kind == .command {
+      diagnostics.begin(.error, at: sections[section].place)
+      addHeading(section)
+      diagnostics.add("found with org = quickstart; Quickstart has no commands")
+      diagnostics.end()
+    }
+    if settings.server.tls, let entry = winner(.tls) {
+      beginFound(.warning, entry)
+      diagnostics.add(": Quickstart is documented without TLS")
+      diagnostics.end()
+    }
+  }
+
+  private mutating func reportForQuickstart(_ key: Key, _ reason: StaticString) {
+    guard let entry = winner(key) else { return }
+    begin(.error, entry)
+    diagnostics.add("found with org = quickstart; Quickstart ")
+    diagnostics.add(reason)
+    diagnostics.end()
+  }
+}

@@ -1,0 +1,109 @@
+// Lines of an INI text. What they mean is not decided here.
+
+import Bytes
+
+/// What a line is. Ranges and offsets are of the whole text.
+enum INILine: Equatable {
+  /// A comment, or nothing.
+  case empty
+  /// `[kind name]`; the name may be empty.
+  case heading(kind: Range<Int>, name: Range<Int>)
+  /// `key = value`, both without blanks at their ends; the value may be empty.
+  case entry(key: Range<Int>, value: Range<Int>)
+  /// None of these, and where that shows.
+  case fault(INIFault, at: Int)
+}
+
+/// Why a line is not understood.
+enum INIFault: Equatable {
+  case noSeparator
+  case noKey
+  case headingUnclosed
+  case headingEmpty
+  case textAfterHeading
+  case lineTooLong
+  case notUTF8
+  case controlByte
+  /// Bytes that are no text, in a comment.
+  case commentNotText
+}
+
+/// Reads an INI text line by line. Lines end in LF or CRLF; a byte order mark in front is skipped.
+///
+/// Only the first `=` separates, and there are no comments behind values: tokens contain `=`, `#` and `;`.
+struct INIReader {
+  /// The number of the line read last, from 1.
+  private(set) var lineNumber: UInt32 = 0
+  private var lineStart = 0
+  private var nextStart = 0
+
+  /// Reads one line; nil behind the last.
+  mutating func next(in text: Span<UInt8>) -> INILine? {
+    if lineNumber == 0, text.starts(with: "\u{FEFF}") { nextStart = 3 }
+    guard nextStart < text.count else { return nil }
+    lineStart = nextStart
+    lineNumber += 1
+    var end = text.firstIndex(of: UInt8(ascii: "\n"), from: lineStart) ?? text.count
+    nextStart = end + 1
+    if end > lineStart, text[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+    guard end - lineStart <= ConfigurationLimits.lineBytesMax else {
+      return .fault(.lineTooLong, at: lineStart + ConfigurationLimits.lineBytesMax)
+    }
+    return classify(text.trimmed(lineStart..<end), in: text)
+  }
+
+  /// The column of the byte at `offset` of the line read last, in characters from 1.
+  func column(of offset: Int, in text: Span<UInt8>) -> UInt16 {
+    var column: UInt16 = 1
+    var index = lineStart
+    while index < min(offset, text.count) {
+      if text[index] & 0xC0 != 0x80 { column += 1 }
+      index += 1
+    }
+    return column
+  }
+
+  private func classify(_ line: Range<Int>, in text: Span<UInt8>) -> INILine {
+    guard let first = line.first else { return .empty }
+    let isComment = text[first] == UInt8(ascii: "#") || text[first] == UInt8(ascii: ";")
+    if let offset = firstNonText(line, in: text) {
+      if isComment { return .fault(.commentNotText, at: offset) }
+      return .fault(text[offset] < 0x80 ? .controlByte : .notUTF8, at: offset)
+    }
+    if isComment { return .empty }
+    if text[first] == UInt8(ascii: "[") { return heading(line, in: text) }
+    let content = text.extracting(0..<line.upperBound)
+    guard let separator = content.firstIndex(of: UInt8(ascii: "="), from: first) else {
+      return .fault(.noSeparator, at: first)
+    }
+    let key = text.trimmed(first..<separator)
+    guard !key.isEmpty else { return .fault(.noKey, at: first) }
+    return .entry(key: key, value: text.trimmed((separator + 1)..<line.upperBound))
+  }
+
+  private func heading(_ line: Range<Int>, in text: Span<UInt8>) -> INILine {
+    let content = text.extracting(0..<line.upperBound)
+    guard let bracket = content.firstIndex(of: UInt8(ascii: "]"), from: line.lowerBound) else {
+      return .fault(.headingUnclosed, at: line.lowerBound)
+    }
+    guard bracket == line.upperBound - 1 else { return .fault(.textAfterHeading, at: bracket + 1) }
+    let inside = text.trimmed((line.lowerBound + 1)..<bracket)
+    guard !inside.isEmpty else { return .fault(.headingEmpty, at: line.lowerBound) }
+    var kindEnd = inside.lowerBound
+    while kindEnd < inside.upperBound, !text[kindEnd].isBlank { kindEnd += 1 }
+    return .heading(kind: inside.lowerBound..<kindEnd, name: text.trimmed(kindEnd..<inside.upperBound))
+  }
+
+  /// Where `line` first has a control character other than a tab, or a byte that is no UTF-8.
+  private func firstNonText(_ line: Range<Int>, in text: Span<UInt8>) -> Int? {
+    let content = text.extracting(0..<line.upperBound)
+    var index = line.lowerBound
+    while index < content.count {
+      let byte = content[index]
+      let length = content.utf8SequenceLength(at: index)
+      if length == 0 || byte == 0x7F || (byte < 0x20 && byte != 0x09) { return index }
+      index += length
+    }
+    return nil
+  }
+}

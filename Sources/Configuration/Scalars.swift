@@ -1,0 +1,163 @@
+// From an entry to a value of the wanted kind, or a complaint that says what was found and what was expected.
+
+import Bytes
+
+extension Entry {
+  /// Whether numbers without a unit are seconds: in older files, and in variables of other programs.
+  var isLegacy: Bool { layer == .environment || Spelling.at(Int(spelling)).isLegacy }
+}
+
+extension SettingsLoader {
+  mutating func boolean(_ key: Key, default value: Bool) -> Bool {
+    guard let entry = winner(key) else { return value }
+    return boolean(entry) ?? value
+  }
+
+  mutating func boolean(_ entry: Entry) -> Bool? {
+    if let value = Values.boolean(bytes(entry.value)) { return value }
+    beginFound(.error, entry)
+    diagnostics.add("; expected yes or no")
+    diagnostics.end()
+    return nil
+  }
+
+  mutating func integer(_ key: Key, in section: Int = 0, _ range: ClosedRange<Int>, default value: Int) -> Int {
+    guard let entry = winner(key, in: section) else { return value }
+    if let number = parseUnsigned(bytes(entry.value)), number >= UInt64(range.lowerBound),
+      number <= UInt64(range.upperBound)
+    {
+      return Int(number)
+    }
+    beginFound(.error, entry)
+    diagnostics.add("; expected a whole number from ")
+    diagnostics.add(range.lowerBound)
+    diagnostics.add(" to ")
+    diagnostics.add(range.upperBound)
+    diagnostics.end()
+    return value
+  }
+
+  mutating func decimal(_ key: Key, in section: Int, default value: Decimal) -> Decimal {
+    guard let entry = winner(key, in: section) else { return value }
+    if let number = Decimal(parsing: bytes(entry.value)) { return number }
+    beginFound(.error, entry)
+    diagnostics.add("; expected a decimal number, as in 0.001 or -12")
+    diagnostics.end()
+    return value
+  }
+
+  /// One of `words`, by its position.
+  mutating func choice(_ key: Key, in section: Int = 0, _ words: WordList, default value: Int) -> Int {
+    guard let entry = winner(key, in: section) else { return value }
+    if let index = words.index(of: bytes(entry.value)) { return index }
+    beginFound(.error, entry)
+    diagnostics.add("; expected ")
+    diagnostics.add(words)
+    if let meant = words.nearest(to: bytes(entry.value)) {
+      diagnostics.add(didYouMean: words.bytes.extracting(meant))
+    }
+    diagnostics.end()
+    return value
+  }
+
+  /// A time with a unit. `mayBeZero`: a bare 0 means off.
+  mutating func duration(
+    _ key: Key, in section: Int = 0, _ range: ClosedRange<TimeSpan>, default value: TimeSpan, mayBeZero: Bool = false
+  ) -> TimeSpan {
+    guard let entry = winner(key, in: section) else { return value }
+    let parsed = Values.duration(bytes(entry.value))
+    switch parsed {
+    case .amount(let milliseconds):
+      let span = TimeSpan.milliseconds(milliseconds)
+      if range.contains(span) || (mayBeZero && span == .zero) { return span }
+    case .bare(let number):
+      let span = TimeSpan.seconds(number)
+      if mayBeZero && number == 0 { return .zero }
+      if entry.isLegacy && range.contains(span) { return span }
+    case .malformed: break
+    }
+    beginFound(.error, entry)
+    if case .bare = parsed, !entry.isLegacy { diagnostics.add(" without a unit") }
+    diagnostics.add("; expected a time from ")
+    diagnostics.add(range.lowerBound)
+    diagnostics.add(" to ")
+    diagnostics.add(range.upperBound)
+    if mayBeZero { diagnostics.add(", or 0") }
+    diagnostics.add(", in ms, s, m, h or d")
+    diagnostics.end()
+    return value
+  }
+
+  /// A size with a unit.
+  mutating func size(_ key: Key, _ range: ClosedRange<Int>, default value: Int) -> Int {
+    guard let entry = winner(key) else { return value }
+    let parsed = Values.size(bytes(entry.value))
+    if case .amount(let size) = parsed, size >= range.lowerBound, size <= range.upperBound { return Int(size) }
+    beginFound(.error, entry)
+    if case .bare = parsed { diagnostics.add(" without a unit") }
+    diagnostics.add("; expected a size from ")
+    diagnostics.add(size: range.lowerBound)
+    diagnostics.add(" to ")
+    diagnostics.add(size: range.upperBound)
+    diagnostics.add(", in B, KB or MB")
+    diagnostics.end()
+    return value
+  }
+
+  /// An absolute path, copied; nothing when it is not there or wrong. `isSecret`: it may be a token by mistake.
+  mutating func path(
+    _ key: Key, in section: Int = 0, of settings: inout Settings, isSecret: Bool = false
+  ) -> Text {
+    guard let entry = winner(key, in: section) else { return .none }
+    if Values.isAbsolutePath(bytes(entry.value)) { return settings.keep(bytes(entry.value)) }
+    if isSecret {
+      begin(.error, entry)
+      diagnostics.add("found something else; expected")
+    } else {
+      beginFound(.error, entry)
+      diagnostics.add("; expected")
+    }
+    diagnostics.add(" an absolute path, as in /etc/mote/file")
+    diagnostics.end()
+    return .none
+  }
+
+  /// A host name or address, copied without brackets.
+  mutating func host(_ key: Key, of settings: inout Settings) -> Text {
+    guard let entry = winner(key) else { return .none }
+    let name = withoutBrackets(entry.value)
+    if Values.isHost(bytes(name)) { return settings.keep(bytes(name)) }
+    beginFound(.error, entry)
+    diagnostics.add("; expected a host name or an address, without scheme and port")
+    diagnostics.end()
+    return .none
+  }
+
+  /// An IPv6 address as in `[::1]` without its brackets.
+  private func withoutBrackets(_ value: Text) -> Text {
+    guard value.count > 2, text[value.range.lowerBound] == UInt8(ascii: "["),
+      text[value.range.upperBound - 1] == UInt8(ascii: "]")
+    else { return value }
+    return Text(offset: value.offset + 1, length: value.length - 2)
+  }
+
+  /// Says that a key is not there.
+  mutating func reportMissing(_ key: Key, in section: Int, expected: StaticString) {
+    let place = section == 0 ? mainPlace : sections[section].place
+    diagnostics.begin(.error, at: place)
+    if section > 0 { addHeading(section) }
+    diagnostics.add(key.name)
+    diagnostics.add(" is missing; expected ")
+    diagnostics.add(expected)
+    diagnostics.end()
+  }
+
+  /// Adds `[sensor temp]: ` to a complaint.
+  mutating func addHeading(_ section: Int) {
+    diagnostics.add("[")
+    diagnostics.add(sections[section].kind.name)
+    diagnostics.add(" ")
+    diagnostics.add(plain: sections[section].name, of: text)
+    diagnostics.add("]: ")
+  }
+}

@@ -1,0 +1,226 @@
+// What a configuration says, checked and typed. The agent is built from this and never sees text again, but for names.
+
+import Bytes
+import HostInterface
+import IoTPlatform
+
+/// A piece of text among a configuration's text.
+public struct Text: Equatable, Sendable, BitwiseCopyable {
+  let offset: UInt32
+  let length: UInt32
+
+  /// The empty text: something that is not configured.
+  public static var none: Text { Text(offset: 0, length: 0) }
+  /// Length in bytes.
+  public var count: Int { Int(length) }
+  /// Whether there is none.
+  public var isEmpty: Bool { length == 0 }
+  var range: Range<Int> { Int(offset)..<(Int(offset) + Int(length)) }
+
+  /// The first `byteCount` bytes, which there must be.
+  func prefix(_ byteCount: Int) -> Text { Text(offset: offset, length: UInt32(byteCount)) }
+  /// What is left without the first `byteCount` bytes, which there must be.
+  func dropFirst(_ byteCount: Int) -> Text {
+    Text(offset: offset + UInt32(byteCount), length: length - UInt32(byteCount))
+  }
+}
+
+extension ByteBuffer {
+  /// Appends a piece of another buffer.
+  mutating func append(_ piece: Text, of other: borrowing ByteBuffer) {
+    append(other.span.extracting(piece.range))
+  }
+}
+
+/// Who this device is.
+public struct IdentitySettings: Equatable, Sendable, BitwiseCopyable {
+  /// Six lower-case letters and digits, or `quickstart`.
+  public internal(set) var organization: Text = .none
+  /// The device's type.
+  public internal(set) var type: Text = .none
+  /// The device's identifier within its type.
+  public internal(set) var id: Text = .none
+}
+
+/// Where the server is and what makes it trusted.
+public struct ServerSettings: Equatable, Sendable, BitwiseCopyable {
+  /// A name or an address, without brackets.
+  public internal(set) var host: Text = .none
+  /// The TCP port.
+  public internal(set) var port: UInt16 = 8883
+  /// Whether the connection is encrypted.
+  public internal(set) var tls = true
+  /// The name that is sent as SNI and looked for in the server's certificate; the host unless configured.
+  public internal(set) var serverName: Text = .none
+  /// A PEM file of trusted certificates; empty for the system's.
+  public internal(set) var caFile: Text = .none
+  /// The platform's domain.
+  public internal(set) var domain: Text = .none
+  /// Whether a token may be sent without TLS.
+  public internal(set) var allowPlaintextToken = false
+  /// Whether the server's certificate goes unchecked.
+  public internal(set) var allowUnverifiedServer = false
+}
+
+/// How MQTT is spoken, and what memory it may take.
+public struct MQTTSettings: Equatable, Sendable, BitwiseCopyable {
+  /// 0 turns keep alive off.
+  public internal(set) var keepAlive = TimeLimits.keepAliveDefault
+  /// Whether the server forgets the session when the connection ends.
+  public internal(set) var cleanSession = true
+  /// Messages of QoS 1 and 2 that may be unacknowledged at once.
+  public internal(set) var inflightMax = SizeLimits.inflightDefault
+  /// The largest packet either way, in bytes.
+  public internal(set) var packetBytesMax = SizeLimits.packetDefault
+  /// Memory for messages that wait for the network, in bytes.
+  public internal(set) var queueBytes = SizeLimits.queueDefault
+  /// The first connection is attempted after a random time up to this.
+  public internal(set) var connectDelayMax = TimeLimits.connectDelayMaxDefault
+  /// Messages sent in a second; 0 for no limit.
+  public internal(set) var messagesPerSecondMax = SizeLimits.messagesPerSecondDefault
+}
+
+/// The agent itself.
+public struct AgentSettings: Equatable, Sendable, BitwiseCopyable {
+  /// The least important lines that are logged.
+  public internal(set) var logLevel = LogLevel.info
+  /// How long a slow sensor is waited for.
+  public internal(set) var sourceTimeout = TimeLimits.sourceTimeoutDefault
+}
+
+/// One `[event NAME]`.
+public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
+  /// The event's identifier in its topic.
+  public let name: Text
+  /// The time between two of them.
+  public internal(set) var interval: TimeSpan
+  /// 0...2.
+  public internal(set) var qos: UInt8
+}
+
+/// What a sensor's value is in an event.
+public enum ValueType: UInt8, Sendable, BitwiseCopyable {
+  /// A number, scaled.
+  case number
+  /// The text itself.
+  case text
+  /// A truth value.
+  case boolean
+
+  static var words: WordList { WordList("number|text|boolean") }
+}
+
+/// One `[sensor NAME]`: value = (raw + offset) × scale, as the kernel's IIO interface defines the two.
+public struct SensorSettings: Equatable, Sendable, BitwiseCopyable {
+  /// The member's name in the event.
+  public let name: Text
+  /// The index of its event.
+  public internal(set) var event: Int
+  /// Where it is read.
+  public internal(set) var kind: SourceKind
+  /// What stands behind the colon of `read`.
+  public internal(set) var argument: Text
+  /// The name of a field in the text read; empty for the first value.
+  public internal(set) var field: Text
+  /// Multiplied last.
+  public internal(set) var scale: Decimal
+  /// Added first.
+  public internal(set) var offset: Decimal
+  /// Digits kept behind the point; nil keeps all.
+  public internal(set) var decimals: Int?
+  /// What the value is.
+  public internal(set) var valueType: ValueType
+}
+
+/// One `[command NAME]`.
+public struct CommandSettings: Equatable, Sendable, BitwiseCopyable {
+  /// The command's identifier in its topic.
+  public let name: Text
+  /// The absolute path of a program, which gets no arguments.
+  public internal(set) var run: Text
+  /// How long it may take.
+  public internal(set) var timeout: TimeSpan
+}
+
+/// A whole configuration without a mistake; `SettingsLoader.finish` makes it.
+public struct Settings: ~Copyable {
+  var text: ByteBuffer
+  /// Who this device is.
+  public internal(set) var identity = IdentitySettings()
+  /// The token; empty without one.
+  public internal(set) var token: Text = .none
+  /// The file that the token came from; empty if it was given otherwise.
+  public internal(set) var tokenFile: Text = .none
+  /// Where the server is.
+  public internal(set) var server = ServerSettings()
+  /// How MQTT is spoken.
+  public internal(set) var mqtt = MQTTSettings()
+  /// The agent itself.
+  public internal(set) var agent = AgentSettings()
+  /// Events, in the order of the file.
+  public internal(set) var events: FixedArray<EventSettings>
+  /// Sensors, in the order of the file.
+  public internal(set) var sensors: FixedArray<SensorSettings>
+  /// Commands, in the order of the file.
+  public internal(set) var commands: FixedArray<CommandSettings>
+
+  init(
+    textBytes: Int, events: Int, sensors: Int, commands: Int, from arena: inout Arena
+  ) throws(ArenaExhausted) {
+    let textBuffer = try ByteBuffer(capacity: textBytes, for: "settings", from: &arena)
+    let eventTable = try FixedArray<EventSettings>(capacity: events, for: "settings", from: &arena)
+    let sensorTable = try FixedArray<SensorSettings>(capacity: sensors, for: "settings", from: &arena)
+    let commandTable = try FixedArray<CommandSettings>(capacity: commands, for: "settings", from: &arena)
+    text = textBuffer
+    self.events = eventTable
+    self.sensors = sensorTable
+    self.commands = commandTable
+  }
+
+  /// The bytes of one of these settings' texts.
+  @_lifetime(borrow self)
+  public func bytes(_ text: Text) -> Span<UInt8> {
+    let span = self.text.span.extracting(text.range)
+    return _overrideLifetime(span, borrowing: self)
+  }
+
+  /// Whether the organisation is Quickstart's, with all its limits.
+  public var isQuickstart: Bool { IdentityRules.isQuickstart(bytes(identity.organization)) }
+  /// Whether there is a token to authenticate with.
+  public var hasToken: Bool { !token.isEmpty }
+  /// Whether commands are subscribed to.
+  public var acceptsCommands: Bool { !isQuickstart }
+  /// Whether the token travels in the clear: worth a warning at each start.
+  public var sendsPlaintextToken: Bool { hasToken && !server.tls }
+  /// Whether anyone could pose as the server: worth a warning at each start.
+  public var leavesServerUnverified: Bool { server.tls && server.allowUnverifiedServer }
+
+  mutating func keep(_ bytes: Span<UInt8>) -> Text {
+    let offset = text.count
+    text.append(bytes)
+    return Text(offset: UInt32(offset), length: UInt32(text.count - offset))
+  }
+
+  /// Whether going over to these settings takes a new connection: identity, credentials, server or session differ.
+  public func needsNewConnection(comparedTo other: borrowing Settings) -> Bool {
+    let isSameIdentity =
+      isSame(identity.organization, as: other.identity.organization, of: other)
+      && isSame(identity.type, as: other.identity.type, of: other)
+      && isSame(identity.id, as: other.identity.id, of: other) && isSame(token, as: other.token, of: other)
+    let isSameServer =
+      isSame(server.host, as: other.server.host, of: other) && server.port == other.server.port
+      && server.tls == other.server.tls && isSame(server.serverName, as: other.server.serverName, of: other)
+      && isSame(server.caFile, as: other.server.caFile, of: other)
+      && server.allowUnverifiedServer == other.server.allowUnverifiedServer
+    // Buffers and the in-flight table are taken in these sizes when the client is made.
+    let isSameSession =
+      mqtt.keepAlive == other.mqtt.keepAlive && mqtt.cleanSession == other.mqtt.cleanSession
+      && mqtt.inflightMax == other.mqtt.inflightMax && mqtt.packetBytesMax == other.mqtt.packetBytesMax
+      && mqtt.queueBytes == other.mqtt.queueBytes
+    return !(isSameIdentity && isSameServer && isSameSession)
+  }
+
+  private func isSame(_ text: Text, as otherText: Text, of other: borrowing Settings) -> Bool {
+    bytes(text).equals(other.bytes(otherText))
+  }
+}

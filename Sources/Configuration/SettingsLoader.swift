@@ -1,0 +1,249 @@
+// From text, environment and flags to settings.
+//
+// A program does this, with two blocks of memory: one to read in, given back afterwards, and one for the settings.
+//
+//     var loader = try SettingsLoader(scratch: &scratch)          // SettingsLoader.scratchByteCount bytes
+//     loader.load(bytesOfTheFile, name: path)                     // any number of texts; together they are one
+//     loader.apply(EnvironmentVariable.at(index), value: bytes)   // for each variable that is set
+//     loader.apply(.port, value: bytes, flag: "--port")           // for each flag that is given
+//     if loader.wantsTokenFile { … loader.supplyToken(bytesOfTheFile, isReadableByOthers: …) }
+//     let settings = try loader.finish(defaultID: "b827eb123456".bytes, into: &arena)  // nil if anything is wrong
+//     for index in 0..<loader.diagnostics.count { … loader.diagnostics.text(at: index) … }
+//
+// Flags win over the environment, the environment wins over texts; each thing said twice in the same layer is an error.
+// Nothing is thrown for what a person wrote: it becomes a diagnostic, and loading goes on, so that all mistakes show
+// at once. The memory for settings is exactly what they need: `settingsByteCount` knows it before `finish`.
+
+import Bytes
+import HostInterface
+
+/// What wins over what.
+enum Layer: UInt8, BitwiseCopyable {
+  case text, environment, flag
+}
+
+/// One thing that was said.
+struct Entry: BitwiseCopyable {
+  let spelling: UInt8
+  let layer: Layer
+  /// 0 for what there is only one of, otherwise the index of a named section.
+  let section: UInt16
+  /// Where the value stands.
+  let place: Place
+  let value: Text
+
+  var key: Key { Spelling.at(Int(spelling)).key }
+}
+
+/// One heading.
+struct Section: BitwiseCopyable {
+  let kind: SectionKind
+  let name: Text
+  let place: Place
+}
+
+/// Collects what texts, environment and flags say, then makes settings of it.
+public struct SettingsLoader: ~Copyable {
+  /// What was wrong so far; complete and in order after `finish`.
+  public internal(set) var diagnostics: Diagnostics
+  var text: ByteBuffer
+  /// The first stands for everything that has no name.
+  var sections: FixedArray<Section>
+  var entries: FixedArray<Entry>
+  /// The section that is being read; nil in one whose keys are skipped.
+  var current: UInt16?
+  var currentKind = SectionKind.device
+  /// Whether the last entry was a secret: what follows it may be the rest of it.
+  var followsSecret = false
+  /// Whether it has been said that there is no room for all.
+  var isFull = false
+  /// The first text, or a name for the whole.
+  var mainPlace: Place
+  var suppliedToken: Text?
+
+  /// How much memory loading takes, in bytes.
+  public static var scratchByteCount: Int {
+    Diagnostics.byteCount + ConfigurationLimits.textBytesMax
+      + ConfigurationLimits.sectionsMax * MemoryLayout<Section>.stride
+      + ConfigurationLimits.entriesMax * MemoryLayout<Entry>.stride
+      + 8 * 16  // alignment of each piece
+  }
+
+  /// Takes `scratchByteCount` bytes from `scratch`.
+  public init(scratch: inout Arena) throws(ArenaExhausted) {
+    var diagnostics = try Diagnostics(from: &scratch)
+    let text = try ByteBuffer(capacity: ConfigurationLimits.textBytesMax, for: "configuration", from: &scratch)
+    var sections = try FixedArray<Section>(
+      capacity: ConfigurationLimits.sectionsMax, for: "configuration", from: &scratch)
+    let entries = try FixedArray<Entry>(
+      capacity: ConfigurationLimits.entriesMax, for: "configuration", from: &scratch)
+    mainPlace = Place(origin: diagnostics.origin(named: StaticString("configuration").bytes), column: 0, line: 0)
+    _ = sections.append(Section(kind: .device, name: .none, place: mainPlace))
+    self.diagnostics = diagnostics
+    self.text = text
+    self.sections = sections
+    self.entries = entries
+  }
+
+  // MARK: What is said
+
+  /// Reads a configuration text; `name` is what diagnostics call it.
+  ///
+  /// `isReadableByOthers`: the file's permissions, worth a warning when there is a secret in it.
+  public mutating func load(_ source: Span<UInt8>, name: Span<UInt8>, isReadableByOthers: Bool = false) {
+    let origin = diagnostics.origin(named: name)
+    let place = Place(origin: origin, column: 0, line: 0)
+    if mainPlace.origin == 0 { mainPlace = place }
+    guard source.count <= ConfigurationLimits.fileBytesMax else {
+      diagnostics.begin(.error, at: place)
+      diagnostics.add("found ")
+      diagnostics.add(size: source.count)
+      diagnostics.add("; expected at most ")
+      diagnostics.add(size: ConfigurationLimits.fileBytesMax)
+      diagnostics.end()
+      return
+    }
+    current = 0
+    currentKind = .device
+    followsSecret = false
+    var reader = INIReader()
+    while let line = reader.next(in: source) { handle(line, of: source, reader, origin) }
+    if isReadableByOthers { warnAboutPermissions(origin) }
+  }
+
+  /// Says that a configuration file could not be read.
+  public mutating func noteUnreadable(name: Span<UInt8>, reason: ReadFailure) {
+    let place = Place(origin: diagnostics.origin(named: name), column: 0, line: 0)
+    if mainPlace.origin == 0 { mainPlace = place }
+    diagnostics.begin(.error, at: place)
+    diagnostics.add("cannot be read: ")
+    diagnostics.add(reason.name)
+    diagnostics.end()
+  }
+
+  /// Takes the value of an environment variable; an empty one counts as not set.
+  public mutating func apply(_ variable: EnvironmentVariable, value: Span<UInt8>) {
+    guard !value.isEmpty else { return }
+    add(Spelling.canonicalIndex(of: variable.key), value, .environment, originName: variable.name)
+  }
+
+  /// Takes a value from the command line; `flag` is what diagnostics call it.
+  public mutating func apply(_ key: Key, value: Span<UInt8>, flag: StaticString) {
+    add(Spelling.canonicalIndex(of: key), value, .flag, originName: flag)
+  }
+
+  private mutating func add(_ spelling: Int, _ value: Span<UInt8>, _ layer: Layer, originName: StaticString) {
+    let place = Place(origin: diagnostics.origin(named: originName.bytes), column: 0, line: 0)
+    add(spelling, value, layer, section: 0, at: place)
+  }
+
+  // MARK: The token's file
+
+  /// Whether a file has the token and `supplyToken` should be called.
+  public var wantsTokenFile: Bool { !tokenFilePath.isEmpty }
+
+  /// The path of the token's file; empty when the token is given otherwise or not at all.
+  public var tokenFilePath: Span<UInt8> {
+    @_lifetime(borrow self)
+    get {
+      var path = text.span.extracting(0..<0)
+      if let file = winner(.tokenFile), file.layer.rawValue >= winner(.token)?.layer.rawValue ?? 0 {
+        path = text.span.extracting(file.value.range)
+      }
+      return _overrideLifetime(path, borrowing: self)
+    }
+  }
+
+  /// Takes the bytes of the token's file. One line feed (or CRLF) at the end is not part of the token; anything else is.
+  public mutating func supplyToken(_ bytes: Span<UInt8>, isReadableByOthers: Bool) {
+    var end = bytes.count
+    if end > 0, bytes[end - 1] == UInt8(ascii: "\n") {
+      end -= 1
+      if end > 0, bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+    }
+    guard let file = winner(.tokenFile) else { return }
+    if isReadableByOthers {
+      begin(.warning, file)
+      diagnostics.add("the file can be read by other users; expected mode 0600 or 0640")
+      diagnostics.end()
+    }
+    guard end > 0, end <= ConfigurationLimits.tokenBytesMax else {
+      begin(.error, file)
+      diagnostics.add("the file has ")
+      diagnostics.add(end)
+      diagnostics.add(" bytes; expected a token of 1 to ")
+      diagnostics.add(ConfigurationLimits.tokenBytesMax)
+      diagnostics.end()
+      suppliedToken = Text.none
+      return
+    }
+    suppliedToken = keep(bytes.extracting(0..<end))
+  }
+
+  /// Says that the token's file could not be read.
+  public mutating func noteTokenUnreadable(reason: ReadFailure) {
+    guard let file = winner(.tokenFile) else { return }
+    begin(.error, file)
+    diagnostics.add("the file cannot be read: ")
+    diagnostics.add(reason.name)
+    diagnostics.end()
+    suppliedToken = Text.none
+  }
+
+  // MARK: Helpers of all that follows
+
+  @_lifetime(borrow self)
+  func bytes(_ text: Text) -> Span<UInt8> {
+    let span = self.text.span.extracting(text.range)
+    return _overrideLifetime(span, borrowing: self)
+  }
+
+  /// Copies `bytes` into the text; nothing when it is full, which is said once.
+  mutating func keep(_ bytes: Span<UInt8>) -> Text {
+    guard bytes.count <= text.freeCount else {
+      noteFull()
+      return .none
+    }
+    let offset = text.count
+    text.append(bytes)
+    return Text(offset: UInt32(offset), length: UInt32(bytes.count))
+  }
+
+  mutating func noteFull() {
+    if isFull { return }
+    isFull = true
+    diagnostics.begin(.error, at: mainPlace)
+    diagnostics.add("more than ")
+    diagnostics.add(ConfigurationLimits.entriesMax)
+    diagnostics.add(" keys or ")
+    diagnostics.add(size: ConfigurationLimits.textBytesMax)
+    diagnostics.add(" of values")
+    diagnostics.end()
+  }
+
+  /// The entry that counts for `key` in `section`: that of the highest layer.
+  func winner(_ key: Key, in section: Int = 0) -> Entry? {
+    var found: Entry?
+    for index in 0..<entries.count {
+      let entry = entries[index]
+      guard Int(entry.section) == section, entry.key == key else { continue }
+      if let found, found.layer.rawValue >= entry.layer.rawValue { continue }
+      found = entry
+    }
+    return found
+  }
+
+  /// Begins a complaint about an entry: place and the key as it was spelled.
+  mutating func begin(_ severity: Severity, _ entry: Entry) {
+    diagnostics.begin(severity, at: entry.place)
+    diagnostics.add(Spelling.at(Int(entry.spelling)).name)
+    diagnostics.add(": ")
+  }
+
+  /// Begins a complaint about an entry's value, which is shown.
+  mutating func beginFound(_ severity: Severity, _ entry: Entry) {
+    begin(severity, entry)
+    diagnostics.add("found ")
+    diagnostics.add(quoted: entry.value, of: text)
+  }
+}

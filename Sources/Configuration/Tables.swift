@@ -1,0 +1,152 @@
+// Settings of which there are many: events, sensors and commands.
+
+import Bytes
+import HostInterface
+import IoTPlatform
+
+extension SettingsLoader {
+  /// Whether a heading's name can be used, with a complaint if not.
+  mutating func isValidName(_ name: Span<UInt8>, of kind: SectionKind, at place: Place) -> Bool {
+    let isReserved: Bool
+    switch kind {
+    case .event: isReserved = name.equals(Topics.commandOutcomeEvent)
+    case .command: isReserved = WordList("ping|publish|interval").index(of: name) != nil
+    default: isReserved = false
+    }
+    if !isReserved, IdentityRules.isValidTopicName(name) { return true }
+    diagnostics.begin(.error, at: place)
+    diagnostics.add("found name ")
+    diagnostics.add(quoted: name)
+    diagnostics.add("; expected [")
+    diagnostics.add(kind.name)
+    if !isReserved {
+      diagnostics.add(" NAME] with a name of 1 to 36 of A-Z a-z 0-9 - _ .")
+    } else if kind == .event {
+      diagnostics.add(" NAME] with another name: command reports the outcome of commands")
+    } else {
+      diagnostics.add(" NAME] with another name: ping, publish and interval are built in")
+    }
+    diagnostics.end()
+    return false
+  }
+
+  mutating func readEvents(_ settings: inout Settings) {
+    for section in 0..<sections.count where sections[section].kind == .event {
+      let event = EventSettings(
+        name: settings.keep(bytes(sections[section].name)),
+        interval: duration(
+          .interval, in: section, TimeLimits.interval, default: TimeLimits.intervalDefault),
+        qos: UInt8(truncatingIfNeeded: integer(.qos, in: section, 0...2, default: 0)))
+      _ = settings.events.append(event)
+    }
+  }
+
+  mutating func readSensors(_ settings: inout Settings) {
+    for section in 0..<sections.count where sections[section].kind == .sensor {
+      let event = readEventOfSensor(section)
+      let source = readSource(section)
+      let typeIndex = choice(.valueType, in: section, ValueType.words, default: 0)
+      let type = ValueType(rawValue: UInt8(truncatingIfNeeded: typeIndex)) ?? .number
+      // A thermal zone reports thousandths of a degree; people want degrees.
+      let scaleDefault = Decimal(significand: 1, exponent: source.kind == .thermal ? -3 : 0) ?? Decimal(1)
+      var decimals: Int?
+      if winner(.decimals, in: section) != nil {
+        decimals = integer(.decimals, in: section, SizeLimits.decimals, default: 0)
+      }
+      checkSensorKeys(section, source.kind, type)
+      let sensor = SensorSettings(
+        name: settings.keep(bytes(sections[section].name)), event: event, kind: source.kind,
+        argument: settings.keep(bytes(source.argument)), field: readField(section, &settings),
+        scale: decimal(.scale, in: section, default: scaleDefault),
+        offset: decimal(.offset, in: section, default: Decimal(0)), decimals: decimals, valueType: type)
+      _ = settings.sensors.append(sensor)
+    }
+  }
+
+  /// The index of the event to which a sensor belongs; 0 with a complaint.
+  private mutating func readEventOfSensor(_ section: Int) -> Int {
+    guard let entry = winner(.event, in: section) else {
+      reportMissing(.event, in: section, expected: "the name of an [event NAME]")
+      return 0
+    }
+    var index = 0
+    var nearest = Nearest()
+    var meant: Text?
+    for candidate in 0..<sections.count where sections[candidate].kind == .event {
+      let name = sections[candidate].name
+      if bytes(name).equals(bytes(entry.value)) { return index }
+      if nearest.consider(bytes(name), for: bytes(entry.value)) { meant = name }
+      index += 1
+    }
+    beginFound(.error, entry)
+    diagnostics.add("; expected the name of an [event NAME]")
+    if let meant { diagnostics.add(didYouMean: meant, of: text) }
+    diagnostics.end()
+    return 0
+  }
+
+  private mutating func readField(_ section: Int, _ settings: inout Settings) -> Text {
+    guard let entry = winner(.field, in: section) else { return .none }
+    if entry.value.count >= 1, entry.value.count <= ConfigurationLimits.fieldBytesMax {
+      return settings.keep(bytes(entry.value))
+    }
+    beginFound(.error, entry)
+    diagnostics.add("; expected a name of 1 to ")
+    diagnostics.add(ConfigurationLimits.fieldBytesMax)
+    diagnostics.add(" bytes")
+    diagnostics.end()
+    return .none
+  }
+
+  /// Keys that only some sensors have.
+  private mutating func checkSensorKeys(_ section: Int, _ kind: SourceKind, _ type: ValueType) {
+    if let entry = winner(.field, in: section), kind != .file, kind != .constant {
+      begin(.error, entry)
+      diagnostics.add("found for a source that has no fields; expected it with read = file: only")
+      diagnostics.end()
+    }
+    if type != .number, kind != .file, kind != .constant, kind != .hwmon, let entry = winner(.valueType, in: section) {
+      beginFound(.error, entry)
+      diagnostics.add("; expected number, as this source gives nothing else")
+      diagnostics.end()
+    }
+    guard type != .number else { return }
+    reportForNumbersOnly(.scale, section)
+    reportForNumbersOnly(.offset, section)
+    reportForNumbersOnly(.decimals, section)
+  }
+
+  private mutating func reportForNumbersOnly(_ key: Key, _ section: Int) {
+    guard let entry = winner(key, in: section) else { return }
+    begin(.error, entry)
+    diagnostics.add("found for a value that is no number; expected it with type = number only")
+    diagnostics.end()
+  }
+
+  mutating func readCommands(_ settings: inout Settings) {
+    for section in 0..<sections.count where sections[section].kind == .command {
+      let command = CommandSettings(
+        name: settings.keep(bytes(sections[section].name)), run: readProgram(section, &settings),
+        timeout: duration(
+          .timeout, in: section, TimeLimits.commandTimeout, default: TimeLimits.commandTimeoutDefault))
+      _ = settings.commands.append(command)
+    }
+  }
+
+  private func hasBlank(_ value: Text) -> Bool {
+    for index in value.range where text[index].isBlank { return true }
+    return false
+  }
+
+  private mutating func readProgram(_ section: Int, _ settings: inout Settings) -> Text {
+    guard let entry = winner(.run, in: section) else {
+      reportMissing(.run, in: section, expected: "the absolute path of a program")
+      return .none
+    }
+    if !hasBlank(entry.value) { return path(.run, in: section, of: &settings) }
+    beginFound(.error, entry)
+    diagnostics.add("; expected the path of a program alone: arguments are not supported")
+    diagnostics.end()
+    return .none
+  }
+}

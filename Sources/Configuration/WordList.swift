@@ -1,0 +1,89 @@
+// Fixed sets of words and the search for the one that was meant.
+
+import Bytes
+
+/// A fixed list of words, written as one literal: `error|warning|info|debug`.
+struct WordList {
+  private let literal: StaticString
+
+  init(_ literal: StaticString) { self.literal = literal }
+
+  /// The position of `word`, whose case does not matter.
+  func index(of word: Span<UInt8>) -> Int? {
+    var index = 0
+    var start = 0
+    while let range = range(from: start) {
+      if literal.bytes.extracting(range).equalsIgnoringCase(word) { return index }
+      index += 1
+      start = range.upperBound + 1
+    }
+    return nil
+  }
+
+  /// The word that comes nearest to `word`, as a range of `bytes`.
+  func nearest(to word: Span<UInt8>) -> Range<Int>? {
+    var nearest = Nearest()
+    var found: Range<Int>?
+    var start = 0
+    while let range = range(from: start) {
+      if nearest.consider(literal.bytes.extracting(range), for: word) { found = range }
+      start = range.upperBound + 1
+    }
+    return found
+  }
+
+  /// The whole literal.
+  var bytes: Span<UInt8> {
+    @_lifetime(immortal)
+    get { literal.bytes }
+  }
+
+  /// The word that starts at `start`; nil behind the last.
+  func range(from start: Int) -> Range<Int>? {
+    guard start < literal.bytes.count else { return nil }
+    return start..<(literal.bytes.firstIndex(of: UInt8(ascii: "|"), from: start) ?? literal.bytes.count)
+  }
+}
+
+/// Remembers how near the nearest candidate so far came.
+struct Nearest {
+  private var distance = Int.max
+
+  /// Whether `candidate` is nearer to `word` than any before it, and near enough to have been meant: a third of the word
+  /// may differ, at least one character and at most three.
+  mutating func consider(_ candidate: Span<UInt8>, for word: Span<UInt8>) -> Bool {
+    let limit = min(max(word.count / 3, 1), 3)
+    guard let found = editDistance(word, candidate), found <= limit, found < distance else { return false }
+    distance = found
+    return true
+  }
+}
+
+/// The longest words that are compared, in bytes.
+private var comparedBytesMax: Int { 40 }
+
+/// How many characters must be inserted, removed, replaced or swapped with their neighbour to make `source` of `target`
+/// (the optimal string alignment distance), whatever their case. Nil for long words.
+func editDistance(_ source: Span<UInt8>, _ target: Span<UInt8>) -> Int? {
+  guard source.count <= comparedBytesMax, target.count <= comparedBytesMax else { return nil }
+  // Three rows of the table suffice: a swap looks back two.
+  var older = InlineArray<41, UInt8>(repeating: 0)
+  var last = InlineArray<41, UInt8> { UInt8($0) }
+  var row = last
+  for i in 0..<source.count {
+    row[0] = UInt8(i + 1)
+    for j in 0..<target.count {
+      let isSame = source[i].lowercased == target[j].lowercased
+      var cost = min(min(last[j + 1], row[j]) + 1, last[j] + (isSame ? 0 : 1))
+      if i > 0, j > 0, source[i].lowercased == target[j - 1].lowercased,
+        source[i - 1].lowercased == target[j].lowercased
+      {
+        cost = min(cost, older[j - 1] + 1)
+      }
+      row[j + 1] = cost
+    }
+    older = last
+    last = row
+  }
+  return Int(last[target.count])
+}
