@@ -42,6 +42,12 @@ public protocol Host: ~Copyable {
 
   // MARK: Sensors
 
+  /// Begins to read source `index` where that takes time, and says whether `readSource` has something to say at once.
+  ///
+  /// A caller that needs several sources together asks for all of them first, so that slow ones are read side by side,
+  /// and reads when all are ready or its patience ends. An answer waits until it is read.
+  mutating func prepareSource(_ index: Int) -> Bool
+
   /// Appends the raw text of source `index` (the order in which sources were opened) to `buffer`, at most
   /// `HostLimits.sourceBytesMax` bytes of it; the rest of a longer one is ignored.
   ///
@@ -65,6 +71,11 @@ public protocol Host: ~Copyable {
 
   /// Writes one log line, without line feed, already filtered by level. Never blocks; a line that cannot be written is lost.
   mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>)
+}
+
+extension Host where Self: ~Copyable {
+  /// A host without slow sources is always ready.
+  public mutating func prepareSource(_ index: Int) -> Bool { true }
 }
 
 /// Bounds of what a host does for the agent.

@@ -1,1 +1,196 @@
+// The real host: composes what the other files of this module do, and waits.
+
 import Bytes
+import CLinux
+import HostInterface
+
+/// The machine that the agent runs on. There can be one at a time in a process, as it owns the signal handlers.
+public struct LinuxHost: ~Copyable, Host {
+  private let roots: MachineRoots
+  private var signals: Signals
+  private var log: LogSink
+  private var sources: SourceTable
+  private var programs: Programs
+  private var link: Link
+  private var clock: Clock
+
+  /// Takes over the process's signals and its standard error.
+  ///
+  /// - Parameters:
+  ///   - link: the way to the server, closed.
+  ///   - clock: the system's clocks.
+  ///   - plan: what the configuration needs; its tables are taken from `arena`.
+  ///   - roots: where the kernel shows itself.
+  /// - Throws: `HostSetupFailure` when the arena is too small or the system has no file descriptor left.
+  public init(
+    link: consuming Link, clock: consuming Clock, plan: HostPlan, roots: consuming MachineRoots = MachineRoots(),
+    from arena: inout Arena
+  ) throws(HostSetupFailure) {
+    let newSources = try makeSources(plan, from: &arena)
+    let newPrograms = try makePrograms(plan, from: &arena)
+    let newSignals = try makeSignals()
+    self.link = link
+    self.clock = clock
+    self.roots = roots
+    sources = newSources
+    programs = newPrograms
+    signals = newSignals
+    log = LogSink()
+  }
+
+  /// Gives up the sources and programs of one configuration and takes memory for those of another. Programs that run go
+  /// on; the link is not touched. After an error the earlier ones are still there.
+  public mutating func replacePlan(_ plan: HostPlan, from arena: inout Arena) throws(ArenaExhausted) {
+    var newSources = try SourceTable(plan, from: &arena)
+    var newPrograms = try Programs(plan, from: &arena)
+    sources.close()
+    newSources.adoptReaders(from: sources)
+    newPrograms.adoptRunning(from: programs)
+    sources = newSources
+    programs = newPrograms
+  }
+
+  /// Closes the link and uses another from now on: to another server, or with another security.
+  public mutating func replaceLink(_ newLink: consuming Link) {
+    link.close()
+    link = newLink
+  }
+
+  /// Adds a source, or finds the one that is read at the same place: sensors of equal sources share one reading.
+  ///
+  /// - Parameter argument: what stands behind the colon of `read =`.
+  /// - Returns: its index for `readSource`; nil when the plan was too small.
+  public mutating func openSource(_ kind: SourceKind, argument: Span<UInt8>) -> Int? {
+    sources.open(kind, argument)
+  }
+
+  /// Adds the program of the next command.
+  ///
+  /// - Returns: whether the plan was large enough.
+  public mutating func addProgram(path: Span<UInt8>, commandName: Span<UInt8>) -> Bool {
+    programs.add(path: path, name: commandName)
+  }
+
+  // MARK: The loop
+
+  /// Waits until something has happened or `deadline` has come; nil waits for ever. Whoever can have something new asks
+  /// afterwards.
+  public mutating func wait(until deadline: Instant?) {
+    var set = PollSet()
+    let signalIndex = set.add(signals.wakeup, events: Int16(POLLIN))
+    link.register(in: &set)
+    let now = clock.now()
+    var first = earlier(deadline, link.deadline)
+    first = earlier(first, sources.deadline)
+    first = earlier(first, programs.register(in: &set, now: now))
+    set.wait(milliseconds: milliseconds(from: now, until: first))
+    link.noteReady(in: set)
+    if let signalIndex, set.readyEvents(signalIndex) != 0, signals.collect() {
+      sources.reap()
+      programs.reap()
+    }
+    if sources.deadline != nil { sources.expire(now: clock.now()) }
+  }
+
+  /// poll(2) does not wake before its time, and counts it on a clock that stands still during suspend: after one, a wait
+  /// may last longer than it should by at most what was left of it.
+  private func milliseconds(from now: Instant, until deadline: Instant?) -> Int32 {
+    guard let deadline else { return -1 }
+    return Int32(clamping: max(0, (deadline - now).milliseconds))
+  }
+
+  /// The next signal that a person or the service manager has sent; nil when all have been taken.
+  public mutating func takeSignal() -> Signal? { signals.take() }
+
+  /// Ends readers, closes the link, and gives the signals back. Programs should have been stopped.
+  public consuming func close() {
+    link.close()
+    clock.store(now: clock.now(), isEnding: true)
+    sources.close()
+    signals.remove()
+  }
+
+  // MARK: Time
+
+  /// The boot-time clock. One clock_gettime(2), mostly without entering the kernel.
+  public mutating func now() -> Instant { clock.now() }
+
+  /// UTC, unless it is earlier than the clock floor.
+  public mutating func wallTime() -> WallTime? { clock.wallTime() }
+
+  // MARK: Sensors
+
+  /// Starts the reader of a slow source.
+  public mutating func prepareSource(_ index: Int) -> Bool {
+    sources.prepare(index, roots: roots)
+  }
+
+  /// Reads a source: a quick one with one pread(2) in place.
+  public mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    sources.read(index, into: &buffer, roots: roots)
+  }
+
+  // MARK: Programs
+
+  /// Starts a program without a shell, in a session of its own, with `input` as a file on its standard input.
+  public mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
+    programs.start(slot: slot, command: command, input: input)
+  }
+
+  /// Collects output and tells where a program stands.
+  public mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState {
+    programs.poll(slot: slot, output: &output, now: now())
+  }
+
+  /// Sends SIGTERM, or SIGKILL where `forcibly`, to the whole process group of a program.
+  public mutating func stopProgram(slot: Int, forcibly: Bool) {
+    programs.stop(slot: slot, forcibly: forcibly)
+  }
+
+  // MARK: Log
+
+  /// Writes a line to standard error, never waiting for its reader.
+  public mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>) {
+    log.write(level, line)
+  }
+
+  // MARK: Link
+
+  /// Begins to open the link.
+  public mutating func openLink(deadline: Instant) {
+    link.open(now: clock.now(), deadline: deadline, certificateTime: clock.certificateTime())
+  }
+
+  /// Moves the opening of the link forward. A certificate that was valid proves the time it was checked at.
+  public mutating func pollLink() -> LinkState {
+    let state = link.poll(now: clock.now())
+    if state == .open, link.hasCheckedCertificate { clock.noteProven(now: clock.now()) }
+    return state
+  }
+
+  /// Sends the beginning of `bytes`.
+  public mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer { link.send(bytes) }
+
+  /// Receives into the free room of `buffer`.
+  public mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer { link.receive(into: &buffer) }
+
+  /// Ends the link.
+  public mutating func closeLink() { link.close() }
+
+  /// Appends what is known about the link.
+  public mutating func describeLink(into line: inout ByteBuffer) { link.describe(into: &line) }
+}
+
+// A `~Copyable` value cannot be bound in a `do` whose `catch` leaves it unbound, hence functions.
+
+private func makeSources(_ plan: HostPlan, from arena: inout Arena) throws(HostSetupFailure) -> SourceTable {
+  do throws(ArenaExhausted) { return try SourceTable(plan, from: &arena) } catch { throw .memory(error) }
+}
+
+private func makePrograms(_ plan: HostPlan, from arena: inout Arena) throws(HostSetupFailure) -> Programs {
+  do throws(ArenaExhausted) { return try Programs(plan, from: &arena) } catch { throw .memory(error) }
+}
+
+private func makeSignals() throws(HostSetupFailure) -> Signals {
+  do throws(Errno) { return try Signals() } catch { throw .noResources(error.code) }
+}

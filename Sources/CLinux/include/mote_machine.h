@@ -1,0 +1,116 @@
+// What the machine's side of LinuxHost needs of C: macros and variadic functions that Swift cannot import, and the code
+// that runs in a forked child. Between fork and exec or exit only async-signal-safe functions may be called, which C can
+// promise and Swift cannot, so those few lines are C.
+#pragma once
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+// `open` is variadic.
+static inline int mote_open(const char *_Nonnull path, int flags) { return open(path, flags); }
+
+// MAP_FAILED is a cast, and so is no constant for Swift.
+static inline void *_Nullable mote_map_memory(size_t byte_count) {
+  void *start = mmap(NULL, byte_count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return start == MAP_FAILED ? NULL : start;
+}
+
+// The results of waitpid are taken apart by macros.
+static inline int mote_has_exited(int status) { return WIFEXITED(status); }
+static inline int mote_exit_status(int status) { return WEXITSTATUS(status); }
+static inline int mote_end_signal(int status) { return WTERMSIG(status); }
+
+// MARK: Signals
+
+// Which signals have come since they were last taken.
+enum {
+  MOTE_SIGNAL_TERMINATE = 1,
+  MOTE_SIGNAL_INTERRUPT = 2,
+  MOTE_SIGNAL_RELOAD = 4,
+  MOTE_SIGNAL_CHILD = 8,
+};
+
+// Installs the handlers, ignores SIGPIPE, and makes file descriptors 0, 1 and 2 valid. Returns a descriptor that is
+// readable when a signal has come, or -1 with errno.
+int mote_install_signals(void);
+
+// The signals that have come since the last call, as a set of MOTE_SIGNAL_*.
+unsigned mote_take_signals(int wakeup);
+
+// Gives the signals back their default actions and closes `wakeup`.
+void mote_remove_signals(int wakeup);
+
+// MARK: Programs
+
+// Starts the program at an absolute path, without arguments, in a session of its own. Its environment is PATH and
+// `variable`; `input` becomes its standard input, `output` its standard output and error. Waits at most `wait_ms` for the
+// system to say whether it could be executed. Returns its process id, or -1 with errno.
+pid_t mote_start_program(const char *_Nonnull path, const char *_Nonnull variable, int input, int output, int wait_ms);
+
+// A pipe for a program's output: reading never blocks, writing does.
+int mote_output_pipe(int *_Nonnull reading, int *_Nonnull writing);
+
+// A file in memory with these bytes, to be read from its beginning; -1 with errno.
+int mote_memory_file(const void *_Nullable bytes, size_t byte_count);
+
+// MARK: Readers
+
+enum {
+  // How a reader looks at a path.
+  MOTE_READ_FILE = 0,
+  MOTE_READ_DISK = 1,
+};
+
+// What a reader answers before the text.
+struct mote_answer {
+  // 0, or the errno of what failed.
+  int32_t failure;
+  // How long it took, in milliseconds.
+  uint32_t milliseconds;
+  // The file system's number of statfs(2), and whether the file is a regular one.
+  uint64_t file_system;
+  uint64_t is_regular;
+  // Of the file system, for MOTE_READ_DISK: total, free and available bytes.
+  uint64_t disk_bytes[3];
+};
+
+// Starts a child that reads up to `byte_count_max` (at most 4096) bytes of `path`, answers once, and ends. `*answer` becomes the
+// descriptor to receive from. Returns its process id, or -1 with errno.
+pid_t mote_start_reader(const char *_Nonnull path, int what, size_t byte_count_max, int *_Nonnull answer);
+
+// Receives a reader's answer without waiting. `*file` becomes a descriptor of the file that was read, or -1. Returns how
+// many bytes of text came, or -1 with errno (EPIPE when the reader died).
+ssize_t mote_receive_answer(int descriptor, struct mote_answer *_Nonnull answer, void *_Nullable text,
+                            size_t room, int *_Nonnull file);
+
+// MARK: Files
+
+// Sizes of the file system that holds `path`, in the same form as a reader's answer.
+int mote_disk_sizes(const char *_Nonnull path, struct mote_answer *_Nonnull answer);
+
+// Reads entries of a directory into `buffer`; returns bytes, 0 at the end, -1 with errno. Unlike readdir it needs no heap.
+ssize_t mote_read_directory(int descriptor, void *_Nullable buffer, size_t room);
+
+// MARK: Log
+
+// Writes prefix, line and a line feed at once without waiting for the reader. `is_socket` says what `descriptor` is.
+// Returns bytes written, or -1 with errno.
+ssize_t mote_write_line(int descriptor, int is_socket, const void *_Nullable prefix, size_t prefix_count,
+                        const void *_Nullable line, size_t line_count);
+
+// A second, non-blocking way to write to what `descriptor` is open on, when the system offers one; otherwise -1. The flag
+// must not be set on `descriptor` itself: a shell shares it with us.
+int mote_reopen_for_log(int descriptor);

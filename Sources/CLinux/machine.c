@@ -1,0 +1,368 @@
+// For pipe2, memfd_create, struct ucred and the like; musl shows most of it anyway.
+#define _GNU_SOURCE
+#include "mote_machine.h"
+
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+// MARK: Signals
+
+// Handlers know no context, so these are the module's only globals.
+static volatile sig_atomic_t wakeup_descriptor = -1;
+static unsigned pending_signals;
+
+static void handle_signal(int number) {
+  int saved_errno = errno;
+  unsigned bit = number == SIGTERM  ? MOTE_SIGNAL_TERMINATE
+                 : number == SIGINT ? MOTE_SIGNAL_INTERRUPT
+                 : number == SIGHUP ? MOTE_SIGNAL_RELOAD
+                                    : MOTE_SIGNAL_CHILD;
+  __atomic_fetch_or(&pending_signals, bit, __ATOMIC_SEQ_CST);
+  uint64_t one = 1;
+  // A full counter means that a wake-up is pending already.
+  if (wakeup_descriptor >= 0 && write(wakeup_descriptor, &one, sizeof one) < 0) {
+  }
+  errno = saved_errno;
+}
+
+static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+enum { HANDLED_COUNT = sizeof handled_signals / sizeof handled_signals[0] };
+
+static void set_action(int number, void (*handler)(int)) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = handler;
+  // Only poll is interrupted, which never restarts.
+  action.sa_flags = SA_RESTART | (number == SIGCHLD ? SA_NOCLDSTOP : 0);
+  sigaction(number, &action, NULL);
+}
+
+int mote_install_signals(void) {
+  // A closed standard descriptor would be taken by the next file opened, and a log line would be written into it.
+  for (int descriptor = 0; descriptor <= 2; descriptor++) {
+    if (fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
+    if (open("/dev/null", O_RDWR) != descriptor) return -1;
+  }
+  // eventfd: a pipe to ourselves in one descriptor.
+  int wakeup = (int)syscall(SYS_eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+  if (wakeup < 0) return -1;
+  wakeup_descriptor = wakeup;
+  for (int index = 0; index < HANDLED_COUNT; index++) set_action(handled_signals[index], handle_signal);
+  set_action(SIGPIPE, SIG_IGN);
+  return wakeup;
+}
+
+unsigned mote_take_signals(int wakeup) {
+  uint64_t count;
+  // First the descriptor, then the set: a signal in between leaves the descriptor readable, and nothing is lost.
+  if (read(wakeup, &count, sizeof count) < 0 && errno != EAGAIN) return 0;
+  return __atomic_exchange_n(&pending_signals, 0, __ATOMIC_SEQ_CST);
+}
+
+void mote_remove_signals(int wakeup) {
+  for (int index = 0; index < HANDLED_COUNT; index++) set_action(handled_signals[index], SIG_DFL);
+  wakeup_descriptor = -1;
+  close(wakeup);
+}
+
+// MARK: Children
+
+// In the child: no handler of ours, nothing ignored, nothing blocked.
+static void reset_signals(void) {
+  for (int number = 1; number < 32; number++) {
+    if (number != SIGKILL && number != SIGSTOP) signal(number, SIG_DFL);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// Closes every descriptor from `first` on. Ours all close on exec, but a reader does not exec, and whoever started us may
+// have left some open.
+static void close_from(int first) {
+#ifdef SYS_close_range
+  if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;
+#endif
+  // Before Linux 5.9. The agent never has more than some dozens open.
+  for (int descriptor = first; descriptor < 1024; descriptor++) close(descriptor);
+}
+
+// Forks with all signals blocked, so that no handler of ours ever runs in the child.
+static pid_t fork_quietly(void) {
+  sigset_t all, saved;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &saved);
+  pid_t process = fork();
+  int fork_errno = errno;
+  if (process == 0) {
+    reset_signals();
+  } else {
+    sigprocmask(SIG_SETMASK, &saved, NULL);
+  }
+  errno = fork_errno;
+  return process;
+}
+
+// MARK: Programs
+
+int mote_memory_file(const void *bytes, size_t byte_count) {
+  int file = (int)syscall(SYS_memfd_create, "mote-input", 1U /* MFD_CLOEXEC */);
+  if (file < 0) return -1;
+  size_t written = 0;
+  while (written < byte_count) {
+    // Writing at a position leaves the file's own position at the beginning, where the program will read.
+    ssize_t count = pwrite(file, (const char *)bytes + written, byte_count - written, (off_t)written);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      int write_errno = count < 0 ? errno : ENOSPC;
+      close(file);
+      errno = write_errno;
+      return -1;
+    }
+    written += (size_t)count;
+  }
+  return file;
+}
+
+int mote_output_pipe(int *reading, int *writing) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+  // Only at our end: programs do not expect their output to be non-blocking.
+  if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
+    close(ends[0]);
+    close(ends[1]);
+    return -1;
+  }
+  *reading = ends[0];
+  *writing = ends[1];
+  return 0;
+}
+
+static _Noreturn void run_program(const char *path, const char *variable, int input, int output, int report) {
+  setsid();
+  // Out of the way of 0, 1 and 2 first, whatever numbers they have.
+  int high_report = fcntl(report, F_DUPFD_CLOEXEC, 10);
+  int high_input = fcntl(input, F_DUPFD_CLOEXEC, 10);
+  int high_output = fcntl(output, F_DUPFD_CLOEXEC, 10);
+  int is_ready = high_report >= 0 && dup2(high_input, 0) == 0 && dup2(high_output, 1) == 1 &&
+                 dup2(high_output, 2) == 2 && dup2(high_report, 3) == 3 && fcntl(3, F_SETFD, FD_CLOEXEC) == 0 &&
+                 chdir("/") == 0;
+  if (is_ready) {
+    close_from(4);
+    const char *const arguments[] = {path, NULL};
+    const char *const environment[] = {
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", variable, NULL};
+    execve(path, (char *const *)arguments, (char *const *)environment);
+    high_report = 3;
+  }
+  int32_t failure = errno;
+  if (write(high_report, &failure, sizeof failure) < 0) {
+  }
+  // What shells use for "found, but not executable".
+  _exit(126);
+}
+
+pid_t mote_start_program(const char *path, const char *variable, int input, int output, int wait_ms) {
+  int report[2];
+  if (pipe2(report, O_CLOEXEC) < 0) return -1;
+  pid_t process = fork_quietly();
+  if (process == 0) run_program(path, variable, input, output, report[1]);
+  int failure = process < 0 ? errno : 0;
+  close(report[1]);
+  if (process > 0) {
+    // A successful exec closes the pipe. One that takes longer than this counts as a success, too, and its failure will
+    // show as exit status 126.
+    struct pollfd wait = {.fd = report[0], .events = POLLIN};
+    int32_t reported = 0;
+    if (poll(&wait, 1, wait_ms) == 1 && read(report[0], &reported, sizeof reported) == sizeof reported) {
+      failure = reported;
+      // It is about to exit.
+      while (waitpid(process, NULL, 0) < 0 && errno == EINTR) {
+      }
+      process = -1;
+    }
+  }
+  close(report[0]);
+  errno = failure;
+  return process;
+}
+
+// MARK: Readers
+
+static uint64_t now_ms(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+static uint64_t saturating_product(uint64_t left, uint64_t right) {
+  uint64_t product;
+  return __builtin_mul_overflow(left, right, &product) ? UINT64_MAX : product;
+}
+
+int mote_disk_sizes(const char *path, struct mote_answer *answer) {
+  struct statfs file_system;
+  int result;
+  do {
+    result = statfs(path, &file_system);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0) return -1;
+  uint64_t unit = (uint64_t)(file_system.f_frsize ? file_system.f_frsize : file_system.f_bsize);
+  answer->file_system = (uint32_t)file_system.f_type;
+  answer->disk_bytes[0] = saturating_product((uint64_t)file_system.f_blocks, unit);
+  answer->disk_bytes[1] = saturating_product((uint64_t)file_system.f_bfree, unit);
+  answer->disk_bytes[2] = saturating_product((uint64_t)file_system.f_bavail, unit);
+  return 0;
+}
+
+// Opens and reads a file of which nothing is known. Returns the count of bytes; the failure is in `answer`.
+static size_t read_unknown_file(const char *path, struct mote_answer *answer, char *text, size_t room, int *file) {
+  // Non-blocking: opening a FIFO must not wait for a writer. No controlling terminal may be got.
+  *file = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  struct stat status;
+  struct statfs file_system;
+  if (*file < 0 || fstat(*file, &status) < 0 || fstatfs(*file, &file_system) < 0) {
+    answer->failure = errno;
+    return 0;
+  }
+  answer->file_system = (uint32_t)file_system.f_type;
+  answer->is_regular = S_ISREG(status.st_mode);
+  size_t count = 0;
+  while (count < room) {
+    ssize_t piece = read(*file, text + count, room - count);
+    if (piece < 0 && errno == EINTR) continue;
+    if (piece < 0 && count == 0) answer->failure = errno;
+    if (piece <= 0) break;
+    count += (size_t)piece;
+  }
+  return count;
+}
+
+static _Noreturn void run_reader(const char *path, int what, size_t byte_count_max, int socket) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  prctl(PR_SET_NAME, "mote-reader");
+  // Above all the connection to the server: while a stuck reader holds a copy, closing it would not end it.
+  if (dup2(socket, 0) < 0) _exit(1);
+  close_from(1);
+
+  char text[4096];
+  struct mote_answer answer;
+  memset(&answer, 0, sizeof answer);
+  int file = -1;
+  size_t count = 0;
+  uint64_t start = now_ms();
+  if (what == MOTE_READ_DISK) {
+    if (mote_disk_sizes(path, &answer) < 0) answer.failure = errno;
+  } else {
+    if (byte_count_max > sizeof text) byte_count_max = sizeof text;
+    count = read_unknown_file(path, &answer, text, byte_count_max, &file);
+  }
+  answer.milliseconds = (uint32_t)(now_ms() - start);
+
+  struct iovec pieces[2] = {{&answer, sizeof answer}, {text, count}};
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr alignment;
+  } control;
+  memset(&control, 0, sizeof control);
+  struct msghdr message;
+  memset(&message, 0, sizeof message);
+  message.msg_iov = pieces;
+  message.msg_iovlen = 2;
+  if (file >= 0 && answer.failure == 0 && answer.is_regular) {
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &file, sizeof file);
+  }
+  _exit(sendmsg(0, &message, MSG_NOSIGNAL) < 0);
+}
+
+pid_t mote_start_reader(const char *path, int what, size_t byte_count_max, int *answer) {
+  int pair[2];
+  // Keeps messages apart, and tells when the other end has died.
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return -1;
+  pid_t process = fork_quietly();
+  if (process == 0) run_reader(path, what, byte_count_max, pair[1]);
+  int failure = errno;
+  close(pair[1]);
+  if (process < 0) {
+    close(pair[0]);
+  } else {
+    *answer = pair[0];
+  }
+  errno = failure;
+  return process;
+}
+
+ssize_t mote_receive_answer(int descriptor, struct mote_answer *answer, void *text, size_t room, int *file) {
+  *file = -1;
+  struct iovec pieces[2] = {{answer, sizeof *answer}, {text, room}};
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr alignment;
+  } control;
+  struct msghdr message;
+  memset(&message, 0, sizeof message);
+  message.msg_iov = pieces;
+  message.msg_iovlen = 2;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof control.bytes;
+  ssize_t count;
+  do {
+    count = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) return -1;
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+    memcpy(file, CMSG_DATA(header), sizeof *file);
+  }
+  if (count < (ssize_t)sizeof *answer) {
+    if (*file >= 0) close(*file);
+    *file = -1;
+    errno = EPIPE;
+    return -1;
+  }
+  return count - (ssize_t)sizeof *answer;
+}
+
+// MARK: Files
+
+ssize_t mote_read_directory(int descriptor, void *buffer, size_t room) {
+  return syscall(SYS_getdents64, descriptor, buffer, room);
+}
+
+// MARK: Log
+
+ssize_t mote_write_line(int descriptor, int is_socket, const void *prefix, size_t prefix_count, const void *line,
+                        size_t line_count) {
+  struct iovec pieces[3] = {{(void *)prefix, prefix_count}, {(void *)line, line_count}, {"\n", 1}};
+  ssize_t count;
+  do {
+    if (is_socket) {
+      struct msghdr message;
+      memset(&message, 0, sizeof message);
+      message.msg_iov = pieces;
+      message.msg_iovlen = 3;
+      count = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } else {
+      count = writev(descriptor, pieces, 3);
+    }
+  } while (count < 0 && errno == EINTR);
+  return count;
+}
+
+int mote_reopen_for_log(int descriptor) {
+  // Without printf, which would be the largest function of the whole binary.
+  char path[] = "/proc/self/fd/\0\0";
+  if (descriptor < 0 || descriptor > 99) return -1;
+  char *end = path + sizeof "/proc/self/fd/" - 1;
+  if (descriptor >= 10) *end++ = (char)('0' + descriptor / 10);
+  *end = (char)('0' + descriptor % 10);
+  return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}

@@ -1,0 +1,107 @@
+// Children that read what could block.
+//
+// A read of a file on FUSE or NFS, or of an attribute whose driver waits for a slow bus, blocks inside the kernel
+// whatever flags the file was opened with, and a thread cannot be given up. So such a read happens in a child of its own,
+// which reads once, answers and ends. A child per read is the simplest thing that can be killed: there is no protocol,
+// nothing to bring back to a known state, and nothing in memory while nothing slow is being read. A fork of a process of
+// this size costs a fraction of a millisecond, little against what such a source takes.
+
+import Bytes
+import CLinux
+
+/// The running readers.
+struct SourceReaders: ~Copyable {
+  /// Readers at the same time. A read that cannot even be killed (a dead NFS server) keeps its place until it ends.
+  static var countMax: Int { 4 }
+
+  private struct Reader: BitwiseCopyable {
+    var process: pid_t
+    var source: Int
+    var deadline: Instant
+    var isKilled: Bool
+  }
+
+  private var readers = InlineArray<4, Reader?>(repeating: nil)
+
+  init() {}
+
+  init(copying other: borrowing SourceReaders) { readers = other.readers }
+
+  /// Whether another one can be started.
+  var hasRoom: Bool {
+    for index in readers.indices where readers[index] == nil { return true }
+    return false
+  }
+
+  /// Whether all of them were killed and have not ended: nothing can be read until one does.
+  var isStuck: Bool {
+    for index in readers.indices {
+      guard let reader = readers[index], reader.isKilled else { return false }
+    }
+    return true
+  }
+
+  /// The moment at which the first reader has to be killed.
+  var deadline: Instant? {
+    var first: Instant?
+    for index in readers.indices {
+      if let reader = readers[index], !reader.isKilled { first = earlier(first, reader.deadline) }
+    }
+    return first
+  }
+
+  /// Starts a reader of `path` for `source`; there must be room.
+  ///
+  /// - Returns: the descriptor at which its answer can be received once it has ended.
+  mutating func start(
+    _ path: borrowing PathText, isDisk: Bool, byteCountMax: Int, source: Int, deadline: Instant
+  ) throws(Errno) -> Int32 {
+    guard let slot = freeSlot() else { preconditionFailure("no room for a reader") }
+    guard !path.isTooLong else { throw Errno(code: ENAMETOOLONG) }
+    var answer: Int32 = -1
+    let what = Int32(isDisk ? MOTE_READ_DISK : MOTE_READ_FILE)
+    let process = path.withPointer { mote_start_reader($0, what, byteCountMax, &answer) }
+    guard process > 0 else { throw .last }
+    readers[slot] = Reader(process: process, source: source, deadline: deadline, isKilled: false)
+    return answer
+  }
+
+  private func freeSlot() -> Int? {
+    for index in readers.indices where readers[index] == nil { return index }
+    return nil
+  }
+
+  /// Kills one reader whose time is up, if there is any.
+  ///
+  /// - Returns: its source.
+  mutating func killNext(at now: Instant) -> Int? {
+    for index in readers.indices {
+      guard let reader = readers[index], !reader.isKilled, reader.deadline <= now else { continue }
+      kill(reader.process, SIGKILL)
+      readers[index]?.isKilled = true
+      return reader.source
+    }
+    return nil
+  }
+
+  /// Collects one reader that has ended, if there is any.
+  ///
+  /// - Returns: its source; nil in it when the reader had been given up before.
+  mutating func reapNext() -> Int?? {
+    for index in readers.indices {
+      guard let reader = readers[index], waitpid(reader.process, nil, WNOHANG) == reader.process else { continue }
+      readers[index] = nil
+      return .some(reader.isKilled ? nil : reader.source)
+    }
+    return nil
+  }
+
+  /// Kills all of them and forgets their sources.
+  mutating func killAll() {
+    for index in readers.indices {
+      guard let reader = readers[index], !reader.isKilled else { continue }
+      kill(reader.process, SIGKILL)
+      readers[index]?.isKilled = true
+    }
+  }
+}

@@ -1,0 +1,273 @@
+// The sources of one configuration: files kept open, read in place, and shared by the sensors that name them.
+
+import Bytes
+import CLinux
+import HostInterface
+
+/// All sources that the configuration's sensors read.
+struct SourceTable: ~Copyable {
+  private var sources: FixedArray<Source>
+  private var text: ByteBuffer
+  private let timeout: TimeSpan
+  private var readers = SourceReaders()
+
+  /// Takes room for `capacity` sources with `textBytes` of places from `arena`. A reading that takes longer than `timeout`
+  /// has failed.
+  init(
+    capacity: Int, textBytes: Int, timeout: TimeSpan, from arena: inout Arena
+  ) throws(ArenaExhausted) {
+    let textRegion = try arena.take(textBytes, for: "sources")
+    sources = try FixedArray(capacity: capacity, for: "sources", from: &arena)
+    text = ByteBuffer(textRegion)
+    self.timeout = timeout
+  }
+
+  /// Takes over the readers that an earlier configuration's table has given up, so that their ends are collected.
+  mutating func adoptReaders(from earlier: borrowing SourceTable) {
+    readers = SourceReaders(copying: earlier.readers)
+  }
+
+  /// Adds a source, or finds the one that is the same.
+  ///
+  /// - Returns: its index; nil when the table is full.
+  mutating func open(_ kind: SourceKind, _ argument: Span<UInt8>) -> Int? {
+    let place = argument.extracting(placeOfSource(kind, argument))
+    for index in 0..<sources.count where sources[index].kind == kind {
+      if text.span.extracting(sources[index].place).equals(place) { return index }
+    }
+    guard place.count <= text.freeCount else { return nil }
+    let source = Source(kind: kind, placeStart: text.count, placeCount: place.count)
+    guard sources.append(source) else { return nil }
+    text.append(place)
+    return sources.count - 1
+  }
+
+  /// Closes everything and ends the readers.
+  mutating func close() {
+    readers.killAll()
+    for index in 0..<sources.count {
+      closeFile(index)
+      dropAnswer(index)
+    }
+    sources.removeAll()
+    text.removeAll()
+  }
+
+  // MARK: Reading
+
+  /// Begins reading a slow source.
+  ///
+  /// - Returns: whether `read` has something to say at once.
+  mutating func prepare(_ index: Int, roots: borrowing MachineRoots) -> Bool {
+    guard sources[index].mode == .inChild else { return true }
+    if sources[index].isBeingRead { return false }
+    let now = System.bootTime()
+    if sources[index].answer >= 0 {
+      // One that nobody wanted in time tells of the past.
+      if now <= sources[index].askedAt + timeout + timeout { return true }
+      dropAnswer(index)
+    }
+    if sources[index].failure(at: now) != nil { return true }
+    guard readers.hasRoom else {
+      guard readers.isStuck else { return false }
+      sources[index].fail(.timeout, now: now)
+      return true
+    }
+    return !startReader(index, now: now, roots: roots)
+  }
+
+  /// Appends the text of a source; see `Host.readSource`.
+  mutating func read(
+    _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
+  ) -> SourceRead {
+    if sources[index].kind == .constant {
+      buffer.append(text.span.extracting(sources[index].place))
+      return .complete
+    }
+    switch sources[index].mode {
+    case .trusted: return readTrusted(index, into: &buffer, roots: roots)
+    case .promotedOpen, .promotedByPath: return readPromoted(index, into: &buffer)
+    case .inChild:
+      guard prepare(index, roots: roots) else { return .pending }
+      if sources[index].answer >= 0 { return receiveAnswer(index, into: &buffer) }
+      return .failed(sources[index].failure ?? .inputOutput)
+    }
+  }
+
+  private mutating func readTrusted(
+    _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
+  ) -> SourceRead {
+    // Clocks are asked only where something has been wrong: healthy sources need no more than one call.
+    if sources[index].failure != nil, let failure = sources[index].failure(at: System.bootTime()) {
+      return .failed(failure)
+    }
+    let start = buffer.count
+    do throws(Errno) {
+      if sources[index].descriptor < 0 { sources[index].descriptor = try openFile(index, roots: roots) }
+      let descriptor = sources[index].descriptor
+      try System.readFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
+      sources[index].succeed()
+      return .complete
+    } catch {
+      buffer.truncate(to: start)
+      // The interface may have gone; one of the same name may come.
+      closeFile(index)
+      sources[index].fail(error.readFailure, now: System.bootTime())
+      return .failed(error.readFailure)
+    }
+  }
+
+  private mutating func openFile(_ index: Int, roots: borrowing MachineRoots) throws(Errno) -> Int32 {
+    let place = text.span.extracting(sources[index].place)
+    guard let path = roots.path(of: sources[index].kind, place: place) else { throw Errno(code: ENOENT) }
+    return try System.openForReading(path)
+  }
+
+  private mutating func readPromoted(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    let now = System.bootTime()
+    let start = buffer.count
+    let result: SourceRead
+    do throws(Errno) {
+      switch sources[index].mode {
+      case .promotedOpen:
+        let descriptor = sources[index].descriptor
+        try System.readFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
+      default: try readByPath(index, into: &buffer)
+      }
+      sources[index].succeed()
+      result = .complete
+    } catch {
+      buffer.truncate(to: start)
+      result = .failed(error.readFailure)
+      if error.readFailure == .notFound || error.readFailure == .notPermitted || error.code == EINVAL {
+        // It has gone, and what comes in its place has to prove itself. A driver's own error is no reason for that.
+        closeFile(index)
+        sources[index].mode = .inChild
+        sources[index].fail(error.readFailure, now: now)
+      }
+    }
+    if System.bootTime() - now > SourceLimits.inlineTimeMax {
+      closeFile(index)
+      sources[index].sendBack()
+    }
+    return result
+  }
+
+  private mutating func readByPath(_ index: Int, into buffer: inout ByteBuffer) throws(Errno) {
+    let path = PathText(text.span.extracting(sources[index].place))
+    guard sources[index].kind == .disk else {
+      let descriptor = try System.openForReading(path)
+      defer { System.close(descriptor) }
+      return try System.readFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
+    }
+    var sizes = mote_answer()
+    let place = sources[index].place.isEmpty ? PathText(("/" as StaticString).bytes) : path
+    guard place.withPointer({ mote_disk_sizes($0, &sizes) }) == 0 else { throw .last }
+    buffer.append(diskSizes: sizes)
+    // Something else may have been mounted there.
+    if FileSystemTrust(statfsNumber: sizes.file_system) != .local { sources[index].mode = .inChild }
+  }
+
+  // MARK: Readers
+
+  /// - Returns: whether one was started; otherwise the source has failed.
+  private mutating func startReader(_ index: Int, now: Instant, roots: borrowing MachineRoots) -> Bool {
+    let source = sources[index]
+    guard let path = roots.path(of: source.kind, place: text.span.extracting(source.place)) else {
+      sources[index].fail(.notFound, now: now)
+      return false
+    }
+    do throws(Errno) {
+      sources[index].answer = try readers.start(
+        path, isDisk: source.kind == .disk, byteCountMax: HostLimits.sourceBytesMax, source: index,
+        deadline: now + timeout)
+    } catch {
+      sources[index].fail(error.readFailure, now: now)
+      return false
+    }
+    sources[index].isBeingRead = true
+    sources[index].askedAt = now
+    return true
+  }
+
+  private mutating func receiveAnswer(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    let now = System.bootTime()
+    var answer = mote_answer()
+    var file: Int32 = -1
+    let descriptor = sources[index].answer
+    var free = buffer.freeSpan
+    let count = free.withUnsafeMutableBufferPointer {
+      mote_receive_answer(descriptor, &answer, $0.baseAddress, min($0.count, HostLimits.sourceBytesMax), &file)
+    }
+    let failure = Errno(code: count < 0 ? mote_errno() : answer.failure)
+    dropAnswer(index)
+    guard failure.code == 0 else {
+      if file >= 0 { System.close(file) }
+      if failure.readFailure == .inputOutput, failure.code != EPIPE {
+        // A driver's own error, which the next reading may not have.
+        sources[index].succeed()
+      } else {
+        sources[index].fail(failure.readFailure, now: now)
+      }
+      return .failed(failure.readFailure)
+    }
+    if sources[index].kind == .disk { buffer.append(diskSizes: answer) } else { buffer.commit(count) }
+    sources[index].succeed()
+    promote(index, answer, file)
+    return .complete
+  }
+
+  /// Reads a source here from now on if it has been quick and nothing can stop it from being so.
+  private mutating func promote(_ index: Int, _ answer: mote_answer, _ file: Int32) {
+    let isQuick = sources[index].noteChildReading(.milliseconds(Int64(answer.milliseconds)))
+    let trust = FileSystemTrust(statfsNumber: answer.file_system)
+    if isQuick, file >= 0, trust == .attributes {
+      sources[index].mode = .promotedOpen
+      sources[index].descriptor = file
+      return
+    }
+    if file >= 0 { System.close(file) }
+    let isDisk = sources[index].kind == .disk
+    if isQuick, trust == .local, isDisk || answer.is_regular != 0 { sources[index].mode = .promotedByPath }
+  }
+
+  /// The moment at which something has to be done here.
+  var deadline: Instant? { readers.deadline }
+
+  /// Kills the readers whose time is up.
+  mutating func expire(now: Instant) {
+    while let index = readers.killNext(at: now) {
+      sources[index].isBeingRead = false
+      dropAnswer(index)
+      sources[index].fail(.timeout, now: now)
+    }
+  }
+
+  /// Collects the readers that have ended.
+  mutating func reap() {
+    while let ended = readers.reapNext() {
+      if let index = ended { sources[index].isBeingRead = false }
+    }
+  }
+
+  private mutating func closeFile(_ index: Int) {
+    if sources[index].descriptor >= 0 { System.close(sources[index].descriptor) }
+    sources[index].descriptor = -1
+  }
+
+  private mutating func dropAnswer(_ index: Int) {
+    if sources[index].answer >= 0 { System.close(sources[index].answer) }
+    sources[index].answer = -1
+  }
+}
+
+extension ByteBuffer {
+  /// Appends `TOTAL FREE AVAILABLE` in bytes.
+  fileprivate mutating func append(diskSizes answer: mote_answer) {
+    append(decimal: answer.disk_bytes.0)
+    append(UInt8(ascii: " "))
+    append(decimal: answer.disk_bytes.1)
+    append(UInt8(ascii: " "))
+    append(decimal: answer.disk_bytes.2)
+  }
+}

@@ -1,0 +1,88 @@
+// A path for the system: bytes that end with a zero, built on the stack.
+
+import Bytes
+import CLinux
+
+/// A path under construction. What does not fit is noticed, and refused when the path is used.
+struct PathText: ~Copyable {
+  /// The longest path, in bytes. Those under /sys stay well below 200.
+  static var bytesMax: Int { 511 }
+
+  private var bytes = InlineArray<512, CChar>(repeating: 0)
+  /// How many bytes it has, without the zero.
+  private(set) var count = 0
+  /// Whether something did not fit, or had a zero in it.
+  private(set) var isTooLong = false
+
+  init() {}
+
+  init(_ text: Span<UInt8>) { append(text) }
+
+  init(copying other: borrowing PathText) {
+    bytes = other.bytes
+    count = other.count
+    isTooLong = other.isTooLong
+  }
+
+  mutating func append(_ text: Span<UInt8>) {
+    guard text.count <= PathText.bytesMax - count else { return isTooLong = true }
+    for index in text.indices {
+      if text[index] == 0 { isTooLong = true }
+      bytes[count + index] = CChar(bitPattern: text[index])
+    }
+    count += text.count
+    bytes[count] = 0
+  }
+
+  mutating func append(_ literal: StaticString) { append(literal.bytes) }
+
+  mutating func append(decimal value: Int) {
+    guard value >= 0 else { return isTooLong = true }
+    var divisor = 1
+    while value / divisor >= 10 { divisor *= 10 }
+    while divisor > 0 {
+      let digit = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / divisor % 10)
+      appendByte(digit)
+      divisor /= 10
+    }
+  }
+
+  mutating func appendByte(_ byte: UInt8) {
+    guard count < PathText.bytesMax else { return isTooLong = true }
+    bytes[count] = CChar(bitPattern: byte)
+    count += 1
+    bytes[count] = 0
+  }
+
+  /// Cuts it back to an earlier `count`.
+  mutating func truncate(to byteCount: Int) {
+    precondition(byteCount >= 0 && byteCount <= count)
+    count = byteCount
+    bytes[count] = 0
+    isTooLong = false
+  }
+
+  func byte(_ index: Int) -> UInt8 { UInt8(bitPattern: bytes[index]) }
+
+  /// Whether it has exactly these bytes.
+  func equals(_ text: Span<UInt8>) -> Bool {
+    guard text.count == count else { return false }
+    for index in 0..<count where byte(index) != text[index] { return false }
+    return true
+  }
+
+  func withPointer<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
+    // DEVIATION(unsafe-pointer): the system takes paths as C strings; this one ends with a zero.
+    bytes.span.withUnsafeBufferPointer { buffer in
+      guard let start = buffer.baseAddress else { preconditionFailure("a path has room") }
+      return body(start)
+    }
+  }
+}
+
+extension ByteBuffer {
+  /// Appends a path.
+  mutating func append(_ path: borrowing PathText) {
+    for index in 0..<path.count { append(path.byte(index)) }
+  }
+}

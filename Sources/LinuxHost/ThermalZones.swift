@@ -1,0 +1,39 @@
+// Thermal zones: /sys/class/thermal/thermal_zoneN, with the zone's kind in `type` and millidegrees in `temp`.
+
+import Bytes
+
+/// One thermal zone.
+struct ThermalZone: ~Copyable {
+  let number: Int
+  let type: PathText
+  let folder: PathText
+
+  /// Whether `name` is its own name, thermal_zoneN.
+  func isNamed(_ name: Span<UInt8>) -> Bool {
+    guard name.starts(with: "thermal_zone") else { return false }
+    return parseUnsigned(name.extracting(12..<name.count)) == UInt64(number)
+  }
+
+  var valuePath: PathText {
+    var path = PathText(copying: folder)
+    path.append("/temp")
+    return path
+  }
+}
+
+/// All thermal zones.
+enum ThermalZones {
+  /// Numbers from 0 up to this are looked at.
+  static var numberMax: Int { 64 }
+
+  /// The zone with that number, if there is one.
+  static func zone(_ number: Int, _ roots: borrowing MachineRoots) -> ThermalZone? {
+    var folder = roots.classPath("thermal")
+    folder.append("/thermal_zone")
+    folder.append(decimal: number)
+    var typePath = PathText(copying: folder)
+    typePath.append("/type")
+    guard let type = readAttribute(typePath) else { return nil }
+    return ThermalZone(number: number, type: type, folder: folder)
+  }
+}
