@@ -134,6 +134,14 @@ public struct ByteBuffer: ~Copyable {
     tail += bytes.count
   }
 
+  /// Appends all of another buffer.
+  ///
+  /// Beside the form for spans, because a span taken from one part of a value keeps the compiler from changing its
+  /// other parts, while a borrowed part does not.
+  public mutating func append(_ other: borrowing ByteBuffer) {
+    append(other.span)
+  }
+
   /// Appends the bytes of a literal.
   @inline(never)
   public mutating func append(_ literal: StaticString) {

@@ -17,6 +17,11 @@ public enum PublishRefusal: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
 }
 
 extension Client {
+  /// Whether a message whose topic and payload have `byteCount` bytes together can ever be sent.
+  public func fits(byteCount: Int, qos: QoS) -> Bool {
+    PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount <= packetBytesMax
+  }
+
   /// Whether `publish` would take a message whose topic and payload have `byteCount` bytes together.
   public func canPublish(byteCount: Int, qos: QoS) -> Bool {
     let size = PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos)

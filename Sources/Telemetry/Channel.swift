@@ -21,6 +21,12 @@ public enum ChannelLimits {
   public static var textBytesMax: Int { 256 }
 }
 
+/// Processor time since boot, in the kernel's ticks.
+private struct ProcessorTicks: BitwiseCopyable {
+  var busy: UInt64 = 0
+  var total: UInt64 = 0
+}
+
 /// How a sensor's value is made, and what it remembers between readings.
 public struct Channel: BitwiseCopyable, Sendable {
   /// What is taken out of the text.
@@ -33,8 +39,9 @@ public struct Channel: BitwiseCopyable, Sendable {
   public let fractionDigits: Int?
   /// Whether the last reading failed: a lasting fault is logged once, and its end once.
   public private(set) var isFailing = false
-  private var lastBusy: UInt64 = 0
-  private var lastTotal: UInt64 = 0
+  // Processor time at the last reading that counted, and at the present one.
+  private var lastTicks = ProcessorTicks()
+  private var ticks = ProcessorTicks()
 
   /// A sensor that takes `quantity` and scales it.
   public init(quantity: Quantity, offset: Decimal, scale: Decimal, fractionDigits: Int?) {
@@ -51,6 +58,10 @@ public struct Channel: BitwiseCopyable, Sendable {
     defer { isFailing = nowFailing }
     return isFailing != nowFailing
   }
+
+  /// The last reading counted: its event is being published. One that is repeated, because another sensor was not ready,
+  /// does not, or it would shorten the span over which processor usage is measured.
+  public mutating func commit() { lastTicks = ticks }
 
   /// Makes a value of a source's text; `field` is the configured name, empty without one.
   public mutating func interpret(_ text: Span<UInt8>, field: Span<UInt8>) -> Reading {
@@ -145,23 +156,17 @@ public struct Channel: BitwiseCopyable, Sendable {
   /// proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user already.
   private mutating func processorUsage(in text: Span<UInt8>) -> Decimal? {
     guard text.starts(with: "cpu ") else { return nil }
-    var total: UInt64 = 0
-    var idle: UInt64 = 0
+    ticks = ProcessorTicks()
     for index in 0..<8 {
       // Old kernels have fewer columns.
-      guard let ticks = wholeColumn(index, in: text) else { break }
-      total &+= UInt64(ticks)
-      if index == 3 || index == 4 { idle &+= UInt64(ticks) }
+      guard let column = wholeColumn(index, in: text) else { break }
+      ticks.total &+= UInt64(column)
+      if index != 3, index != 4 { ticks.busy &+= UInt64(column) }
     }
-    guard total > 0 else { return nil }
-    let busy = total &- idle
-    defer {
-      lastBusy = busy
-      lastTotal = total
-    }
-    // The kernel's idle counters may step back; without progress the last value says nothing new.
-    guard total > lastTotal, busy >= lastBusy else { return Decimal(0) }
-    return percentage(busy - lastBusy, of: total - lastTotal)
+    guard ticks.total > 0 else { return nil }
+    // The kernel's idle counters may step back; without progress there is nothing new to say.
+    guard ticks.total > lastTicks.total, ticks.busy >= lastTicks.busy else { return Decimal(0) }
+    return percentage(ticks.busy - lastTicks.busy, of: ticks.total - lastTicks.total)
   }
 
   /// `part` of `whole` in per cent with one decimal, rounded.

@@ -1,0 +1,243 @@
+// Events: read just in time, written into one buffer, handed to the client or the queue.
+
+import Bytes
+import Configuration
+import HostInterface
+import IoTPlatform
+import JSON
+import MQTT
+import Spool
+import Telemetry
+
+extension Agent {
+  /// Collects and publishes every event that is due; those due together end up in one write.
+  mutating func collectEvents<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
+    guard stopDeadline == nil else { return }
+    for index in 0..<plan.events.count where isReady(index, now) {
+      collectEvent(index, now, &host)
+    }
+  }
+
+  /// The next moment at which an event is due or its slow sources are given up. Events that wait for the connection or
+  /// the rate are not counted, as those have deadlines of their own.
+  func eventDeadline() -> Instant? {
+    guard stopDeadline == nil else { return nil }
+    var deadline: Instant?
+    for index in 0..<plan.events.count {
+      let event = plan.events[index]
+      if let collectionDeadline = event.collectionDeadline {
+        deadline = earlier(deadline, collectionDeadline)
+      } else if plan.settings.events[index].qos > 0 {
+        deadline = earlier(deadline, event.schedule.due)
+      } else if isOnline {
+        deadline = earlier(deadline, max(event.schedule.due, rate.allowedFrom))
+      }
+    }
+    return deadline
+  }
+
+  /// Whether the event is due and of use now: a QoS 0 event needs the connection, and is then read freshly.
+  private func isReady(_ index: Int, _ now: Instant) -> Bool {
+    guard plan.events[index].schedule.due <= now else { return false }
+    return plan.settings.events[index].qos > 0 || (isOnline && rate.allows(at: now))
+  }
+
+  private mutating func collectEvent<H: Host & ~Copyable>(_ index: Int, _ now: Instant, _ host: inout H) {
+    let deadline = plan.events[index].collectionDeadline ?? now + plan.settings.agent.sourceTimeout
+    payload.removeAll()
+    var envelope = EventEnvelope(into: &payload)
+    guard readSensors(of: index, into: &envelope, isLast: now >= deadline, &host) else {
+      plan.events[index].collectionDeadline = deadline
+      return
+    }
+    plan.events[index].collectionDeadline = nil
+    plan.events[index].schedule.advance(past: now)
+    let memberCount = envelope.memberCount
+    envelope.finish(at: host.wallTime(), into: &payload)
+    guard memberCount > 0 else { return }
+    writeTopic(ofEvent: index, in: plan.settings, into: &scratch)
+    publishPayload(qos: QoS(rawValue: plan.settings.events[index].qos) ?? .atLeastOnce, now, &host)
+  }
+
+  /// Writes a member for each sensor of the event that has a value.
+  ///
+  /// - Returns: false when a slow source is still being read and `isLast` is not set: then nothing counts.
+  private mutating func readSensors<H: Host & ~Copyable>(
+    of event: Int, into envelope: inout EventEnvelope, isLast: Bool, _ host: inout H
+  ) -> Bool {
+    var lastSource = -1
+    var lastRead = SourceRead.pending
+    for index in 0..<plan.sensors.count where plan.sensors[index].event == event {
+      let source = plan.sensors[index].source
+      if source != lastSource {
+        sourceText.removeAll()
+        lastRead = host.readSource(source, into: &sourceText)
+        lastSource = source
+      }
+      switch lastRead {
+      case .complete: writeMember(index, into: &envelope, &host)
+      case .failed(let failure): note(failure, of: index, &host)
+      case .pending:
+        guard isLast else { return false }
+        note(.timeout, of: index, &host)
+      }
+    }
+    for index in 0..<plan.sensors.count where plan.sensors[index].event == event {
+      plan.sensors[index].channel.commit()
+    }
+    return true
+  }
+
+  private mutating func writeMember<H: Host & ~Copyable>(
+    _ index: Int, into envelope: inout EventEnvelope, _ host: inout H
+  ) {
+    let sensor = plan.settings.sensors[index]
+    let reading = interpret(sourceText, with: &plan.sensors[index].channel, sensor: sensor, in: plan.settings)
+    switch reading {
+    case .failed(let failure):
+      note(failure, of: index, &host)
+      return
+    case .number(let value):
+      writeName(of: sensor, in: plan.settings, envelope: &envelope, into: &payload)
+      payload.append(value)
+    case .boolean(let value):
+      writeName(of: sensor, in: plan.settings, envelope: &envelope, into: &payload)
+      payload.append(value ? "true" : "false")
+    case .text(let range):
+      writeName(of: sensor, in: plan.settings, envelope: &envelope, into: &payload)
+      payload.appendJSON(string: sourceText, range)
+    }
+    note(nil, of: index, &host)
+  }
+
+  /// Logs a sensor's failure once when it begins, and its return once.
+  private mutating func note<H: Host & ~Copyable>(_ failure: ReadFailure?, of index: Int, _ host: inout H) {
+    guard plan.sensors[index].channel.note(isFailing: failure != nil) else { return }
+    let name = plan.settings.sensors[index].name
+    if let failure {
+      log.begin(.warning, "sensor", "failed")
+      log.add("sensor", name, of: plan.settings)
+      log.add("reason", failure.name)
+    } else {
+      log.begin(.info, "sensor", "recovered")
+      log.add("sensor", name, of: plan.settings)
+    }
+    log.end(to: &host)
+  }
+
+  /// Publishes what `payload` holds on the topic that `scratch` holds, now or through the queue.
+  mutating func publishPayload<H: Host & ~Copyable>(qos: QoS, _ now: Instant, _ host: inout H) {
+    let byteCount = scratch.count + payload.count
+    guard !payload.hasOverflowed, payload.count <= PayloadLimits.bytesMax,
+      client.fits(byteCount: byteCount, qos: qos)
+    else {
+      log.begin(.error, "event", "too-large")
+      log.add("topic", text: scratch)
+      log.add("packet-size", plan.settings.mqtt.packetBytesMax)
+      log.end(to: &host)
+      return
+    }
+    counters.events += 1
+    if qos == .atMostOnce {
+      if !publish(qos: qos, token: 0, now) { counters.eventsSkipped += 1 }
+      return
+    }
+    if isOnline, let token = queue.tokenForDirectMessage() {
+      if rate.allows(at: now), publish(qos: qos, token: token, now) { return }
+    }
+    let dropped = queue.append(topic: scratch, payload: payload, qos: qos.rawValue)
+    if dropped > 0 { noteDropping(&host) }
+  }
+
+  private mutating func publish(qos: QoS, token: UInt64, _ now: Instant) -> Bool {
+    guard isOnline, client.canPublish(byteCount: scratch.count + payload.count, qos: qos) else { return false }
+    do throws(PublishRefusal) {
+      try client.publish(topic: scratch, payload: payload, qos: qos, token: token, now: now)
+    } catch {
+      return false
+    }
+    rate.spend(at: now)
+    return true
+  }
+
+  /// Hands waiting messages to the client while it, the window and the rate have room.
+  mutating func sendQueued<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
+    guard isOnline else { return }
+    while let message = queue.front, rate.allows(at: now) {
+      do throws(PublishRefusal) {
+        try forward(message, of: queue, through: &client, now: now)
+      } catch {
+        return
+      }
+      queue.removeFront()
+      rate.spend(at: now)
+    }
+    if queue.count == 0, isDropping {
+      isDropping = false
+      log.begin(.info, "queue", "drained")
+      log.add("dropped", Int(truncatingIfNeeded: queue.droppedCount - droppedBeforeOutage))
+      log.end(to: &host)
+    }
+  }
+
+  private mutating func noteDropping<H: Host & ~Copyable>(_ host: inout H) {
+    guard !isDropping else { return }
+    isDropping = true
+    log.begin(.warning, "queue", "dropping")
+    log.add("policy", "oldest")
+    log.add("waiting", queue.count)
+    log.end(to: &host)
+  }
+}
+
+// What touches several parts of the agent at once takes them as parameters: a span of one part, held while another is
+// changed, would overlap with the change of the whole.
+
+private func writeTopic(ofEvent index: Int, in settings: borrowing Settings, into buffer: inout ByteBuffer) {
+  buffer.removeAll()
+  buffer.appendEventTopic(name: settings.bytes(settings.events[index].name))
+}
+
+private func writeName(
+  of sensor: SensorSettings, in settings: borrowing Settings, envelope: inout EventEnvelope,
+  into buffer: inout ByteBuffer
+) {
+  envelope.name(settings.bytes(sensor.name), into: &buffer)
+}
+
+private func interpret(
+  _ text: borrowing ByteBuffer, with channel: inout Channel, sensor: SensorSettings, in settings: borrowing Settings
+) -> Reading {
+  channel.interpret(text.span, field: settings.bytes(sensor.field))
+}
+
+private func forward(
+  _ message: QueuedMessage, of queue: borrowing MessageQueue, through client: inout Client, now: Instant
+) throws(PublishRefusal) {
+  let bytes = queue.bytes
+  try client.publish(
+    topic: bytes.extracting(message.topic), payload: bytes.extracting(message.payload),
+    qos: QoS(rawValue: message.qos) ?? .atLeastOnce, token: message.token, now: now)
+}
+
+extension Client {
+  fileprivate mutating func publish(
+    topic: borrowing ByteBuffer, payload: borrowing ByteBuffer, qos: QoS, token: UInt64, now: Instant
+  ) throws(PublishRefusal) {
+    try publish(topic: topic.span, payload: payload.span, qos: qos, token: token, now: now)
+  }
+}
+
+extension MessageQueue {
+  fileprivate mutating func append(
+    topic: borrowing ByteBuffer, payload: borrowing ByteBuffer, qos: UInt8
+  ) -> Int {
+    append(topic: topic.span, payload: payload.span, qos: qos)
+  }
+}
+
+extension ByteBuffer {
+  fileprivate mutating func appendJSON(string text: borrowing ByteBuffer, _ range: Range<Int>) {
+    appendJSON(string: text.span.extracting(range))
+  }
+}

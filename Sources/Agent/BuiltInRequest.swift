@@ -1,0 +1,67 @@
+// The payload of a built-in command: {"d":{"event":"status","interval":"5s"}}, both members optional.
+
+import Bytes
+import Configuration
+import JSON
+
+/// A parsed request; the range is of the buffer that was parsed.
+struct BuiltInRequest: Equatable {
+  /// The event's name, still escaped as in the JSON; nil names every event.
+  private(set) var event: Range<Int>?
+  /// The interval, within the range that a configuration may give.
+  private(set) var interval: TimeSpan?
+
+  /// Parses the `range` of `buffer`, as `init(parsing:)` does.
+  init?(parsing range: Range<Int>, of buffer: borrowing ByteBuffer) {
+    self.init(parsing: buffer.span.extracting(range))
+    if let event { self.event = (event.lowerBound + range.lowerBound)..<(event.upperBound + range.lowerBound) }
+  }
+
+  /// Parses `text`; an empty payload asks for everything. Returns nil when it is not JSON of this shape, or a value is
+  /// out of range.
+  init?(parsing text: Span<UInt8>) {
+    if text.trimmed(0..<text.count).isEmpty { return }
+    var reader = JSONReader()
+    var depth = 0
+    var isInData = false
+    var key = 0..<0
+    do throws(JSONError) {
+      while let token = try reader.next(in: text) {
+        switch token {
+        case .beginObject:
+          if depth == 1 { isInData = text.extracting(key).equals("d") }
+          depth += 1
+        case .endObject:
+          depth -= 1
+        case .beginArray: depth += 1
+        case .endArray: depth -= 1
+        case .key(let range): key = range
+        case .string(let range) where depth == 2 && isInData:
+          if text.extracting(key).equals("event") { event = range }
+          if text.extracting(key).equals("interval") {
+            guard let span = parseDuration(text.extracting(range)) else { return nil }
+            interval = span
+          }
+        case .number(let range) where depth == 2 && isInData:
+          guard text.extracting(key).equals("interval") else { continue }
+          // A bare number is in seconds.
+          guard let seconds = Decimal(parsing: text.extracting(range)),
+            let milliseconds = seconds.multiplied(by: Decimal(1000))?.rounded(toFractionDigits: 0),
+            milliseconds.exponent == 0
+          else { return nil }
+          interval = .milliseconds(milliseconds.significand)
+        case .string, .number, .boolean, .null: continue
+        }
+      }
+    } catch {
+      return nil
+    }
+    if let interval, !(ConfigurationLimits.eventInterval ~= interval) { return nil }
+  }
+
+  /// Whether this request, parsed from `buffer`, is about an event of `settings`.
+  func names(event index: Int, of settings: borrowing Settings, in buffer: borrowing ByteBuffer) -> Bool {
+    guard let event else { return true }
+    return buffer.span.extracting(event).equals(settings.bytes(settings.events[index].name))
+  }
+}

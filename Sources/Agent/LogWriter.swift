@@ -1,0 +1,116 @@
+// Log lines: level, component, event, key=value pairs; streamed into one buffer, never joined from strings.
+
+import Bytes
+import Configuration
+import HostInterface
+import JSON
+
+/// Builds one log line at a time. Lines below the level cost nothing but the comparison.
+public struct LogWriter: ~Copyable {
+  /// The longest line, in bytes; a longer one is cut.
+  public static var lineBytesMax: Int { 512 }
+
+  /// The least important level that is written.
+  public var threshold: LogLevel
+  private var line: ByteBuffer
+  private var level = LogLevel.debug
+  private var isOpen = false
+
+  /// Takes room for one line from `arena`.
+  public init(threshold: LogLevel, from arena: inout Arena) throws(ArenaExhausted) {
+    self.threshold = threshold
+    line = try ByteBuffer(capacity: LogWriter.lineBytesMax, for: "log", from: &arena)
+  }
+
+  /// Begins a line; `end` writes it.
+  public mutating func begin(_ level: LogLevel, _ component: StaticString, _ event: StaticString) {
+    isOpen = level <= threshold
+    guard isOpen else { return }
+    self.level = level
+    line.removeAll()
+    line.append(level.name)
+    line.append(UInt8(ascii: " "))
+    line.append(component)
+    line.append(UInt8(ascii: " "))
+    line.append(event)
+  }
+
+  /// Adds a word of our own, which never needs quotes.
+  public mutating func add(_ key: StaticString, _ word: StaticString) {
+    guard isOpen else { return }
+    appendKey(key)
+    line.append(word)
+  }
+
+  /// Adds a number.
+  public mutating func add(_ key: StaticString, _ value: Int) {
+    guard isOpen else { return }
+    appendKey(key)
+    line.append(decimal: value)
+  }
+
+  /// Adds a length of time in seconds, tenths included.
+  public mutating func add(_ key: StaticString, _ span: TimeSpan) {
+    guard isOpen else { return }
+    appendKey(key)
+    let tenths = (span.milliseconds + 50) / 100
+    line.append(decimal: tenths / 10)
+    line.append(UInt8(ascii: "."))
+    line.append(decimal: (tenths % 10).magnitude)
+    line.append(UInt8(ascii: "s"))
+  }
+
+  /// Adds text from outside: quoted and escaped as a JSON string unless it is plain.
+  public mutating func add(_ key: StaticString, text: Span<UInt8>) {
+    guard isOpen else { return }
+    appendKey(key)
+    line.append(logValue: text)
+  }
+
+  /// Adds text from another buffer.
+  public mutating func add(_ key: StaticString, text: borrowing ByteBuffer) {
+    add(key, text: text.span)
+  }
+
+  /// Adds a text of the settings.
+  public mutating func add(_ key: StaticString, _ text: Text, of settings: borrowing Settings) {
+    add(key, text: settings.bytes(text))
+  }
+
+  /// Lets a host add what it knows, as ` key=value` pairs.
+  public mutating func addLink<H: Host & ~Copyable>(from host: inout H) {
+    guard isOpen else { return }
+    host.describeLink(into: &line)
+  }
+
+  /// Writes the line.
+  public mutating func end<H: Host & ~Copyable>(to host: inout H) {
+    guard isOpen else { return }
+    isOpen = false
+    host.writeLog(level, line.span)
+  }
+
+  private mutating func appendKey(_ key: StaticString) {
+    line.append(UInt8(ascii: " "))
+    line.append(key)
+    line.append(UInt8(ascii: "="))
+  }
+}
+
+extension ByteBuffer {
+  /// Appends a value of a log line: as it is when it is plain ASCII without blanks, quotes and `=`, otherwise as a JSON
+  /// string, so that no text from outside can forge a line.
+  public mutating func append(logValue text: Span<UInt8>) {
+    var isPlain = !text.isEmpty
+    for index in text.indices {
+      let byte = text[index]
+      if byte <= 0x20 || byte >= 0x7F || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "=")
+        || byte == UInt8(ascii: "\\")
+      {
+        isPlain = false
+        break
+      }
+    }
+    if isPlain { append(text) } else { appendJSON(string: text) }
+  }
+}

@@ -1,0 +1,69 @@
+// What one configuration asks for, with the state that belongs to it. A reload replaces the plan and keeps the rest.
+
+import Bytes
+import Configuration
+import HostInterface
+import Telemetry
+
+/// One configured event and where its collection stands.
+struct EventPlan: BitwiseCopyable {
+  /// When it is due.
+  var schedule: Schedule
+  /// Set while slow sources are awaited: the moment at which those still missing are given up.
+  var collectionDeadline: Instant?
+}
+
+/// One configured sensor.
+struct SensorPlan: BitwiseCopyable {
+  /// The event it belongs to.
+  let event: Int
+  /// The host's index of its source; the same source serves several sensors with one reading.
+  let source: Int
+  /// How its value is made.
+  var channel: Channel
+}
+
+/// A configuration at work: settings, schedules and channels, in memory of their own that a reload gives back whole.
+public struct Plan: ~Copyable {
+  /// The settings that it was made from.
+  public let settings: Settings
+  var events: FixedArray<EventPlan>
+  var sensors: FixedArray<SensorPlan>
+
+  /// Takes tables for the events and sensors of `settings` from `arena`.
+  ///
+  /// `sources` has the host's source index of each configured sensor, in their order. Every event is due at `now`.
+  public init(
+    settings: consuming Settings, sources: borrowing FixedArray<Int>, now: Instant, from arena: inout Arena
+  ) throws(ArenaExhausted) {
+    precondition(sources.count == settings.sensors.count)
+    var events = try FixedArray<EventPlan>(capacity: settings.events.count, for: "events", from: &arena)
+    var sensors = try FixedArray<SensorPlan>(capacity: settings.sensors.count, for: "sensors", from: &arena)
+    for index in 0..<settings.events.count {
+      let schedule = Schedule(interval: settings.events[index].interval, startingAt: now)
+      _ = events.append(EventPlan(schedule: schedule, collectionDeadline: nil))
+    }
+    for index in 0..<settings.sensors.count {
+      let sensor = settings.sensors[index]
+      let channel = Channel(
+        quantity: quantity(of: sensor, in: settings), offset: sensor.offset, scale: sensor.scale,
+        fractionDigits: sensor.decimals)
+      _ = sensors.append(SensorPlan(event: sensor.event, source: sources[index], channel: channel))
+    }
+    self.events = events
+    self.sensors = sensors
+    self.settings = settings
+  }
+}
+
+/// What a sensor takes from its source. The configuration has been checked, so an unknown argument cannot come here; if
+/// it did, the first number would be tried and its failure logged.
+private func quantity(of sensor: SensorSettings, in settings: borrowing Settings) -> Quantity {
+  switch sensor.valueType {
+  case .text: return .text
+  case .boolean: return .boolean
+  case .number:
+    return Quantity.number(
+      of: sensor.kind, argument: settings.bytes(sensor.argument), hasField: sensor.field.count > 0) ?? .firstNumber
+  }
+}

@@ -1,0 +1,57 @@
+// The JSON that every tool around this protocol expects: {"d":{…flat…},"ts":"…Z"}.
+
+import Bytes
+import JSON
+
+/// The platform's limit for a payload, in bytes; above it the server closes the connection (closing code 287).
+public enum PayloadLimits {
+  /// 128 KiB.
+  public static var bytesMax: Int { 131_072 }
+}
+
+/// Writes one event payload into a buffer, member by member.
+public struct EventEnvelope: ~Copyable {
+  /// How many members have been written.
+  public private(set) var memberCount = 0
+
+  /// Begins the payload at the buffer's end.
+  public init(into buffer: inout ByteBuffer) {
+    buffer.append("{\"d\":{")
+  }
+
+  /// Writes the name of the next member; its value must follow.
+  public mutating func name(_ name: Span<UInt8>, into buffer: inout ByteBuffer) {
+    if memberCount > 0 { buffer.append(UInt8(ascii: ",")) }
+    memberCount += 1
+    buffer.appendJSON(string: name)
+    buffer.append(UInt8(ascii: ":"))
+  }
+
+  /// Writes a member whose value is a number.
+  public mutating func member(_ name: StaticString, _ value: Int, into buffer: inout ByteBuffer) {
+    self.name(name.bytes, into: &buffer)
+    buffer.append(decimal: value)
+  }
+
+  /// Writes a member whose value is text.
+  public mutating func member(_ name: StaticString, text: Span<UInt8>, into buffer: inout ByteBuffer) {
+    self.name(name.bytes, into: &buffer)
+    buffer.appendJSON(string: text)
+  }
+
+  /// Writes a member whose value is the text in another buffer.
+  public mutating func member(_ name: StaticString, text: borrowing ByteBuffer, into buffer: inout ByteBuffer) {
+    member(name, text: text.span, into: &buffer)
+  }
+
+  /// Ends the payload. Without a known time there is no `ts`: a wrong one is worse than the server's time of receipt.
+  public consuming func finish(at time: WallTime?, into buffer: inout ByteBuffer) {
+    buffer.append(UInt8(ascii: "}"))
+    if let time {
+      buffer.append(",\"ts\":\"")
+      buffer.append(time)
+      buffer.append(UInt8(ascii: "\""))
+    }
+    buffer.append(UInt8(ascii: "}"))
+  }
+}
