@@ -1,0 +1,185 @@
+"""Fixtures of the end-to-end tests; see CONTRIBUTING.md for how they are run."""
+
+import pathlib
+import platform as machine
+import shutil
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from harness.agent import Agent, Program  # noqa: E402
+from harness.broker import Mosquitto, Platform  # noqa: E402
+from harness.certificates import Authority  # noqa: E402
+from harness.configuration import configuration  # noqa: E402
+from harness.peer import ScriptedBroker  # noqa: E402
+from harness.proxy import Proxy  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EMULATORS = {"aarch64": "qemu-aarch64-static", "armv7": "qemu-arm-static", "armv6": "qemu-arm-static"}
+EMULATED_PATIENCE = 4
+# No test may hang the run.
+TEST_SECONDS_MAX = 150
+
+
+def pytest_addoption(parser):
+    parser.addoption("--arch", default=None, help="the device binary to test (default: this machine's own)")
+    parser.addoption("--mote", default=None, help="another binary to test")
+    parser.addoption("--part", default=None, help="K/N: run only the K-th of N parts of the tests")
+
+
+def pytest_collection_modifyitems(config, items):
+    emulated = config.getoption("--arch") in EMULATORS and config.getoption("--arch") != machine.machine()
+    kept = [item for item in items if not emulated or item.get_closest_marker("core")]
+    if part := config.getoption("--part"):
+        number, count = map(int, part.split("/"))
+        kept = kept[number - 1::count]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    def expire(*_):
+        raise TimeoutError(f"test ran longer than {TEST_SECONDS_MAX} s")
+
+    signal.signal(signal.SIGALRM, expire)
+    signal.alarm(TEST_SECONDS_MAX)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture(scope="session")
+def architecture(pytestconfig):
+    return pytestconfig.getoption("--arch") or machine.machine()
+
+
+@pytest.fixture(scope="session")
+def program(pytestconfig, architecture):
+    """The program under test."""
+    binary = pathlib.Path(pytestconfig.getoption("--mote") or ROOT / "build" / architecture / "mote")
+    assert binary.exists(), f"{binary} is missing; Scripts/build makes it"
+    if architecture == machine.machine():
+        return Program([str(binary)], 1)
+    emulator = shutil.which(EMULATORS[architecture])
+    assert emulator, f"{EMULATORS[architecture]} is missing; Scripts/setup installs it"
+    return Program([emulator, str(binary)], EMULATED_PATIENCE)
+
+
+@pytest.fixture
+def closing():
+    """A list of things whose `close()` is called at the end of the test, last first."""
+    things = []
+    yield things
+    for thing in reversed(things):
+        thing.close()
+
+
+@pytest.fixture
+def start_broker(closing, tmp_path):
+    """Starts a Mosquitto that ends with the test."""
+    def start(**options):
+        broker = Mosquitto(tmp_path / f"broker{len(closing)}", **options)
+        closing.append(broker)
+        return broker
+    return start
+
+
+@pytest.fixture
+def broker(start_broker):
+    """A plain Mosquitto."""
+    return start_broker()
+
+
+@pytest.fixture
+def join_platform(closing, program):
+    """Connects an application to a broker."""
+    def join(broker):
+        platform = Platform(broker.side_port, patience=program.patience)
+        closing.append(platform)
+        return platform
+    return join
+
+
+@pytest.fixture
+def platform(broker, join_platform):
+    """An application connected to the plain broker."""
+    return join_platform(broker)
+
+
+@pytest.fixture
+def start_proxy(closing):
+    """Starts a proxy to a port."""
+    def start(port):
+        proxy = Proxy(port)
+        closing.append(proxy)
+        return proxy
+    return start
+
+
+@pytest.fixture
+def start_peer(closing, program):
+    """Starts a scripted broker."""
+    def start(**options):
+        peer = ScriptedBroker(patience=program.patience, **options)
+        closing.append(peer)
+        return peer
+    return start
+
+
+@pytest.fixture
+def write_configuration(tmp_path):
+    """Writes a configuration file, readable by nobody else, and gives its path."""
+    def write(port_or_text, sections=None, name="mote.conf"):
+        text = port_or_text if isinstance(port_or_text, str) else configuration(port_or_text, sections)
+        path = tmp_path / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return path
+    return write
+
+
+@pytest.fixture
+def run_agent(closing, program, write_configuration):
+    """Starts `mote run` with a configuration for a broker on `port`."""
+    def run(port, sections=None, *arguments, environment=None, prefix=()):
+        path = write_configuration(port, sections)
+        agent = Agent(program, "run", "--config", path, *arguments, environment=environment, prefix=prefix)
+        agent.configuration = path
+        closing.append(agent)
+        return agent
+    return run
+
+
+@pytest.fixture
+def start_agent(closing, program):
+    """Starts the program with any arguments."""
+    def start(*arguments, **options):
+        agent = Agent(program, *arguments, **options)
+        closing.append(agent)
+        return agent
+    return start
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """The certificate authority that the agent is told to trust."""
+    return Authority(tmp_path_factory.mktemp("ca") / "trusted")
+
+
+@pytest.fixture(scope="session")
+def server_certificate(authority):
+    """A certificate that is right in every respect, for localhost."""
+    return authority.issue()
+
+
+@pytest.fixture
+def tls_broker(start_broker, server_certificate):
+    """A Mosquitto with TLS."""
+    return start_broker(certificate=server_certificate)
+
+
+def pytest_report_header(config):
+    return f"under test: {config.getoption('--mote') or config.getoption('--arch') or machine.machine()}"

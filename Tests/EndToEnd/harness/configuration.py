@@ -1,0 +1,45 @@
+"""Configuration files for the agent under test."""
+
+# An identity that is none of anybody's.
+ORGANIZATION, TYPE, DEVICE = "ab12cd", "edge", "e7-0042"
+CLIENT = f"d:{ORGANIZATION}:{TYPE}:{DEVICE}"
+TOKEN = "s3cr=t#;$ &*(%"
+
+
+def ini(sections):
+    """A configuration file of sections with keys and values; those whose value is None are left out."""
+    lines = []
+    for name, keys in sections.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {value}" for key, value in keys.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def configuration(port, sections=None):
+    """A configuration for a plain broker on `port`, with `sections` merged into it."""
+    merged = {
+        "device": {"org": ORGANIZATION, "type": TYPE, "id": DEVICE, "auth-method": "token", "auth-token": TOKEN},
+        "server": {"host": "127.0.0.1", "port": port, "tls": "no", "allow-plaintext-token": "yes"},
+        # Tests do not wait for a fleet to spread out, nor for the platform's rate.
+        "mqtt": {"connect-delay-max": "0s", "messages-per-second": "0"},
+    }
+    for name, keys in (sections or {}).items():
+        merged[name] = {**merged.get(name, {}), **keys}
+    return ini(merged)
+
+
+def tls(port, authority, **server):
+    """The section `[server]` for a broker with TLS whose certificates `authority` issues."""
+    keys = {"host": "localhost", "port": port, "tls": "yes", "ca-file": authority.certificate,
+            "allow-plaintext-token": None}
+    return {"server": {**keys, **{key.replace("_", "-"): value for key, value in server.items()}}}
+
+
+def status(interval="300ms", qos=1, **sensors):
+    """An event `status` with sensors given by what they read."""
+    sections = {"event status": {"interval": interval, "qos": qos}}
+    for name, source in sensors.items():
+        keys = source if isinstance(source, dict) else {"read": source}
+        sections[f"sensor {name}"] = {"event": "status", **keys}
+    return sections

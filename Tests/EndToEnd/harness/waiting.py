@@ -1,0 +1,57 @@
+"""Waiting with a bound, and small things about ports and processes."""
+
+import random
+import signal
+import socket
+import subprocess
+import time
+
+# Below the kernel's ephemeral range, so that no outgoing connection takes a port between its choice and its use.
+PORT_MIN = 10000
+PORT_MAX = 32000
+POLL_SECONDS = 0.01
+
+
+def wait_until(condition, timeout, what):
+    """Calls `condition` until it gives something true, and returns that; fails the test after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        time.sleep(POLL_SECONDS)
+
+
+def free_port():
+    """A loopback port on which nobody listens."""
+    for _ in range(100):
+        port = random.randint(PORT_MIN, PORT_MAX)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no free port on the loopback")
+
+
+def can_connect(port):
+    """Whether somebody listens on loopback port `port`."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+def end_process(process, timeout=5):
+    """Ends a process that a test started, politely first, and returns its exit status."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()

@@ -1,0 +1,213 @@
+"""What the program says without a broker: versions, help, wrong usage, wrong configurations, this machine's sensors."""
+
+import json
+import re
+import time
+
+import pytest
+
+from harness.configuration import TOKEN, status
+
+USAGE, NO_INPUT, CONFIGURATION = 64, 66, 78
+COMMANDS = ("run", "quickstart", "check", "sensors", "version", "help")
+PLACE = re.compile(r"^(?P<file>\S+):(?P<line>\d+):(?P<column>\d+): ", re.MULTILINE)
+
+
+@pytest.mark.core
+def test_version(program):
+    done = program.run("version")
+    assert done.returncode == 0
+    assert re.match(r"mote \d+\.\d+", done.stdout), done.stdout
+    assert done.stderr == ""
+
+
+def test_help_names_every_command_and_explains_each(program):
+    done = program.run("help")
+    assert done.returncode == 0 and done.stderr == ""
+    for command in COMMANDS:
+        assert re.search(rf"\b{command}\b", done.stdout), f"help does not name {command}"
+        one = program.run("help", command)
+        assert one.returncode == 0 and f"mote {command}" in one.stdout, f"help {command}: {one.stdout} {one.stderr}"
+    assert "--for" in program.run("help", "run").stdout
+
+
+@pytest.mark.parametrize("arguments", [
+    (), ("fly",), ("help", "fly"), ("run", "--colour"), ("run", "--for"), ("run", "--for", "soon"),
+    ("run", "--for", "-1s"), ("run", "--config"), ("run", "stray"), ("quickstart", "--port", "0"),
+    ("quickstart", "--port", "65536"), ("quickstart", "--port", "many"), ("quickstart", "--id", "a/b"),
+    ("run", "--log-level", "loud"), ("sensors", "--xml"), ("version", "now"),
+], ids=lambda arguments: " ".join(arguments) or "nothing")
+def test_wrong_usage_is_told_with_status_64(program, arguments):
+    done = program.run(*arguments)
+    assert done.returncode == USAGE, f"{done.returncode}: {done.stderr}"
+    assert done.stdout == ""
+    assert "mote help" in done.stderr, done.stderr
+    # What was wrong is named.
+    assert not arguments or arguments[-1] in done.stderr or arguments[0] in done.stderr
+
+
+@pytest.mark.core
+def test_check_accepts_a_right_configuration(program, write_configuration):
+    path = write_configuration(1883, status("10s", 1, load="loadavg:1"))
+    done = program.run("check", "--config", path)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+def test_check_reports_every_wrong_thing_with_its_place(program, write_configuration):
+    text = "\n".join([
+        "[device]", "org = ab12cd", "type = edge", "id = e7/0042", "[server]", "host = 127.0.0.1", "port = 99999",
+        "tls = perhaps", "[mqtt]", "keep-alife = 60s", "clean-session = yes", "[event status]", "interval = 10 parsecs",
+        "qos = 3", "[sensor load]", "event = statsu", "read = loadavge:1", "[comand blink]", "run = /bin/true", ""])
+    path = write_configuration(text)
+    done = program.run("check", "--config", path)
+    assert done.returncode == CONFIGURATION
+    assert done.stdout == ""
+    places = {(int(found["line"]), int(found["column"])) for found in PLACE.finditer(done.stderr)}
+    assert all(found["file"] == str(path) for found in PLACE.finditer(done.stderr)), done.stderr
+    assert {line for line, _ in places} >= {4, 7, 8, 10, 13, 14, 16, 17, 18}, done.stderr
+    # Columns are of the thing itself: a value behind `key = `, a key or a section's name at its beginning.
+    assert {(4, 6), (7, 8), (8, 7), (10, 1), (13, 12), (14, 7)} <= places, done.stderr
+    for words in ("e7/0042", "99999", "65535", "perhaps", "keep-alive", "parsecs", "loadavg", "command", "status"):
+        assert words in done.stderr, f"{words} is not mentioned:\n{done.stderr}"
+
+
+def test_run_refuses_a_wrong_configuration_as_check_does(program, write_configuration):
+    path = write_configuration(1883, {"mqtt": {"keep-alife": "60s"}})
+    done = program.run("run", "--config", path)
+    assert done.returncode == CONFIGURATION
+    assert PLACE.search(done.stderr) and "keep-alive" in done.stderr
+
+
+def test_a_missing_configuration_is_named(program, tmp_path):
+    for command in ("run", "check"):
+        done = program.run(command, "--config", tmp_path / "none.conf")
+        assert done.returncode in (NO_INPUT, CONFIGURATION)
+        assert "none.conf" in done.stderr
+
+
+def test_files_that_are_no_configuration_do_not_kill_the_program(program, write_configuration, tmp_path):
+    binary = tmp_path / "binary.conf"
+    binary.write_bytes(bytes(range(256)) * 64)
+    huge = tmp_path / "huge.conf"
+    huge.write_text("[device]\n" + "x = y\n" * 200_000)
+    empty = write_configuration("", name="empty.conf")
+    for path in (binary, huge, empty, tmp_path, "/dev/null"):
+        done = program.run("check", "--config", path)
+        assert done.returncode in (NO_INPUT, CONFIGURATION), f"{path}: {done.returncode}"
+        assert 0 < len(done.stderr) < 20_000, f"{path}: {len(done.stderr)} bytes of diagnostics"
+
+
+def test_sectionless_device_configuration_is_accepted(program, write_configuration):
+    text = f"org=ab12cd\ntype=edge\nid=e7-0042\nauth-method=token\nauth-token={TOKEN}\n"
+    done = program.run("check", "--config", write_configuration(text))
+    assert done.returncode == 0, done.stderr
+
+
+def test_environment_lies_over_the_file_and_its_faults_name_the_variable(program, write_configuration):
+    path = write_configuration(1883)
+    environment = {"WIOTP_OPTIONS_MQTT_PORT": "99999"}
+    done = program.run("check", "--config", path, environment=environment)
+    assert done.returncode == CONFIGURATION
+    assert "WIOTP_OPTIONS_MQTT_PORT" in done.stderr and "99999" in done.stderr
+
+
+QUICKSTART = {"device": {"org": "quickstart", "auth-method": None, "auth-token": None},
+              "server": {"allow-plaintext-token": None}, "mqtt": {"messages-per-second": None}}
+
+
+def test_quickstart_can_be_configured(program, write_configuration):
+    done = program.run("check", "--config", write_configuration(1883, {**QUICKSTART, **status("5s", 0, a="uptime")}))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("sections, words", [
+    ({"device": {"org": "quickstart", "auth-token": "abc"}}, "credentials"),
+    (status("5s", 1, a="constant:1"), "qos"),
+    ({"mqtt": {"clean-session": "no", "messages-per-second": None}}, "session"),
+    ({"command blink": {"run": "/bin/true"}}, "command"),
+    (status("500ms", 0, a="constant:1"), "second"),
+], ids=["credentials", "qos", "durable", "command", "rate"])
+def test_what_quickstart_does_not_support_is_refused_with_the_reason(program, write_configuration, sections, words):
+    path = write_configuration(1883, {**QUICKSTART, **sections})
+    for command in ("check", "run"):
+        done = program.run(command, "--config", path)
+        assert done.returncode == CONFIGURATION, f"{command}: {done.stderr}"
+        assert "uickstart" in done.stderr and words in done.stderr.lower(), done.stderr
+
+
+def test_a_token_without_tls_needs_its_own_key(program, write_configuration):
+    done = program.run("check", "--config", write_configuration(1883, {"server": {"allow-plaintext-token": None}}))
+    assert done.returncode == CONFIGURATION
+    assert "allow-plaintext-token" in done.stderr and TOKEN not in done.stderr
+
+
+def test_a_device_without_a_token_is_told_what_it_needs(program, write_configuration):
+    done = program.run("check", "--config", write_configuration(1883, {"device": {"auth-token": None}}))
+    assert done.returncode == CONFIGURATION
+    assert "auth-token-file" in done.stderr and "WIOTP_AUTH_TOKEN" in done.stderr
+
+
+def test_a_token_readable_by_others_is_warned_about(program, write_configuration, tmp_path):
+    token = tmp_path / "token"
+    token.write_text(TOKEN + "\n")
+    token.chmod(0o644)
+    sections = {"device": {"auth-token": None, "auth-token-file": token}, **status(a="uptime")}
+    path = write_configuration(1883, sections)
+    done = program.run("check", "--config", path)
+    assert done.returncode == 0
+    assert "warning" in done.stderr and str(token) in done.stderr and TOKEN not in done.stderr
+    token.chmod(0o600)
+    assert program.run("check", "--config", path).stderr == ""
+
+
+@pytest.mark.core
+def test_sensors_are_listed_as_text_and_as_json(program):
+    shown = program.run("sensors")
+    assert shown.returncode == 0
+    assert "loadavg:1" in shown.stdout and "memory:available" in shown.stdout
+    listed = program.run("sensors", "--json")
+    assert listed.returncode == 0
+    entries = json.loads(listed.stdout)
+    by_place = {entry["read"]: entry for entry in entries}
+    assert {"loadavg:1", "memory:available", "uptime", "cpu:usage"} <= set(by_place), list(by_place)
+    for entry in entries:
+        assert set(entry) >= {"name", "value", "unit", "read"}, entry
+    assert by_place["memory:available"]["unit"] in ("B", "bytes")
+    with open("/proc/uptime", encoding="ascii") as file:
+        uptime = float(file.read().split()[0])
+    assert abs(by_place["uptime"]["value"] - uptime) < 60
+    # Every listed place can be put into a configuration as it is.
+    sections = {f"sensor s{index}": {"event": "status", "read": entry["read"]} for index, entry in enumerate(entries)}
+    assert len(sections) >= 5
+
+
+def test_listed_sensors_can_be_configured_as_they_are_listed(program, write_configuration):
+    entries = json.loads(program.run("sensors", "--json").stdout)[:16]
+    sections = status("10s", 0, **{f"s{index}": entry["read"] for index, entry in enumerate(entries)})
+    done = program.run("check", "--config", write_configuration(1883, sections))
+    assert done.returncode == 0, done.stderr
+
+
+def test_for_ends_the_run_by_itself(program, write_configuration):
+    path = write_configuration(9, status("1s", 0, a="constant:1"))
+    begin = time.monotonic()
+    done = program.run("run", "--config", path, "--for", "1500ms")
+    took = time.monotonic() - begin
+    assert done.returncode == 0, done.stderr
+    assert 1.4 < took < 1.5 + 2 * program.patience
+
+
+def test_nothing_is_written_to_standard_output_by_run(program, write_configuration):
+    path = write_configuration(9, status("1s", 0, a="constant:1"))
+    assert program.run("run", "--config", path, "--for", "300ms").stdout == ""
+
+
+def test_the_example_of_the_boards_folder_is_right(program, pytestconfig):
+    examples = sorted((pytestconfig.rootpath.parents[1] / "Boards").glob("*/*.conf"))
+    assert examples, "no configuration under Boards"
+    for path in examples:
+        done = program.run("check", "--config", path)
+        # An example may name files of a board that this machine does not have, but never a wrong key or value.
+        complaints = [line for line in done.stderr.splitlines() if PLACE.match(line) and "token" not in line
+                      and " ca" not in line]
+        assert not complaints, f"{path}: {done.stderr}"

@@ -1,0 +1,228 @@
+"""Events: what arrives, when, and what happens when sensors misbehave."""
+
+import datetime
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness.configuration import status
+
+# Runs a program whose standard error is what JOURNAL_STREAM says, and prints what came out of it.
+WITH_JOURNAL = """
+import os, subprocess, sys
+read, write = os.pipe()
+stream = os.fstat(write)
+subprocess.Popen(sys.argv[1:], stderr=write, env={"JOURNAL_STREAM": f"{stream.st_dev}:{stream.st_ino}"})
+os.close(write)
+sys.stdout.write(os.fdopen(read).read())
+"""
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def moment_of(event):
+    """The time stamp in an event, in seconds."""
+    text = event.json["ts"]
+    assert TIMESTAMP.fullmatch(text), text
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+@pytest.mark.core
+def test_an_event_arrives_with_exact_numbers_and_its_time(broker, platform, run_agent):
+    agent = run_agent(broker.port, status(
+        "300ms", 1, tenth="constant:0.1", negative="constant:-0.050",
+        scaled={"read": "constant:1234", "scale": "0.805664", "offset": "-12"},
+        large="constant:123456789012345678", word={"read": "constant:say \"hi\" \\ ü", "type": "text"},
+        flag={"read": "constant:on", "type": "boolean"}))
+    event = platform.next_event("status")
+    assert event.topic == "iot-2/evt/status/fmt/json"
+    # (1234 - 12) × 0.805664, to the last digit: no binary fraction comes near it.
+    numbers = '"tenth":0.1,"negative":-0.05,"scaled":984.521408,"large":123456789012345678'
+    assert event.text.startswith('{"d":{' + numbers + ","), event.text
+    assert event.data["word"] == 'say "hi" \\ ü' and event.data["flag"] is True
+    assert abs(moment_of(event) - time.time()) < 5
+    assert not event.retain and event.qos == 1
+    agent.wait_log("info", "mqtt", "connected", session="new")
+    assert agent.find("info", "agent", "starting")[0].fields["client-id"] == "d:ab12cd:edge:e7-0042"
+    memory = agent.find("info", "agent", "memory")[0].fields
+    terms = {name: int(value) for name, value in memory.items()}
+    assert terms.pop("total") == sum(terms.values()) > 0 and len(terms) >= 4, memory
+
+
+def test_events_keep_their_intervals_without_drift(broker, platform, run_agent):
+    run_agent(broker.port, {
+        **status("500ms", 0, a="constant:1"),
+        "event slow": {"interval": "1s", "qos": 1}, "sensor b": {"event": "slow", "read": "constant:2"}})
+    platform.next_event("slow")
+    time.sleep(5)
+    fast, slow = ([moment_of(event) for event in platform.named(name)[1:]] for name in ("status", "slow"))
+    assert len(fast) >= 8 and len(slow) >= 4
+    for times, interval in ((fast, 0.5), (slow, 1.0)):
+        drift = [(later - times[0]) - round((later - times[0]) / interval) * interval for later in times]
+        assert max(map(abs, drift)) < 0.1, f"interval {interval}: off by {drift}"
+    # Related intervals come due together: one wake-up serves both.
+    assert all(min(abs(moment - other) for other in fast) < 0.05 for moment in slow)
+
+
+def test_qos_2_events_arrive_once_each(broker, platform, run_agent):
+    run_agent(broker.port, status("200ms", 2, up="uptime"))
+    platform.next_event("status")
+    time.sleep(2)
+    stamps = [event.json["ts"] for event in platform.named("status")]
+    assert len(stamps) >= 8 and len(set(stamps)) == len(stamps)
+
+
+def test_kernel_sensors_have_the_kernels_values(broker, platform, run_agent):
+    run_agent(broker.port, status(
+        "1s", 1, load="loadavg:1", available="memory:available", used="memory:used", uptime="uptime",
+        received="network:lo/rx-bytes", free="disk:/free", usage="cpu:usage"))
+    platform.next_event("status")
+    data = platform.next_event("status").data
+    with open("/proc/loadavg", encoding="ascii") as file:
+        assert abs(data["load"] - float(file.read().split()[0])) < 5
+    with open("/proc/meminfo", encoding="ascii") as file:
+        memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
+    assert abs(data["available"] - memory["MemAvailable"]) < 2**30
+    assert abs(data["used"] - (memory["MemTotal"] - memory["MemAvailable"])) < 2**30
+    with open("/proc/uptime", encoding="ascii") as file:
+        assert 0 <= float(file.read().split()[0]) - data["uptime"] < 10
+    assert data["received"] > 0 and 0 <= data["usage"] <= 100
+    filesystem = os.statvfs("/")
+    assert abs(data["free"] - filesystem.f_bfree * filesystem.f_frsize) < 2**33
+
+
+@pytest.mark.core
+def test_a_sensor_that_vanishes_is_left_out_and_logged_once(broker, platform, run_agent, tmp_path):
+    source = tmp_path / "level"
+    source.write_text("21.50\n")
+    agent = run_agent(broker.port, status("200ms", 1, level=f"file:{source}", other="constant:1"))
+    assert platform.next_event("status").text.startswith('{"d":{"level":21.5,"other":1}')
+
+    source.write_text("22\n")
+    platform.next_event("status", where=lambda event: event.data["level"] == 22)
+
+    source.unlink()
+    platform.next_event("status", where=lambda event: event.data == {"other": 1})
+    agent.wait_log("warning", "sensor", "failed", sensor="level", reason="not-found")
+    time.sleep(1)
+    assert len(agent.find("warning", "sensor", "failed")) == 1
+
+    source.write_text("-3.25\n")
+    platform.next_event("status", where=lambda event: event.data.get("level") == -3.25)
+    agent.wait_log("info", "sensor", "recovered", sensor="level")
+    assert len(agent.find("info", "sensor", "recovered")) == 1
+
+
+def test_a_file_replaced_by_another_is_read_anew(broker, platform, run_agent, tmp_path):
+    source, fresh = tmp_path / "level", tmp_path / "fresh"
+    source.write_text("1\n")
+    run_agent(broker.port, status("200ms", 1, level=f"file:{source}"))
+    platform.next_event("status", where=lambda event: event.data["level"] == 1)
+    fresh.write_text("2\n")
+    fresh.rename(source)
+    platform.next_event("status", where=lambda event: event.data["level"] == 2)
+
+
+def test_a_file_that_is_missing_at_the_start_is_used_when_it_comes(broker, platform, run_agent, tmp_path):
+    agent = run_agent(broker.port, status("200ms", 1, level=f"file:{tmp_path / 'late'}", other="constant:1"))
+    assert platform.next_event("status").data == {"other": 1}
+    agent.wait_log("warning", "sensor", "failed", sensor="level", reason="not-found")
+    (tmp_path / "late").write_text("7")
+    platform.next_event("status", where=lambda event: event.data.get("level") == 7)
+
+
+@pytest.mark.core
+def test_a_source_that_blocks_stalls_nothing(broker, platform, run_agent, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    # The event with the blocking source may wait for it as long as the source's time limit; the other one may not.
+    agent = run_agent(broker.port, {
+        "agent": {"source-timeout": "500ms"}, **status("200ms", 1, good="constant:1"),
+        "event stuck": {"interval": "1s", "qos": 1},
+        "sensor fifo": {"event": "stuck", "read": f"file:{fifo}"},
+        "sensor calm": {"event": "stuck", "read": "constant:2"}})
+    agent.wait_log("warning", "sensor", "failed", sensor="fifo")
+    assert platform.next_event("stuck").data == {"calm": 2}
+    platform.forget()
+    begin = time.monotonic()
+    arrivals = [platform.next_event("status").moment for _ in range(15)]
+    assert time.monotonic() - begin < 15 * 0.2 * 1.5 + 1
+    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:])]
+    assert max(gaps) < 0.6, gaps
+    assert agent.stop() == 0
+
+
+def test_rubbish_and_huge_files_are_survived(broker, platform, run_agent, tmp_path):
+    contents = {
+        "empty": b"", "blank": b"\n \n", "words": b"no value here\n", "binary": bytes(range(256)) * 8,
+        "zeros": b"\0" * 5000, "infinite": b"nan inf -inf\n", "digits": b"9" * 3000, "huge": b"x" * 5_000_000,
+    }
+    sensors = {"good": "constant:1"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        sensors[name] = f"file:{tmp_path / name}"
+    sensors["folder"] = f"file:{tmp_path}"
+    sensors["endless"] = "file:/dev/zero"
+    # A number at the beginning of a huge file is a value like any other.
+    (tmp_path / "long").write_bytes(b"42 " + b"y" * 1_000_000)
+    sensors["long"] = f"file:{tmp_path / 'long'}"
+    agent = run_agent(broker.port, status("300ms", 1, **sensors))
+    platform.next_event("status")
+    data = platform.next_event("status").data
+    assert data["good"] == 1 and data["long"] == 42
+    for name in ("empty", "blank", "words", "zeros", "infinite", "huge", "folder", "endless"):
+        assert name not in data, f"{name} gave {data[name]!r}"
+        assert len(agent.find("warning", "sensor", "failed", sensor=name)) == 1, f"{name}:\n{agent.log}"
+    assert agent.is_running()
+
+
+def test_a_named_field_is_found(broker, platform, run_agent, tmp_path):
+    source = tmp_path / "fields"
+    source.write_text('count: 3\ntemperature = 21.75 C\n{"pressure": 1013.2}\n')
+    run_agent(broker.port, status(
+        "300ms", 1, t={"read": f"file:{source}", "field": "temperature"},
+        p={"read": f"file:{source}", "field": "pressure"}))
+    assert platform.next_event("status").data == {"t": 21.75, "p": 1013.2}
+
+
+def test_an_event_too_large_for_a_packet_is_left_out_and_logged(broker, platform, run_agent, tmp_path):
+    # Every byte is escaped to six: no check of the configuration can foresee that.
+    source = tmp_path / "text"
+    source.write_bytes(b"a" + b"\1" * 240)
+    agent = run_agent(broker.port, {
+        "mqtt": {"packet-size": "1KB"}, **status("300ms", 1, text={"read": f"file:{source}", "type": "text"})})
+    agent.wait_log("error", "event", "too-large")
+    source.write_text("short")
+    assert platform.next_event("status").data == {"text": "short"}
+
+
+@pytest.mark.native
+def test_an_idle_agent_sleeps(broker, platform, run_agent):
+    agent = run_agent(broker.port, status("30s", 0, a="constant:1"))
+    platform.next_event("status")
+    time.sleep(0.5)
+
+    def switches():
+        with open(f"/proc/{agent.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", file.read(), re.MULTILINE)[1])
+
+    before = switches()
+    time.sleep(4)
+    assert switches() - before <= 3
+
+
+@pytest.mark.native
+def test_the_journal_gets_priorities(broker, run_agent, tmp_path):
+    # systemd names the journal's socket by device and inode; anything else on standard error gets plain lines.
+    agent = run_agent(broker.port, environment={"JOURNAL_STREAM": "1:1"})
+    agent.wait_connected()
+    assert not re.search(r"^<\d>", agent.log, re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_JOURNAL, *agent.program.command, "run", "--config", str(agent.configuration),
+         "--for", "500ms"], capture_output=True, text=True, timeout=20, check=True)
+    lines = done.stdout.splitlines()
+    assert lines and all(re.match(r"<[3467]>(error|warning|info|debug) ", line) for line in lines), done.stdout
+    assert any(line.startswith("<6>info agent starting ") for line in lines)

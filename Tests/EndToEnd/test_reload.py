@@ -1,0 +1,122 @@
+"""SIGHUP: a right configuration is taken over, a wrong one changes nothing."""
+
+import os
+import re
+import time
+
+import pytest
+
+from harness.configuration import CLIENT, configuration, status
+from harness.waiting import wait_until
+
+
+@pytest.fixture
+def change(run_agent):
+    """Writes a new configuration and asks the agent to read it."""
+    def write(agent, text):
+        agent.configuration.write_text(text)
+        agent.reload()
+    return write
+
+
+@pytest.mark.core
+def test_the_connection_is_kept_where_identity_and_server_are_the_same(broker, platform, run_agent, change):
+    agent = run_agent(broker.port, status("1h", 1, a="constant:1"))
+    platform.next_event("status")
+    change(agent, configuration(broker.port, status("200ms", 1, a="constant:2", b="constant:3")))
+    agent.wait_log("info", "agent", "reloaded", connection="kept")
+    platform.next_event("status", where=lambda event: event.data == {"a": 2, "b": 3})
+    wait_until(lambda: len(platform.named("status")) >= 5, 5, "the new interval")
+    change(agent, configuration(broker.port, {
+        "event other": {"interval": "200ms", "qos": 0}, "sensor c": {"event": "other", "read": "constant:4"}}))
+    assert platform.next_event("other").data == {"c": 4}
+    count = len(platform.named("status"))
+    time.sleep(0.6)
+    assert len(platform.named("status")) == count, "an event that is gone is not sent any more"
+    assert len(agent.find("info", "mqtt", "connected")) == 1
+    assert broker.log.count(f"as {CLIENT} ") == 1
+
+
+@pytest.mark.core
+def test_a_wrong_configuration_changes_nothing(broker, platform, run_agent, change):
+    agent = run_agent(broker.port, status("200ms", 1, a="constant:1"))
+    platform.next_event("status")
+    change(agent, configuration(broker.port, {"mqtt": {"keep-alife": "1s"}, **status("x", 1, a="constant:2")}))
+    agent.wait_log("error", "agent", "reload-refused")
+    wait_until(lambda: "keep-alive" in agent.log and re.search(r"mote\.conf:\d+:\d+", agent.log), 2, "the reasons")
+    platform.forget()
+    for _ in range(3):
+        assert platform.next_event("status").data == {"a": 1}
+    assert len(agent.find("info", "mqtt", "connected")) == 1
+    # A file that is gone is as wrong as one with faults.
+    agent.configuration.unlink()
+    agent.reload()
+    agent.wait_log("error", "agent", "reload-refused", count=2)
+    assert platform.next_event("status").data == {"a": 1}
+    agent.configuration.write_text(configuration(broker.port, status("200ms", 1, a="constant:5")))
+    agent.reload()
+    platform.next_event("status", where=lambda event: event.data == {"a": 5})
+
+
+def test_another_identity_makes_a_new_connection(broker, platform, run_agent, change):
+    agent = run_agent(broker.port, status("200ms", 1, a="constant:1"))
+    platform.next_event("status")
+    change(agent, configuration(broker.port, {"device": {"id": "e7-0043"}, **status("200ms", 1, a="constant:2")}))
+    agent.wait_log("info", "agent", "reloaded", connection="new")
+    agent.wait_connected(2)
+    platform.next_event("status", where=lambda event: event.data == {"a": 2})
+    wait_until(lambda: f"{CLIENT[:-1]}3" in broker.log, 5, "the new identity at the broker")
+
+
+def test_another_server_makes_a_new_connection(broker, start_broker, join_platform, run_agent, change):
+    other = start_broker()
+    agent = run_agent(broker.port, status("200ms", 1, a="constant:1"))
+    agent.wait_connected()
+    change(agent, configuration(other.port, status("200ms", 1, a="constant:1")))
+    agent.wait_log("info", "agent", "reloaded", connection="new")
+    join_platform(other).next_event("status")
+
+
+def test_commands_come_and_go(broker, platform, run_agent, change, tmp_path):
+    program = tmp_path / "hello"
+    program.write_text("#!/bin/sh\necho hello\n")
+    program.chmod(0o755)
+    agent = run_agent(broker.port, status("1h", 1, a="constant:1"))
+    platform.next_event("status")
+    platform.command("hello")
+    assert platform.outcome("hello")["outcome"] == "unknown"
+    change(agent, configuration(broker.port, {"command hello": {"run": program}}))
+    agent.wait_log("info", "agent", "reloaded")
+    platform.command("hello")
+    assert platform.outcome("hello") == {"command": "hello", "outcome": "ok", "status": 0, "output": "hello\n"}
+
+
+def test_many_reloads_cost_no_memory(broker, platform, run_agent, change):
+    agent = run_agent(broker.port, status("200ms", 1, a="loadavg:1", b="uptime"))
+    platform.next_event("status")
+
+    def resident():
+        with open(f"/proc/{agent.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1])
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{agent.pid}/fd"))
+
+    sizes = []
+    for number in range(1, 41):
+        change(agent, configuration(broker.port, status("200ms", 1, a="loadavg:1", b=f"constant:{number}")))
+        agent.wait_log("info", "agent", "reloaded", count=number)
+        sizes.append((resident(), descriptors()))
+    assert sizes[-1][0] <= sizes[4][0] + 64 and sizes[-1][1] <= sizes[4][1], sizes
+    platform.next_event("status", where=lambda event: event.data["b"] == 40)
+    assert len(agent.find("info", "mqtt", "connected")) == 1
+
+
+def test_signals_in_quick_succession(broker, platform, run_agent):
+    agent = run_agent(broker.port, status("200ms", 1, a="constant:1"))
+    platform.next_event("status")
+    for _ in range(50):
+        agent.reload()
+    platform.forget()
+    platform.next_event("status")
+    assert agent.stop() == 0

@@ -1,0 +1,178 @@
+"""TLS: what is trusted, what is refused and with which reason, resumption."""
+
+import re
+
+import pytest
+
+from harness.agent import seconds
+from harness.certificates import Authority
+from harness.configuration import status, tls
+
+SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+# The budget of the design for resident memory at its highest, with the default configuration.
+RESIDENT_KIB_MAX = 512
+
+
+def with_tls(port, authority, **server):
+    return {**status("300ms", 1, a="constant:1"), **tls(port, authority, **server)}
+
+
+def refused(agent, reason):
+    """The agent gives up on the link for this reason, and does not hammer."""
+    line = agent.wait_log("warning", "link", "failed", reason=reason)
+    assert not agent.find("info", "mqtt", "connected")
+    assert seconds(line.fields["retry-in"]) >= 1
+    return line
+
+
+@pytest.mark.core
+def test_an_event_arrives_over_tls_1_3(tls_broker, join_platform, run_agent, authority):
+    platform = join_platform(tls_broker)
+    agent = run_agent(tls_broker.port, with_tls(tls_broker.port, authority))
+    assert platform.next_event("status", timeout=20).data == {"a": 1}
+    line = agent.wait_connected()
+    assert (line.fields["tls"], line.fields["resumed"]) == ("TLSv1.3", "no")
+    assert agent.stop() == 0
+
+
+@pytest.mark.core
+def test_tls_1_2_is_spoken_where_the_server_has_no_more(
+        start_broker, join_platform, run_agent, authority, server_certificate):
+    broker = start_broker(certificate=server_certificate, listener_options="tls_version tlsv1.2")
+    platform = join_platform(broker)
+    agent = run_agent(broker.port, with_tls(broker.port, authority))
+    platform.next_event("status", timeout=20)
+    assert agent.wait_connected().fields["tls"] == "TLSv1.2"
+
+
+@pytest.mark.parametrize("algorithm", ["rsa", "p384"])
+def test_other_kinds_of_keys_and_a_chain_are_accepted(start_broker, join_platform, run_agent, tmp_path, algorithm):
+    root = Authority(tmp_path / "root", "Test Root", algorithm)
+    between = Authority(tmp_path / "between", "Test Intermediate", algorithm, parent=root)
+    broker = start_broker(certificate=between.issue(algorithm=algorithm, chain=[between]))
+    platform = join_platform(broker)
+    run_agent(broker.port, with_tls(broker.port, root))
+    platform.next_event("status")
+
+
+def test_wildcard_names_match_one_label(start_broker, run_agent, authority):
+    broker = start_broker(certificate=authority.issue("DNS:*.messaging.example.test"))
+    agent = run_agent(broker.port, with_tls(broker.port, authority, server_name="ab12cd.messaging.example.test"))
+    agent.wait_connected()
+
+
+@pytest.mark.parametrize("name", ["messaging.example.test", "a.b.messaging.example.test"])
+def test_wildcard_names_match_no_more_than_one_label(start_broker, run_agent, authority, name):
+    broker = start_broker(certificate=authority.issue("DNS:*.messaging.example.test"))
+    refused(run_agent(broker.port, with_tls(broker.port, authority, server_name=name)), "tls-wrong-name")
+
+
+@pytest.mark.core
+def test_an_unknown_issuer_is_refused(tls_broker, run_agent, tmp_path):
+    other = Authority(tmp_path / "other", "Another CA")
+    line = refused(run_agent(tls_broker.port, with_tls(tls_broker.port, other)), "tls-unknown-issuer")
+    assert "Test CA" in line.text, "the issuer that nobody trusts is named"
+
+
+def test_an_issuer_of_the_same_name_with_another_key_is_refused(tls_broker, run_agent, tmp_path):
+    impostor = Authority(tmp_path / "impostor", "Test CA")
+    refused(run_agent(tls_broker.port, with_tls(tls_broker.port, impostor)), "tls-unknown-issuer")
+
+
+@pytest.mark.core
+def test_a_wrong_name_is_refused(start_broker, run_agent, authority):
+    broker = start_broker(certificate=authority.issue("DNS:elsewhere.test"))
+    refused(run_agent(broker.port, with_tls(broker.port, authority)), "tls-wrong-name")
+
+
+def test_an_expired_certificate_is_refused(start_broker, run_agent, authority):
+    broker = start_broker(certificate=authority.issue(days_from=-30, days_to=-1))
+    refused(run_agent(broker.port, with_tls(broker.port, authority)), "tls-expired")
+
+
+def test_a_certificate_that_is_not_yet_valid_is_refused(start_broker, run_agent, authority):
+    broker = start_broker(certificate=authority.issue(days_from=2, days_to=30))
+    refused(run_agent(broker.port, with_tls(broker.port, authority)), "tls-not-yet-valid")
+
+
+def test_dates_past_2038_are_understood(start_broker, run_agent, authority):
+    broker = start_broker(certificate=authority.issue(days_to=365 * 20))
+    run_agent(broker.port, with_tls(broker.port, authority)).wait_connected()
+
+
+def test_a_peer_that_refuses_us_is_told_apart(start_broker, run_agent, authority, server_certificate):
+    broker = start_broker(
+        certificate=server_certificate, listener_options=f"require_certificate true\ncafile {authority.certificate}")
+    refused_by_peer = run_agent(broker.port, with_tls(broker.port, authority))
+    # In TLS 1.3 the alert comes after our side of the handshake is done: then the connection is lost before CONNACK.
+    refused_by_peer.wait_log("warning", "mqtt", "disconnected", reason="tls-refused-by-peer")
+
+
+def test_a_peer_that_refuses_us_in_tls_1_2_is_told_apart(start_broker, run_agent, authority, server_certificate):
+    broker = start_broker(
+        certificate=server_certificate,
+        listener_options=f"require_certificate true\ncafile {authority.certificate}\ntls_version tlsv1.2")
+    refused(run_agent(broker.port, with_tls(broker.port, authority)), "tls-refused-by-peer")
+
+
+def test_a_server_without_tls_is_told(broker, run_agent, authority):
+    agent = run_agent(broker.port, with_tls(broker.port, authority))
+    line = agent.wait_log("warning", "link", "failed")
+    assert line.fields["reason"].startswith(("tls-", "closed-by-peer", "connection-lost"))
+
+
+def test_a_trust_file_that_is_none_is_named(tls_broker, run_agent, authority, tmp_path):
+    empty = tmp_path / "empty.pem"
+    empty.write_text("no certificate in here\n")
+    agent = run_agent(tls_broker.port, with_tls(tls_broker.port, authority, ca_file=empty))
+    line = agent.wait_log("warning", "link", "failed", reason="tls-trust-unreadable")
+    assert str(empty) in line.text
+
+
+def test_an_unverified_server_is_a_choice_that_is_warned_about(start_broker, run_agent, authority):
+    broker = start_broker(certificate=authority.issue("DNS:elsewhere.test", days_from=-30, days_to=-1))
+    agent = run_agent(broker.port, with_tls(broker.port, authority, allow_unverified_server="yes", ca_file=None))
+    agent.wait_connected()
+    assert len(agent.find("warning", "server", "unverified")) == 1
+
+
+@pytest.mark.parametrize("version", ["tlsv1.3", "tlsv1.2"])
+@pytest.mark.core
+def test_a_reconnect_resumes_the_session(
+        start_broker, join_platform, start_proxy, run_agent, authority, server_certificate, version):
+    broker = start_broker(certificate=server_certificate, listener_options=f"tls_version {version}")
+    platform = join_platform(broker)
+    proxy = start_proxy(broker.port)
+    agent = run_agent(proxy.port, with_tls(proxy.port, authority))
+    platform.next_event("status", timeout=20)
+    assert agent.wait_connected().fields["resumed"] == "no"
+    proxy.cut()
+    assert agent.wait_connected(2).fields["resumed"] == "yes"
+    platform.forget()
+    platform.next_event("status")
+
+
+@pytest.mark.core
+def test_one_byte_at_a_time_over_tls(tls_broker, join_platform, start_proxy, run_agent, authority):
+    platform = join_platform(tls_broker)
+    proxy = start_proxy(tls_broker.port)
+    proxy.piece_bytes = 1
+    run_agent(proxy.port, with_tls(proxy.port, authority))
+    platform.next_event("status", timeout=30)
+    platform.command("ping")
+    assert platform.outcome("ping", timeout=30)["outcome"] == "ok"
+
+
+@pytest.mark.native
+def test_a_large_bundle_of_authorities_costs_little_memory(
+        tls_broker, join_platform, run_agent, authority, tmp_path):
+    bundle = tmp_path / "bundle.pem"
+    # The one that is needed comes last.
+    with open(SYSTEM_BUNDLE, encoding="ascii") as file:
+        bundle.write_text(file.read() + authority.certificate.read_text())
+    assert bundle.stat().st_size > 150_000
+    agent = run_agent(tls_broker.port, with_tls(tls_broker.port, authority, ca_file=bundle))
+    join_platform(tls_broker).next_event("status")
+    with open(f"/proc/{agent.pid}/status", encoding="ascii") as file:
+        highest = int(re.search(r"VmHWM:\s+(\d+)", file.read())[1])
+    assert highest <= RESIDENT_KIB_MAX, f"{highest} KiB"
