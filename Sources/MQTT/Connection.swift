@@ -6,17 +6,23 @@ import Bytes
 ///
 /// Its time runs only once the question has left our output buffer (behind a large packet on a slow line that takes a
 /// while), and not while a packet from the peer arrives piece by piece (the answer is behind it). What bounds those
-/// times are the deadline for output and the packet's end.
+/// times are the deadline for output, and `patience`: a peer that keeps talking and never answers is not waited for.
 struct AnswerWait: BitwiseCopyable {
+  /// How many timeouts an answer may take at most, however much comes in before it.
+  static var patience: Int64 { 10 }
+
   private(set) var isActive = false
   /// What of our output has to be sent before the peer can know the question.
   private var bytesAhead = 0
   private var since = Instant(milliseconds: 0)
+  /// When the question went out.
+  private var asked = Instant(milliseconds: 0)
 
   mutating func begin(behind outputCount: Int, now: Instant) {
     isActive = true
     bytesAhead = outputCount
     since = now
+    asked = now
   }
 
   mutating func end() { isActive = false }
@@ -25,6 +31,7 @@ struct AnswerWait: BitwiseCopyable {
     guard bytesAhead > 0 else { return }
     bytesAhead -= min(bytesAhead, byteCount)
     since = now
+    asked = now
   }
 
   mutating func noteIncoming(now: Instant) {
@@ -32,7 +39,9 @@ struct AnswerWait: BitwiseCopyable {
   }
 
   func deadline(after timeout: TimeSpan) -> Instant? {
-    isActive && bytesAhead == 0 ? since + timeout : nil
+    guard isActive, bytesAhead == 0 else { return nil }
+    let (longest, overflow) = timeout.milliseconds.multipliedReportingOverflow(by: AnswerWait.patience)
+    return overflow ? since + timeout : min(since + timeout, asked + .milliseconds(longest))
   }
 }
 
