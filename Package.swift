@@ -62,6 +62,11 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport", swiftSettings: common),
     .testTarget(name: "JSONTests", dependencies: ["Bytes", "JSON", "TestSupport"], swiftSettings: common),
     .testTarget(name: "MQTTTests", dependencies: ["Bytes", "MQTT", "TestSupport"], swiftSettings: common),
+    .target(
+      name: "Simulator",
+      dependencies: ["Bytes", "HostInterface", "MQTT", "TestSupport"],
+      path: "Tests/Simulator", swiftSettings: common),
+    .testTarget(name: "SimulatorTests", dependencies: ["Simulator", "TestSupport"], swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
     .testTarget(
       name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],

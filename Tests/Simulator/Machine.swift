@@ -1,0 +1,327 @@
+// The machine under the agent: clocks, sensors, programs and the log.
+
+import Bytes
+import HostInterface
+
+/// How a simulated sensor behaves.
+public enum SensorBehaviour: Sendable {
+  /// Counts its readings from 1 and never fails: what arrives can be told apart.
+  case counter
+  /// Fails, talks nonsense and comes back.
+  case faulty
+  /// Often needs time, sometimes too much.
+  case slow
+  /// Text, at times too long.
+  case wordy
+}
+
+/// A reading of a counter that the agent was given.
+struct CounterReading {
+  let time: Instant
+}
+
+/// A moment at which the agent asked for the time of day.
+struct WallReading {
+  let time: Instant
+  let wall: WallTime?
+}
+
+/// A program that a command started.
+final class SimulatedProgram {
+  let command: Int
+  let input: [UInt8]
+  let started: Instant
+  var behaviour: ProgramBehaviour
+  /// What it has written and nobody has collected.
+  var pendingOutput: [UInt8] = []
+  var end: ProgramState?
+  var politeStop: Instant?
+  var forcedStop: Instant?
+
+  init(command: Int, input: [UInt8], started: Instant, behaviour: ProgramBehaviour) {
+    self.command = command
+    self.input = input
+    self.started = started
+    self.behaviour = behaviour
+  }
+}
+
+/// What a program does.
+enum ProgramBehaviour: CaseIterable {
+  /// Echoes its input and ends well.
+  case echo
+  /// Ends with a status.
+  case fail
+  /// Ends by a signal of its own.
+  case crash
+  /// Writes far more than is kept.
+  case noisy
+  /// Never ends, but heeds the polite signal.
+  case hang
+  /// Heeds nothing but force.
+  case stubborn
+}
+
+/// Clocks, sensors, programs and log of the simulated machine.
+final class Machine {
+  let world: World
+  private var dice: Dice
+  private let sensors: [SensorBehaviour]
+  let commandTimeouts: [TimeSpan]
+
+  // Time of day.
+  private var wallOffset: Int64 = 1_700_000_000_000
+  var isWallKnown = true
+  private(set) var wallReadings: [WallReading] = []
+
+  // Sensors.
+  private(set) var counterReadings: [[CounterReading]]
+  private var slowReady: [Instant?]
+  private var isFailing: [Bool]
+
+  // Programs.
+  private var slots: [SimulatedProgram?]
+  private(set) var programs: [SimulatedProgram] = []
+
+  // Log.
+  private(set) var logCounts: [String: Int] = [:]
+  private(set) var logLineCount = 0
+  /// What must never be logged.
+  var secret: [UInt8] = []
+
+  init(world: World, sensors: [SensorBehaviour], commandTimeouts: [TimeSpan]) {
+    self.world = world
+    self.sensors = sensors
+    self.commandTimeouts = commandTimeouts
+    dice = Dice(seed: world.seed, colour: 3)
+    counterReadings = sensors.map { _ in [] }
+    slowReady = sensors.map { _ in nil }
+    isFailing = sensors.map { _ in false }
+    slots = Array(repeating: nil, count: HostLimits.programsMax)
+  }
+
+  // MARK: Time
+
+  func wallTime() -> WallTime? {
+    let wall = isWallKnown ? WallTime(milliseconds: wallOffset + world.now.milliseconds) : nil
+    if wallReadings.last?.time != world.now || wallReadings.last?.wall != wall {
+      wallReadings.append(WallReading(time: world.now, wall: wall))
+    }
+    return wall
+  }
+
+  func stepWallClock(by span: TimeSpan) {
+    world.mark("clock-step")
+    wallOffset += span.milliseconds
+  }
+
+  // MARK: Sensors
+
+  func read(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    guard sensors.indices.contains(index) else {
+      world.violate("host: there is no source \(index)")
+      return .failed(.notFound)
+    }
+    switch sensors[index] {
+    case .counter:
+      counterReadings[index].append(CounterReading(time: world.now))
+      append(String(counterReadings[index].count) + "\n", to: &buffer)
+      return .complete
+    case .faulty: return readFaulty(index, into: &buffer)
+    case .slow: return readSlow(index, into: &buffer)
+    case .wordy:
+      append(String(repeating: "mäuse ", count: dice.once(in: 10) ? 600 : 2), to: &buffer)
+      return .complete
+    }
+  }
+
+  private func readFaulty(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    if dice.once(in: 20) { isFailing[index].toggle() }
+    if isFailing[index] {
+      switch dice.number(0...5) {
+      case 0: return .failed(.notFound)
+      case 1: return .failed(.notPermitted)
+      case 2: return .failed(.inputOutput)
+      case 3:
+        append("rubbish without a digit", to: &buffer)
+        return .complete
+      case 4:
+        append(String(repeating: "x", count: HostLimits.sourceBytesMax), to: &buffer)
+        return .complete
+      default: return .complete  // nothing at all
+      }
+    }
+    append("\(dice.number(-1000...1000)).\(dice.number(0...999))\n", to: &buffer)
+    return .complete
+  }
+
+  private func readSlow(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    if let ready = slowReady[index] {
+      guard world.now >= ready else { return .pending }
+      slowReady[index] = nil
+      append("17", to: &buffer)
+      return .complete
+    }
+    let delay = dice.once(in: 6) ? dice.span(6000...60_000) : dice.spanOfAnyMagnitude(1...4000)
+    world.mark(delay > .seconds(5) ? "sensor-too-slow" : "sensor-slow")
+    slowReady[index] = world.now + delay
+    world.after(delay) { [world] in world.hasNews = true }
+    return .pending
+  }
+
+  private func append(_ text: String, to buffer: inout ByteBuffer) {
+    let room = min(buffer.freeCount, HostLimits.sourceBytesMax)
+    let bytes = Array(text.utf8.prefix(room))
+    buffer.append(bytes.span)
+  }
+
+  // MARK: Programs
+
+  func start(slot: Int, command: Int, input: [UInt8]) -> ProgramStart {
+    guard slots.indices.contains(slot), commandTimeouts.indices.contains(command) else {
+      world.violate("host: slot \(slot) or command \(command) does not exist")
+      return .noResources
+    }
+    if slots[slot] != nil { world.violate("host: slot \(slot) is in use") }
+    if dice.once(in: 12) {
+      world.mark("program-not-executable")
+      return .notExecutable
+    }
+    if dice.once(in: 12) {
+      world.mark("program-no-resources")
+      return .noResources
+    }
+    let behaviour = dice.pick(ProgramBehaviour.allCases)
+    let program = SimulatedProgram(command: command, input: input, started: world.now, behaviour: behaviour)
+    slots[slot] = program
+    programs.append(program)
+    world.mark("program-\(behaviour)")
+    if slots.allSatisfy({ $0 != nil }) { world.mark("program-slots-full") }
+    run(program)
+    return .started
+  }
+
+  private func run(_ program: SimulatedProgram) {
+    let life = dice.spanOfAnyMagnitude(0...9000)
+    switch program.behaviour {
+    case .echo: finish(program, after: life, .exited(0), writing: program.input)
+    case .fail: finish(program, after: life, .exited(dice.number(1...255)), writing: Array("no\n".utf8))
+    case .crash: finish(program, after: life, .signalled(11), writing: [])
+    case .noisy:
+      for turn in 0..<8 {
+        world.after(.milliseconds(Int64(turn) * 100)) { [world] in
+          program.pendingOutput += [UInt8](repeating: UInt8(ascii: "\u{1}"), count: 1000)
+          world.hasNews = true
+        }
+      }
+      finish(program, after: .milliseconds(900), .exited(0), writing: program.input)
+    case .hang, .stubborn: break
+    }
+  }
+
+  private func finish(
+    _ program: SimulatedProgram, after delay: TimeSpan, _ end: ProgramState, writing output: [UInt8]
+  ) {
+    world.after(delay) { [world] in
+      guard program.end == nil else { return }
+      program.pendingOutput += output
+      program.end = end
+      world.hasNews = true
+    }
+  }
+
+  func poll(slot: Int, output: inout ByteBuffer) -> ProgramState {
+    guard slots.indices.contains(slot), let program = slots[slot] else {
+      world.violate("host: no program runs in slot \(slot)")
+      return .exited(0)
+    }
+    let kept = Array(program.pendingOutput.prefix(output.freeCount))
+    output.append(kept.span)
+    program.pendingOutput = []
+    guard let end = program.end else {
+      checkTimeLimit(program)
+      return .running
+    }
+    slots[slot] = nil
+    return end
+  }
+
+  private func checkTimeLimit(_ program: SimulatedProgram) {
+    let limit = program.started + commandTimeouts[program.command] + .seconds(1)
+    if world.now > limit, program.politeStop == nil { world.violate("a program runs past its time limit") }
+    if let politeStop = program.politeStop, program.forcedStop == nil, world.now > politeStop + .seconds(10) {
+      world.violate("a program that heeds no signal is left running")
+    }
+  }
+
+  func stop(slot: Int, forcibly: Bool) {
+    guard slots.indices.contains(slot), let program = slots[slot] else {
+      return world.violate("host: no program to stop in slot \(slot)")
+    }
+    if forcibly { program.forcedStop = world.now } else { program.politeStop = world.now }
+    if program.behaviour != .stubborn || forcibly {
+      finish(program, after: dice.span(0...200), .signalled(forcibly ? 9 : 15), writing: [])
+    }
+  }
+
+  /// How many programs have neither ended nor been killed.
+  var runningCount: Int { slots.filter { $0 != nil && $0?.end == nil && $0?.forcedStop == nil }.count }
+
+  // MARK: Log
+
+  func log(_ level: LogLevel, _ line: Span<UInt8>) {
+    let bytes = (0..<line.count).map { line[$0] }
+    let text = String(decoding: bytes, as: UTF8.self)
+    world.note("log: \(text)")
+    logLineCount += 1
+    let words = text.split(separator: " ", maxSplits: 3)
+    if words.count < 3 || words[0] != level.name.description { world.violate("log line without its parts: \(text)") }
+    if bytes.count > 512 || bytes.contains(where: { $0 < 0x20 }) { world.violate("log line that breaks: \(text)") }
+    if !secret.isEmpty, text.contains(String(decoding: secret, as: UTF8.self)) { world.violate("secret in the log") }
+    if words.count >= 3 { logCounts["\(words[1]) \(words[2])", default: 0] += 1 }
+  }
+}
+
+/// The host that the agent sees.
+public struct SimulatedHost: Host {
+  let world: World
+  let network: Network
+  let machine: Machine
+  let attempts: AttemptLog
+
+  public mutating func now() -> Instant { world.now }
+  public mutating func wallTime() -> WallTime? { machine.wallTime() }
+
+  public mutating func openLink(deadline: Instant) {
+    attempts.noteOpen(at: world.now)
+    network.open(deadline: deadline)
+  }
+
+  public mutating func pollLink() -> LinkState { network.state }
+  public mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer { network.send(bytes) }
+  public mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer { network.receive(into: &buffer) }
+
+  public mutating func closeLink() {
+    attempts.noteClose(at: world.now)
+    network.close()
+  }
+
+  public mutating func describeLink(into line: inout ByteBuffer) {
+    line.append(" address=192.0.2.1")
+  }
+
+  public mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    machine.read(index, into: &buffer)
+  }
+
+  public mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
+    machine.start(slot: slot, command: command, input: (0..<input.count).map { input[$0] })
+  }
+
+  public mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState {
+    machine.poll(slot: slot, output: &output)
+  }
+
+  public mutating func stopProgram(slot: Int, forcibly: Bool) { machine.stop(slot: slot, forcibly: forcibly) }
+  public mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>) { machine.log(level, line) }
+}
