@@ -9,14 +9,21 @@ import TestSupport
 public final class ClientSimulation: BrokerObserver {
   /// What one run is made of.
   public struct Parameters: Sendable {
+    /// Whether each connection begins a new session.
     public var cleanSession = false
+    /// Messages that may be unconfirmed at a time.
     public var inflightMax = 10
+    /// The client's largest packet, in bytes.
     public var packetBytesMax = 1024
+    /// The longest pause between two packets from the client.
     public var keepAlive = TimeSpan.seconds(60)
     /// Times between two messages, either way, in milliseconds.
     public var pause = 1...3000
+    /// How long things go wrong.
     public var faultTime = TimeSpan.minutes(120)
+    /// The weathers that take turns.
     public var weathers: [Weather] = [.slow, .dribble, .flaky, .holes, .sluggishBroker, .forgetfulBroker, .rudeBroker]
+    /// A durable session in bad weather.
     public init() {}
   }
 

@@ -5,12 +5,16 @@ import Foundation
 
 /// One event as the scenario configured it.
 public struct EventSpec: Sendable {
+  /// Its identifier in the topic.
   public var name: String
+  /// The time between two of them.
   public var interval: TimeSpan
+  /// 0...2.
   public var qos: UInt8
   /// Besides the counter, which every event has.
   public var sensors: [SensorBehaviour]
 
+  /// An event with a counter and more sensors.
   public init(_ name: String, every interval: TimeSpan, qos: UInt8, sensors: [SensorBehaviour] = []) {
     self.name = name
     self.interval = interval

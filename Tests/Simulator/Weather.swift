@@ -5,6 +5,7 @@ import HostInterface
 
 /// What becomes of an attempt to open a link.
 public enum OpenOutcome: Equatable, Sendable {
+  /// A connection.
   case success
   /// Fails at once or after a moment.
   case failure(LinkFailure)
@@ -28,7 +29,9 @@ public enum CutKind: CaseIterable, Sendable {
 
 /// How the broker answers CONNECT.
 public enum ConnackPlan: Equatable, Sendable {
+  /// Accepts at once.
   case accept
+  /// Refuses with this return code.
   case refuse(UInt8)
   /// Answers, but only after so long.
   case late(TimeSpan)
@@ -40,17 +43,21 @@ public enum ConnackPlan: Equatable, Sendable {
 
 /// How a network and a broker behave for a time. Odds are "once in so many"; 0 is never.
 public struct Weather: Sendable {
+  /// What the story of a failing seed calls it.
   public var name: String
+  /// What attempts to connect come to, each as likely as the others.
   public var openOutcomes: [OpenOutcome] = [.success]
   /// One-way delay in milliseconds.
   public var delay = 5...40
   /// How long a link lasts before it is cut, in milliseconds; nil for ever.
   public var linkLife: ClosedRange<Int>?
+  /// How it is cut, each as likely as the others.
   public var cutKinds: [CutKind] = CutKind.allCases
   /// The most bytes that arrive or are taken in one piece.
   public var pieceBytesMax = 1460
   /// How many sent bytes the client's system holds until they have arrived.
   public var sendRoom = 2000...65_536
+  /// What CONNECT is answered with, each as likely as the others.
   public var connackPlans: [ConnackPlan] = [.accept]
   /// Odds that an acknowledgement is never sent, for each.
   public var lostAcknowledgement = 0
@@ -67,6 +74,7 @@ public struct Weather: Sendable {
   /// Odds that another client takes our identifier over, for each connection.
   public var rival = 0
 
+  /// A weather in which nothing goes wrong yet.
   public init(_ name: String) { self.name = name }
 
   /// Nothing goes wrong.
