@@ -283,45 +283,45 @@ final class Machine {
 }
 
 /// The host that the agent sees.
-public struct SimulatedHost: Host {
+struct SimulatedHost: Host {
   let world: World
   let network: Network
   let machine: Machine
   let attempts: AttemptLog
 
-  public mutating func now() -> Instant { world.now }
-  public mutating func wallTime() -> WallTime? { machine.wallTime() }
+  mutating func now() -> Instant { world.now }
+  mutating func wallTime() -> WallTime? { machine.wallTime() }
 
-  public mutating func openLink(deadline: Instant) {
+  mutating func openLink(deadline: Instant) {
     attempts.noteOpen(at: world.now)
     network.open(deadline: deadline)
   }
 
-  public mutating func pollLink() -> LinkState { network.state }
-  public mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer { network.send(bytes) }
-  public mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer { network.receive(into: &buffer) }
+  mutating func pollLink() -> LinkState { network.state }
+  mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer { network.send(bytes) }
+  mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer { network.receive(into: &buffer) }
 
-  public mutating func closeLink() {
+  mutating func closeLink() {
     attempts.noteClose(at: world.now)
     network.close()
   }
 
-  public mutating func describeLink(into line: inout ByteBuffer) {
+  mutating func describeLink(into line: inout ByteBuffer) {
     line.append(" address=192.0.2.1")
   }
 
-  public mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+  mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     machine.read(index, into: &buffer)
   }
 
-  public mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
+  mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
     machine.start(slot: slot, command: command, input: (0..<input.count).map { input[$0] })
   }
 
-  public mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState {
+  mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState {
     machine.poll(slot: slot, output: &output)
   }
 
-  public mutating func stopProgram(slot: Int, forcibly: Bool) { machine.stop(slot: slot, forcibly: forcibly) }
-  public mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>) { machine.log(level, line) }
+  mutating func stopProgram(slot: Int, forcibly: Bool) { machine.stop(slot: slot, forcibly: forcibly) }
+  mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>) { machine.log(level, line) }
 }

@@ -37,6 +37,7 @@ public struct Tally: Sendable {
   /// Runs.
   public private(set) var runs = 0
 
+  /// An empty tally.
   public init() {}
 
   /// Adds a run.
