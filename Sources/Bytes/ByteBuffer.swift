@@ -10,6 +10,7 @@ public struct ByteBuffer: ~Copyable {
   private let start: UnsafeMutablePointer<UInt8>
   /// How many bytes fit.
   public let capacity: Int
+  // 0 <= head <= tail <= capacity, so differences of them cannot overflow.
   private var head = 0
   private var tail = 0
   /// Whether an append did not fit since the buffer was last emptied or truncated.
@@ -27,13 +28,13 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// How many bytes are held.
-  public var count: Int { tail - head }
+  public var count: Int { tail &- head }
 
   /// Whether nothing is held.
   public var isEmpty: Bool { tail == head }
 
   /// How many bytes can still be appended, after the held ones have been moved to the front if need be.
-  public var freeCount: Int { capacity - count }
+  public var freeCount: Int { capacity &- count }
 
   /// The bytes held.
   public var span: Span<UInt8> {
@@ -79,7 +80,7 @@ public struct ByteBuffer: ~Copyable {
   /// Drops the first `byteCount` bytes.
   public mutating func removeFirst(_ byteCount: Int) {
     precondition(byteCount >= 0 && byteCount <= count)
-    head += byteCount
+    head &+= byteCount
     if head == tail {
       head = 0
       tail = 0
@@ -93,8 +94,7 @@ public struct ByteBuffer: ~Copyable {
       removeFirst(range.upperBound)
       return
     }
-    let behind = start + head + range.upperBound
-    (start + head + range.lowerBound).update(from: behind, count: count - range.upperBound)
+    copy(from: start + head + range.upperBound, to: head + range.lowerBound, count: count - range.upperBound)
     tail -= range.count
   }
 
@@ -126,12 +126,16 @@ public struct ByteBuffer: ~Copyable {
 
   /// Appends all of `bytes`.
   @inline(never)  // small code: this is called from everywhere
-  public mutating func append(_ bytes: Span<UInt8>) {
-    guard reserve(bytes.count) else { return }
+  public mutating func append(_ bytes: Span<UInt8>) { appendInline(bytes) }
+
+  /// Appends all of `bytes`, as code of the caller: for the few places where a call would count.
+  @inline(__always)
+  public mutating func appendInline(_ bytes: Span<UInt8>) {
+    guard bytes.count <= capacity &- tail || reserve(bytes.count) else { return }
     bytes.withUnsafeBufferPointer { source in
-      if let base = source.baseAddress { (start + tail).update(from: base, count: source.count) }
+      if let base = source.baseAddress { copy(from: base, to: tail, count: source.count) }
     }
-    tail += bytes.count
+    tail &+= bytes.count
   }
 
   /// Appends all of another buffer.
@@ -150,12 +154,32 @@ public struct ByteBuffer: ~Copyable {
 
   /// Appends a 16-bit integer, most significant byte first.
   public mutating func append(bigEndian value: UInt16) {
-    append(UInt8(truncatingIfNeeded: value >> 8))
-    append(UInt8(truncatingIfNeeded: value))
+    append(word: UInt64(value.byteSwapped), byteCount: 2)
+  }
+
+  /// Appends the lowest `byteCount` bytes of `word`, at most eight, the lowest first.
+  @inline(__always)
+  public mutating func append(word: UInt64, byteCount: Int) {
+    precondition(byteCount >= 0 && byteCount <= 8)
+    if capacity &- tail >= 8 {
+      // One store; what it writes behind the end is room nobody has written to.
+      UnsafeMutableRawPointer(start + tail).storeBytes(of: word.littleEndian, as: UInt64.self)
+      tail &+= byteCount
+      return
+    }
+    appendBytewise(word, byteCount)
+  }
+
+  private mutating func appendBytewise(_ word: UInt64, _ byteCount: Int) {
+    guard reserve(byteCount) else { return }
+    for index in 0..<byteCount {
+      start[tail + index] = UInt8(truncatingIfNeeded: word >> UInt64(index * 8))
+    }
+    tail += byteCount
   }
 
   private mutating func reserve(_ byteCount: Int) -> Bool {
-    if byteCount <= capacity - tail { return true }
+    if byteCount <= capacity &- tail { return true }
     guard byteCount <= freeCount else {
       hasOverflowed = true
       return false
@@ -168,8 +192,14 @@ public struct ByteBuffer: ~Copyable {
   @inline(never)  // rare, and part of every append
   private mutating func moveToFront() {
     guard head > 0 else { return }
-    start.update(from: start + head, count: count)
+    copy(from: start + head, to: 0, count: count)
     tail -= head
     head = 0
+  }
+
+  /// Moves bytes, which may overlap. Not `update(from:count:)`: optimised for size, that becomes a loop over single bytes
+  /// instead of the C library's memmove.
+  private func copy(from source: UnsafePointer<UInt8>, to offset: Int, count: Int) {
+    UnsafeMutableRawPointer(start + offset).copyMemory(from: source, byteCount: count)
   }
 }

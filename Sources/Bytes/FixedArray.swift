@@ -42,7 +42,10 @@ public struct FixedArray<Element: BitwiseCopyable>: ~Copyable {
   public mutating func remove(at index: Int) {
     precondition(index >= 0 && index < count)
     count -= 1
-    (start + index).update(from: start + index + 1, count: count - index)
+    if index == count { return }
+    // Trivial elements, so bytes; see `ByteBuffer` for why not `update(from:count:)`.
+    UnsafeMutableRawPointer(start + index).copyMemory(
+      from: start + index + 1, byteCount: (count - index) * MemoryLayout<Element>.stride)
   }
 
   /// Makes the whole capacity elements in use, whose bytes are all zero as long as nothing was stored here before; zero

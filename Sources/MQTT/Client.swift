@@ -81,10 +81,14 @@ public struct Client: ~Copyable {
   }
 
   /// Whether the server has accepted the connection and nothing has ended it.
-  public var isConnected: Bool { connection.phase == .open }
+  public var isConnected: Bool {
+    @inline(__always) get { connection.phase == .open }
+  }
 
   /// How many messages of QoS 1 and 2 the server has not confirmed.
-  public var inflightCount: Int { session.inflight.count }
+  public var inflightCount: Int {
+    @inline(__always) get { session.inflight.count }
+  }
 
   /// Begins a connection on a link that has just been opened: writes CONNECT. Whatever was left in the buffers is gone.
   ///

@@ -19,8 +19,43 @@ extension Client {
   public mutating func nextEvent(now: Instant) throws(PeerFault) -> ClientEvent? {
     let hasNewBytes = input.count > connection.seenCount
     if hasNewBytes { connection.lastReceived = now }
-    removeHandled(connection.handledCount)
+    removeHandled()
+    connection.seenCount = 0
+    if input.isEmpty { return nil }
+    if let token = takeOrderlyPuback(now: now) {
+      connection.seenCount = input.count
+      return .acknowledged(token: token)
+    }
     defer { connection.seenCount = input.count }
+    return try handleInput(hasNewBytes: hasNewBytes, now: now)
+  }
+
+  /// Removes what the last event referred to.
+  @inline(__always)
+  private mutating func removeHandled() {
+    // The owner may have emptied the input in between; that must not be a trap.
+    input.removeFirst(min(connection.handledCount, input.count))
+    connection.handledCount = 0
+  }
+
+  /// Takes a PUBACK for the oldest message off the front of the input. This is only a short cut through what follows:
+  /// while we publish with QoS 1, hardly anything else comes in.
+  @inline(__always)
+  private mutating func takeOrderlyPuback(now: Instant) -> UInt64? {
+    guard input.count >= 4, input[0] == PacketType.puback.firstByte, input[1] == 2,
+      connection.phase == .open, connection.oversize == nil, connection.resendIndex > 0
+    else { return nil }
+    let oldest = session.inflight[0]
+    guard oldest.packetIdentifier == UInt16(input[2]) << 8 | UInt16(input[3]),
+      oldest.state.step(on: .puback) == .finish
+    else { return nil }
+    input.removeFirst(4)
+    finish(at: 0, now: now)
+    return oldest.token
+  }
+
+  /// Handles packets until there is something to tell.
+  private mutating func handleInput(hasNewBytes: Bool, now: Instant) throws(PeerFault) -> ClientEvent? {
     // Each turn takes at least two bytes off the input, or ends.
     while connection.phase == .awaitingConnack || connection.phase == .open {
       guard output.freeCount >= ClientLimits.answerBytes + ClientLimits.lastBytes else { return nil }
@@ -29,7 +64,7 @@ extension Client {
         case .event(let event):
           return event
         case .silent:
-          removeHandled(connection.handledCount)
+          removeHandled()
         case .incomplete:
           let isInsidePacket = !input.isEmpty || connection.oversize != nil
           if hasNewBytes && isInsidePacket { connection.notePartialPacket(now: now) }
@@ -43,19 +78,13 @@ extension Client {
     return nil
   }
 
-  private mutating func removeHandled(_ byteCount: Int) {
-    // The owner may have emptied the input in between; that must not be a trap.
-    input.removeFirst(min(byteCount, input.count))
-    connection.handledCount = 0
-  }
-
   /// Handles at most one packet.
   private mutating func handleNext(now: Instant) throws(PeerFault) -> Progress {
     if connection.oversize != nil { return try continueOversize(now: now) }
     guard let extent = try PacketExtent(input.span) else { return .incomplete }
     if extent.byteCount > input.capacity { return try beginOversize(extent, now: now) }
     guard input.count >= extent.byteCount else { return .incomplete }
-    let packet = try Packet.decode(
+    let packet = try Packet.decodeFromServer(
       input.span.extracting(0..<extent.byteCount), headerCount: extent.headerCount)
     connection.handledCount = extent.byteCount
     if connection.phase == .awaitingConnack { return .event(try handleFirst(packet, now: now)) }
@@ -121,9 +150,7 @@ extension Client {
     case .finish:
       guard let index else { return .silent }
       let token = session.inflight[index].token
-      session.inflight.remove(at: index)
-      if index < connection.resendIndex { connection.resendIndex -= 1 }
-      if index == 0 { noteOldestMoved(now: now) }
+      finish(at: index, now: now)
       return .event(.acknowledged(token: token))
     case .release:
       guard let index else { return .silent }
@@ -147,6 +174,14 @@ extension Client {
       index < connection.resendIndex || connection.isSessionPresent
     else { return nil }
     return index
+  }
+
+  /// The server has the message at `index`.
+  @inline(__always)
+  private mutating func finish(at index: Int, now: Instant) {
+    session.inflight.remove(at: index)
+    if index < connection.resendIndex { connection.resendIndex -= 1 }
+    if index == 0 { noteOldestMoved(now: now) }
   }
 
   /// The oldest message in flight was answered: its time starts anew, or that of the one behind it.

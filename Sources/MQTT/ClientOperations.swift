@@ -24,8 +24,8 @@ extension Client {
 
   /// Whether `publish` would take a message whose topic and payload have `byteCount` bytes together.
   public func canPublish(byteCount: Int, qos: QoS) -> Bool {
-    let size = PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos)
-    return isConnected && refusal(of: size, qos: qos) == nil
+    let byteCount = PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount
+    return isConnected && refusal(of: byteCount, qos: qos) == nil
   }
 
   /// Writes a message. With QoS 1 and 2 it is kept until the server has confirmed it, over reconnects, and then told as
@@ -38,21 +38,20 @@ extension Client {
     guard isConnected else { throw .notConnected }
     guard topic.count <= PacketLimits.fieldBytesMax, topicNameFault(topic) == nil else { throw .topicInvalid }
     let size = PublishSize(topicCount: topic.count, payloadCount: payload.count, qos: qos)
-    if let refusal = refusal(of: size, qos: qos) { throw refusal }
+    let byteCount = size.byteCount
+    if let refusal = refusal(of: byteCount, qos: qos) { throw refusal }
+    // [MQTT-4.3.1-1], [MQTT-4.3.2-1], [MQTT-4.3.3-1]: DUP is 0.
+    let flags = PublishFlags.of(qos, isRetained: isRetained, isDuplicate: false)
     if qos == .atMostOnce {
-      // [MQTT-4.3.1-1], [MQTT-3.3.1-2]: DUP is 0.
-      let isWritten = output.appendPublish(
-        topic: topic, payload: payload, qos: .atMostOnce, isRetained: isRetained, isDuplicate: false,
-        packetIdentifier: 0)
-      precondition(isWritten)
+      output.appendPublish(flags: flags, size: size, topic: topic, packetIdentifier: 0, payload: payload)
     } else {
-      let packetIdentifier = session.nextIdentifier(avoiding: connection.requests)
       session.inflight.append(
-        topic: topic, payload: payload, qos: qos, isRetained: isRetained, packetIdentifier: packetIdentifier,
-        token: token)
-      sendNextInflight(now: now)
+        flags: flags, size: size, topic: topic,
+        packetIdentifier: session.nextIdentifier(avoiding: connection.requests), payload: payload, token: token,
+        copyTo: &output)
+      noteInflightWritten(now: now)
     }
-    noteWritten(size.byteCount, now: now)
+    noteWritten(byteCount, now: now)
   }
 
   /// Asks for messages whose topics match `filter`; the answer comes as `subscribed` with the packet identifier that is
@@ -89,13 +88,14 @@ extension Client {
   }
 
   /// Why a packet of this size cannot be written now.
-  private func refusal(of size: PublishSize, qos: QoS) -> PublishRefusal? {
-    guard size.byteCount <= packetBytesMax else { return .tooLarge }
+  @inline(__always)
+  private func refusal(of byteCount: Int, qos: QoS) -> PublishRefusal? {
+    guard byteCount <= packetBytesMax else { return .tooLarge }
     if qos != .atMostOnce {
       // [MQTT-4.6.0-1]: what is sent again goes first.
-      guard !isResending, session.inflight.hasRoom(byteCount: size.byteCount) else { return .windowFull }
+      guard !isResending, session.inflight.hasRoom(byteCount: byteCount) else { return .windowFull }
     }
-    return size.byteCount <= output.freeCount - ClientLimits.controlBytes ? nil : .outputFull
+    return byteCount <= output.freeCount - ClientLimits.controlBytes ? nil : .outputFull
   }
 
   private mutating func beginRequest(filter: Span<UInt8>) -> UInt16? {
@@ -114,13 +114,16 @@ extension Client {
   }
 
   /// `byteCount` bytes were appended to the output.
+  @inline(__always)
   mutating func noteWritten(_ byteCount: Int, now: Instant) {
     connection.lastWritten = now
     if output.count == byteCount { connection.outputSince = now }
   }
 
   /// Whether messages in flight are still to be written on this connection.
-  var isResending: Bool { connection.resendIndex < session.inflight.count && isConnected }
+  var isResending: Bool {
+    @inline(__always) get { connection.resendIndex < session.inflight.count && isConnected }
+  }
 
   /// Writes messages in flight that this connection has not seen, as far as there is room, in the order in which they
   /// were first sent [MQTT-4.6.0-1]; at most the whole window. This happens after a reconnect and at no other time.
@@ -134,7 +137,6 @@ extension Client {
 
   /// Writes the next message in flight that this connection has not seen: PUBLISH, or PUBREL for one that the server has
   /// received [MQTT-4.4.0-1].
-  @discardableResult
   private mutating func sendNextInflight(now: Instant) -> Bool {
     let index = connection.resendIndex
     let message = session.inflight[index]
@@ -143,8 +145,14 @@ extension Client {
     } else {
       guard session.inflight.copyPacket(at: index, to: &output) else { return false }
     }
-    if index == 0 { connection.publish.begin(behind: output.count, now: now) }
-    connection.resendIndex += 1
+    noteInflightWritten(now: now)
     return true
+  }
+
+  /// One more message in flight has been written on this connection.
+  @inline(__always)
+  private mutating func noteInflightWritten(now: Instant) {
+    if connection.resendIndex == 0 { connection.publish.begin(behind: output.count, now: now) }
+    connection.resendIndex += 1
   }
 }

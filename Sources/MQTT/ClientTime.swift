@@ -34,6 +34,7 @@ extension Client {
     if !connection.ping.isActive { connection.ping.begin(behind: output.count, now: now) }
   }
 
+  @inline(__always)
   private func timeout(now: Instant) -> PeerFault? {
     func isOver(_ deadline: Instant?) -> Bool {
       guard let deadline else { return false }
@@ -54,21 +55,25 @@ extension Client {
 
   /// When the peer must have taken a byte.
   private var outputDeadline: Instant? {
-    output.isEmpty ? nil : connection.outputSince + options.acknowledgementTimeout
+    @inline(__always) get { output.isEmpty ? nil : connection.outputSince + options.acknowledgementTimeout }
   }
 
   /// When the next PINGREQ is due: after a keep alive in which nothing was sent [MQTT-3.1.2-23], and also after one in
   /// which nothing was received, because steady publishing with QoS 0 would hide a dead link.
   private var pingDue: Instant? {
-    // Without room in the output, it is the deadline for output that counts.
-    guard isConnected, options.keepAlive > .zero, output.freeCount >= 2 else { return nil }
-    let margin = min(ClientLimits.keepAliveMargin.milliseconds, options.keepAlive.milliseconds / 10)
-    let pause = TimeSpan.milliseconds(options.keepAlive.milliseconds - margin)
-    // While one ping is unanswered, another is only owed to the rule about sending.
-    let quietSince =
-      connection.ping.isActive ? connection.lastWritten : min(connection.lastWritten, connection.lastReceived)
-    return quietSince + pause
+    @inline(__always) get {
+      // Without room in the output, it is the deadline for output that counts.
+      guard isConnected, options.keepAlive > .zero, output.freeCount >= 2 else { return nil }
+      let margin = min(ClientLimits.keepAliveMargin.milliseconds, options.keepAlive.milliseconds / 10)
+      let pause = TimeSpan.milliseconds(options.keepAlive.milliseconds - margin)
+      // While one ping is unanswered, another is only owed to the rule about sending.
+      let quietSince =
+        connection.ping.isActive ? connection.lastWritten : min(connection.lastWritten, connection.lastReceived)
+      return quietSince + pause
+    }
   }
 
-  private var pingTimeout: TimeSpan { options.pingTimeout ?? min(options.keepAlive, .seconds(20)) }
+  private var pingTimeout: TimeSpan {
+    @inline(__always) get { options.pingTimeout ?? min(options.keepAlive, .seconds(20)) }
+  }
 }

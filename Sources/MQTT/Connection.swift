@@ -57,7 +57,8 @@ struct PendingRequests: BitwiseCopyable {
 
   var isFull: Bool { count == requests.count }
 
-  func contains(_ packetIdentifier: UInt16) -> Bool { index(of: packetIdentifier) != nil }
+  @inline(__always)
+  func contains(_ packetIdentifier: UInt16) -> Bool { count > 0 && index(of: packetIdentifier) != nil }
 
   mutating func append(packetIdentifier: UInt16, isSubscribe: Bool) {
     requests[count] = Request(packetIdentifier: packetIdentifier, isSubscribe: isSubscribe)
@@ -134,6 +135,7 @@ struct Connection {
     outputSince = now
   }
 
+  @inline(__always)
   mutating func noteSent(_ byteCount: Int, now: Instant) {
     outputSince = now
     connack.noteSent(byteCount, now: now)

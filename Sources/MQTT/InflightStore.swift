@@ -49,24 +49,30 @@ struct InflightStore: ~Copyable {
     return nil
   }
 
-  /// Adds a message; the caller has asked `hasRoom`.
+  /// Adds a message, and copies its packet to `output`; the caller has checked that both have room.
+  @inline(__always)
   mutating func append(
-    topic: Span<UInt8>, payload: Span<UInt8>, qos: QoS, isRetained: Bool, packetIdentifier: UInt16, token: UInt64
+    flags: UInt8, size: PublishSize, topic: Span<UInt8>, packetIdentifier: UInt16, payload: Span<UInt8>,
+    token: UInt64, copyTo output: inout ByteBuffer
   ) {
     let start = packets.count
-    let isWhole = packets.appendPublish(
-      topic: topic, payload: payload, qos: qos, isRetained: isRetained, isDuplicate: false,
-      packetIdentifier: packetIdentifier)
+    packets.appendPublish(
+      flags: flags, size: size, topic: topic, packetIdentifier: packetIdentifier, payload: payload)
+    output.append(packets.span.extracting(start..<packets.count))
     let isListed = messages.append(
       InflightMessage(
         token: token, byteCount: packets.count - start, packetIdentifier: packetIdentifier,
-        state: qos == .exactlyOnce ? .awaitingPubrec : .awaitingPuback, mayHaveBeenSent: false))
-    precondition(isWhole && isListed)
+        state: PublishState(flags: flags), mayHaveBeenSent: true))
+    precondition(isListed && !packets.hasOverflowed)
   }
 
   /// Removes the message at `index`; its packet identifier is free from now on [MQTT-2.3.1-3].
   mutating func remove(at index: Int) {
-    packets.remove(packetRange(at: index))
+    if index == 0 {
+      packets.removeFirst(messages[0].byteCount)
+    } else {
+      packets.remove(packetRange(at: index))
+    }
     messages.remove(at: index)
   }
 
@@ -88,11 +94,7 @@ struct InflightStore: ~Copyable {
   /// Where the packet of the message at `index` is. Adds up the packets in front of it.
   private func packetRange(at index: Int) -> Range<Int> {
     var start = 0
-    if index == messages.count - 1 {
-      start = packets.count - messages[index].byteCount
-    } else {
-      for earlier in 0..<index { start += messages[earlier].byteCount }
-    }
+    for earlier in 0..<index { start += messages[earlier].byteCount }
     return start..<(start + messages[index].byteCount)
   }
 }

@@ -9,16 +9,32 @@ extension Packet {
   /// - Throws: what is wrong with it; `lengthMismatch` also when `bytes` is not exactly one packet.
   public static func decode(_ bytes: Span<UInt8>) throws(PeerFault) -> Packet {
     guard let extent = try PacketExtent(bytes), extent.byteCount == bytes.count else { throw .lengthMismatch }
-    return try decode(bytes, headerCount: extent.headerCount)
-  }
-
-  /// Decodes one whole packet whose fixed header has been read already.
-  static func decode(_ bytes: Span<UInt8>, headerCount: Int) throws(PeerFault) -> Packet {
-    let type = try packetType(ofFirstByte: bytes[0])
-    var reader = FieldReader(index: headerCount, end: bytes.count)
-    switch type {
+    var reader = FieldReader(index: extent.headerCount, end: bytes.count)
+    switch try packetType(ofFirstByte: bytes[0]) {
     case .connect:
       return .connect(try decodeConnect(bytes, &reader))
+    case .subscribe:
+      return try decodeSubscribe(bytes, &reader)
+    case .unsubscribe:
+      return try decodeUnsubscribe(bytes, &reader)
+    case .pingreq:
+      try reader.expectEnd()
+      return .pingreq
+    case .disconnect:
+      try reader.expectEnd()
+      return .disconnect
+    case .connack, .publish, .puback, .pubrec, .pubrel, .pubcomp, .suback, .unsuback, .pingresp:
+      return try decodeFromServer(bytes, headerCount: extent.headerCount)
+    }
+  }
+
+  /// Decodes one whole packet that a server may send, whose fixed header has been read already. Apart from `decode`, so
+  /// that a client's program does not hold the decoders of what only servers receive.
+  ///
+  /// - Throws: `packetNotForClient` for the other types.
+  static func decodeFromServer(_ bytes: Span<UInt8>, headerCount: Int) throws(PeerFault) -> Packet {
+    var reader = FieldReader(index: headerCount, end: bytes.count)
+    switch try packetType(ofFirstByte: bytes[0]) {
     case .connack:
       return try decodeConnack(bytes, &reader)
     case .publish:
@@ -31,23 +47,15 @@ extension Packet {
       return .pubrel(packetIdentifier: try reader.onlyPacketIdentifier(bytes))
     case .pubcomp:
       return .pubcomp(packetIdentifier: try reader.onlyPacketIdentifier(bytes))
-    case .subscribe:
-      return try decodeSubscribe(bytes, &reader)
     case .suback:
       return try decodeSuback(bytes, &reader)
-    case .unsubscribe:
-      return try decodeUnsubscribe(bytes, &reader)
     case .unsuback:
       return .unsuback(packetIdentifier: try reader.onlyPacketIdentifier(bytes))
-    case .pingreq:
-      try reader.expectEnd()
-      return .pingreq
     case .pingresp:
       try reader.expectEnd()
       return .pingresp
-    case .disconnect:
-      try reader.expectEnd()
-      return .disconnect
+    case .connect, .subscribe, .unsubscribe, .pingreq, .disconnect:
+      throw .packetNotForClient
     }
   }
 

@@ -58,13 +58,20 @@ public struct ConnectFields: ~Escapable {
 /// The size of a PUBLISH packet.
 struct PublishSize: BitwiseCopyable {
   let remainingLength: Int
-  let byteCount: Int
+  var byteCount: Int {
+    @inline(__always) get { packetByteCount(remainingLength: remainingLength) }
+  }
 
   /// The counts must be of real memory; then the sum cannot overflow.
+  @inline(__always)
   init(topicCount: Int, payloadCount: Int, qos: QoS) {
     remainingLength = 2 + topicCount + (qos == .atMostOnce ? 0 : 2) + payloadCount
-    byteCount = 1 + remainingLengthCount(remainingLength) + remainingLength
   }
+}
+
+/// The size of a packet with this remaining length.
+func packetByteCount(remainingLength: Int) -> Int {
+  1 + remainingLengthCount(remainingLength) + remainingLength
 }
 
 extension ByteBuffer {
@@ -73,8 +80,8 @@ extension ByteBuffer {
     _ fields: borrowing ConnectFields, cleanSession: Bool, keepAliveSeconds: UInt16
   ) -> Bool {
     let remainingLength = fields.remainingLength
-    guard appendHeader(PacketType.connect.firstByte, remainingLength: remainingLength) else { return false }
-    append(bigEndian: 4)
+    guard hasRoom(remainingLength: remainingLength) else { return false }
+    appendHeader(PacketType.connect.firstByte, remainingLength: remainingLength, beginning: 4)
     append("MQTT")
     append(4)
     var flags: UInt8 = cleanSession ? ConnectFlags.cleanSession : 0
@@ -99,9 +106,10 @@ extension ByteBuffer {
 
   /// Appends CONNACK.
   public mutating func appendConnack(sessionPresent: Bool, returnCode: UInt8) -> Bool {
-    guard appendHeader(PacketType.connack.firstByte, remainingLength: 2) else { return false }
-    append(sessionPresent ? 1 : 0)
-    append(returnCode)
+    guard hasRoom(remainingLength: 2) else { return false }
+    appendHeader(
+      PacketType.connack.firstByte, remainingLength: 2,
+      beginning: (sessionPresent ? 0x0100 : 0) | UInt16(returnCode))
     return true
   }
 
@@ -110,31 +118,40 @@ extension ByteBuffer {
     topic: Span<UInt8>, payload: Span<UInt8>, qos: QoS, isRetained: Bool, isDuplicate: Bool, packetIdentifier: UInt16
   ) -> Bool {
     let size = PublishSize(topicCount: topic.count, payloadCount: payload.count, qos: qos)
-    var firstByte = PacketType.publish.firstByte | qos.rawValue << 1
-    if isRetained { firstByte |= 0b0001 }
-    if isDuplicate { firstByte |= PublishFlags.duplicate }
-    guard topic.count <= PacketLimits.fieldBytesMax,
-      appendHeader(firstByte, remainingLength: size.remainingLength)
-    else { return false }
-    append(field: topic)
-    if qos != .atMostOnce { append(bigEndian: packetIdentifier) }
-    append(payload)
+    guard topic.count <= PacketLimits.fieldBytesMax, hasRoom(remainingLength: size.remainingLength) else {
+      return false
+    }
+    appendPublish(
+      flags: PublishFlags.of(qos, isRetained: isRetained, isDuplicate: isDuplicate), size: size, topic: topic,
+      packetIdentifier: packetIdentifier, payload: payload)
     return true
+  }
+
+  /// Appends PUBLISH of a size whose room the caller has checked.
+  mutating func appendPublish(
+    flags: UInt8, size: PublishSize, topic: Span<UInt8>, packetIdentifier: UInt16, payload: Span<UInt8>
+  ) {
+    appendHeader(
+      PacketType.publish.firstByte | flags, remainingLength: size.remainingLength,
+      beginning: UInt16(truncatingIfNeeded: topic.count))
+    appendInline(topic)
+    if packetIdentifier != 0 { append(bigEndian: packetIdentifier) }
+    appendInline(payload)
   }
 
   /// Appends PUBACK, PUBREC, PUBREL, PUBCOMP or UNSUBACK, which consist of their packet identifier.
   public mutating func appendAnswer(_ type: PacketType, packetIdentifier: UInt16) -> Bool {
-    guard appendHeader(type.firstByte, remainingLength: 2) else { return false }
-    append(bigEndian: packetIdentifier)
+    guard hasRoom(remainingLength: 2) else { return false }
+    appendHeader(type.firstByte, remainingLength: 2, beginning: packetIdentifier)
     return true
   }
 
   /// Appends SUBSCRIBE with one filter.
   public mutating func appendSubscribe(packetIdentifier: UInt16, filter: Span<UInt8>, qos: QoS) -> Bool {
-    guard filter.count <= PacketLimits.fieldBytesMax,
-      appendHeader(PacketType.subscribe.firstByte, remainingLength: 2 + 2 + filter.count + 1)
-    else { return false }
-    append(bigEndian: packetIdentifier)
+    let remainingLength = 2 + 2 + filter.count + 1
+    guard filter.count <= PacketLimits.fieldBytesMax, hasRoom(remainingLength: remainingLength) else { return false }
+    appendHeader(
+      PacketType.subscribe.firstByte, remainingLength: remainingLength, beginning: packetIdentifier)
     append(field: filter)
     append(qos.rawValue)
     return true
@@ -142,41 +159,57 @@ extension ByteBuffer {
 
   /// Appends SUBACK; `returnCodes` has one byte for each filter: the granted QoS, or 0x80 [MQTT-3.9.3-2].
   public mutating func appendSuback(packetIdentifier: UInt16, returnCodes: Span<UInt8>) -> Bool {
-    guard appendHeader(PacketType.suback.firstByte, remainingLength: 2 + returnCodes.count) else { return false }
-    append(bigEndian: packetIdentifier)
+    guard hasRoom(remainingLength: 2 + returnCodes.count) else { return false }
+    appendHeader(
+      PacketType.suback.firstByte, remainingLength: 2 + returnCodes.count, beginning: packetIdentifier)
     append(returnCodes)
     return true
   }
 
   /// Appends UNSUBSCRIBE with one filter.
   public mutating func appendUnsubscribe(packetIdentifier: UInt16, filter: Span<UInt8>) -> Bool {
-    guard filter.count <= PacketLimits.fieldBytesMax,
-      appendHeader(PacketType.unsubscribe.firstByte, remainingLength: 2 + 2 + filter.count)
-    else { return false }
-    append(bigEndian: packetIdentifier)
+    let remainingLength = 2 + 2 + filter.count
+    guard filter.count <= PacketLimits.fieldBytesMax, hasRoom(remainingLength: remainingLength) else { return false }
+    appendHeader(
+      PacketType.unsubscribe.firstByte, remainingLength: remainingLength, beginning: packetIdentifier)
     append(field: filter)
     return true
   }
 
   /// Appends PINGREQ, PINGRESP or DISCONNECT, which consist of their fixed header.
   public mutating func appendBare(_ type: PacketType) -> Bool {
-    appendHeader(type.firstByte, remainingLength: 0)
+    guard freeCount >= 2 else { return false }
+    append(word: UInt64(type.firstByte), byteCount: 2)
+    return true
   }
 
-  /// Appends a fixed header, if it and all that follows fit.
-  private mutating func appendHeader(_ firstByte: UInt8, remainingLength: Int) -> Bool {
-    guard remainingLength <= PacketLimits.remainingLengthMax,
-      remainingLength + 1 + remainingLengthCount(remainingLength) <= freeCount
-    else { return false }
-    append(firstByte)
-    var rest = remainingLength
-    // At most four turns.
-    while rest >= 0x80 {
-      append(UInt8(truncatingIfNeeded: rest) | 0x80)
-      rest >>= 7
+  private func hasRoom(remainingLength: Int) -> Bool {
+    remainingLength <= PacketLimits.remainingLengthMax
+      && packetByteCount(remainingLength: remainingLength) <= freeCount
+  }
+
+  /// Appends a fixed header and the two bytes behind it, which every longer packet has.
+  private mutating func appendHeader(_ firstByte: UInt8, remainingLength: Int, beginning: UInt16) {
+    if remainingLength < 0x80 {
+      let header = UInt64(firstByte) | UInt64(truncatingIfNeeded: remainingLength) << 8
+      append(word: header | UInt64(beginning.byteSwapped) << 16, byteCount: 4)
+      return
     }
-    append(UInt8(truncatingIfNeeded: rest))
-    return true
+    appendLongHeader(firstByte, remainingLength: remainingLength, beginning: beginning)
+  }
+
+  private mutating func appendLongHeader(_ firstByte: UInt8, remainingLength: Int, beginning: UInt16) {
+    var header = UInt64(firstByte)
+    var rest = UInt64(truncatingIfNeeded: remainingLength)
+    var byteCount = 1
+    // At most four turns.
+    repeat {
+      header |= (rest & 0x7F | (rest >= 0x80 ? 0x80 : 0)) << UInt64(truncatingIfNeeded: byteCount * 8)
+      rest >>= 7
+      byteCount += 1
+    } while rest > 0
+    header |= UInt64(beginning.byteSwapped) << UInt64(truncatingIfNeeded: byteCount * 8)
+    append(word: header, byteCount: byteCount + 2)
   }
 
   /// Appends bytes with their count in front; the caller has checked that there are at most 65,535.
@@ -188,5 +221,9 @@ extension ByteBuffer {
 
 /// The bits of PUBLISH's first byte (section 3.3.1).
 enum PublishFlags {
+  static func of(_ qos: QoS, isRetained: Bool, isDuplicate: Bool) -> UInt8 {
+    qos.rawValue << 1 | (isRetained ? 0b0001 : 0) | (isDuplicate ? duplicate : 0)
+  }
+
   static var duplicate: UInt8 { 0b1000 }
 }

@@ -50,10 +50,9 @@ func packetType(ofFirstByte byte: UInt8) throws(PeerFault) -> PacketType {
 }
 
 /// How many bytes the remaining length takes, for values up to `PacketLimits.remainingLengthMax`.
+@inline(__always)
 func remainingLengthCount(_ value: Int) -> Int {
-  if value < 1 << 7 { return 1 }
-  if value < 1 << 14 { return 2 }
-  return value < 1 << 21 ? 3 : 4
+  1 &+ (value >= 1 << 7 ? 1 : 0) &+ (value >= 1 << 14 ? 1 : 0) &+ (value >= 1 << 21 ? 1 : 0)
 }
 
 /// Bounds that the standard sets.

@@ -10,6 +10,10 @@ public enum PublishState: UInt8, Equatable, Sendable, BitwiseCopyable {
   case awaitingPubrec
   /// QoS 2: the PUBREL is unacknowledged until PUBCOMP; the PUBLISH must not be sent again [MQTT-4.3.3-1].
   case awaitingPubcomp
+
+  /// What a PUBLISH with these flags waits for first; not with QoS 0.
+  @inline(__always)
+  init(flags: UInt8) { self = flags & 0b0100 == 0 ? .awaitingPuback : .awaitingPubrec }
 }
 
 /// The answers that move a published message on.
@@ -34,6 +38,7 @@ public enum PublishStep: Equatable, Sendable {
 
 extension PublishState {
   /// What `answer` makes of a message in this state.
+  @inline(__always)
   public func step(on answer: PublishAnswer) -> PublishStep {
     switch (self, answer) {
     case (.none, .puback): .ignore

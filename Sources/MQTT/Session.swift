@@ -23,6 +23,7 @@ struct Session: ~Copyable {
   /// The next packet identifier that neither a message nor one of `requests` has [MQTT-2.3.1-2].
   ///
   /// Ends, because together they have fewer than 65,535.
+  @inline(__always)
   mutating func nextIdentifier(avoiding requests: PendingRequests) -> UInt16 {
     repeat {
       lastIdentifier &+= 1

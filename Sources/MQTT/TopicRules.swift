@@ -12,9 +12,15 @@ public func textFault(_ text: Span<UInt8>) -> PeerFault? {
 }
 
 /// What is wrong with a topic name; nil if nothing is.
+@inline(__always)
 public func topicNameFault(_ topic: Span<UInt8>) -> PeerFault? {
+  if !topic.isEmpty && isPlain(topic) { return nil }
+  return unusualTopicNameFault(topic)
+}
+
+@inline(never)
+private func unusualTopicNameFault(_ topic: Span<UInt8>) -> PeerFault? {
   if topic.isEmpty { return .topicEmpty }
-  if isPlain(topic) { return nil }
   if let fault = textFault(topic) { return fault }
   if topic.firstIndex(of: multiLevelWildcard) != nil || topic.firstIndex(of: singleLevelWildcard) != nil {
     return .topicHasWildcard
@@ -80,13 +86,13 @@ private var singleLevelWildcard: UInt8 { UInt8(ascii: "+") }
 private func isPlain(_ text: Span<UInt8>) -> Bool {
   let count = text.count
   guard count >= 8 else {
-    for index in 0..<count where !isPlain(text[index]) { return false }
+    for index in text.indices where !isPlain(text[index]) { return false }
     return true
   }
   var index = 0
-  while index + 8 <= count {
+  while index &+ 8 < count {
     if !isPlain(text.word(at: index)) { return false }
-    index += 8
+    index &+= 8
   }
   // The last word may overlap the one before.
   return isPlain(text.word(at: count - 8))
