@@ -72,6 +72,9 @@ let package = Package(
       name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],
       swiftSettings: common),
     .testTarget(
+      name: "ConfigurationTests", dependencies: ["Bytes", "Configuration", "HostInterface", "TestSupport"],
+      swiftSettings: common),
+    .testTarget(
       name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "TestSupport"], swiftSettings: common),
   ],
   swiftLanguageModes: [.v6]

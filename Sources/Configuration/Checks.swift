@@ -77,6 +77,7 @@ extension SettingsLoader {
     }
   }
 
+  @inline(never)
   private mutating func reportTooSmall(_ key: Key, _ section: Int, needed: Int, found: Int) {
     diagnostics.begin(.error, at: sections[section].place)
     addHeading(section)
@@ -93,13 +94,9 @@ extension SettingsLoader {
     let qos = settings.events[event].qos
     guard let entry = winner(.qos, in: section) else { return }
     if settings.isQuickstart, qos > 0 {
-      beginFound(.error, entry)
-      diagnostics.add("; expected 0, as Quickstart takes nothing else")
-      diagnostics.end()
+      reportFound(.error, entry, "; expected 0, as Quickstart takes nothing else")
     } else if qos == 2, settings.mqtt.cleanSession {
-      beginFound(.warning, entry)
-      diagnostics.add(" with clean-session = yes: after a lost connection an event may arrive twice")
-      diagnostics.end()
+      reportFound(.warning, entry, " with clean-session = yes: after a lost connection an event may arrive twice")
     }
   }
 
@@ -147,9 +144,9 @@ extension SettingsLoader {
       noteTokenUnreadable(reason: .notFound)
     }
     if isGiven, !settings.server.tls, !settings.server.allowPlaintextToken, let entry = winner(.tls) {
-      beginFound(.error, entry)
-      diagnostics.add(" with a token; expected yes, or allow-plaintext-token = yes in [server] to send it in the clear")
-      diagnostics.end()
+      reportFound(
+        .error, entry, " with a token; expected yes, or allow-plaintext-token = yes in [server] to send it in the clear"
+      )
     }
   }
 
@@ -157,9 +154,7 @@ extension SettingsLoader {
     if winner(.tls) == nil, !settings.isQuickstart, settings.server.port == QuickstartRules.port,
       let entry = winner(.port)
     {
-      beginFound(.error, entry)
-      diagnostics.add(", where servers speak no TLS; expected tls = no or tls = yes in [server] besides it")
-      diagnostics.end()
+      reportFound(.error, entry, ", where servers speak no TLS; expected tls = no or tls = yes in [server] besides it")
     }
     guard !settings.server.tls else { return }
     reportWithoutTLS(.caFile)
@@ -167,29 +162,22 @@ extension SettingsLoader {
     reportWithoutTLS(.allowUnverifiedServer)
   }
 
+  @inline(never)
   private mutating func reportWithoutTLS(_ key: Key) {
     guard let entry = winner(key) else { return }
-    begin(.warning, entry)
-    diagnostics.add("has no effect without TLS")
-    diagnostics.end()
+    report(.warning, entry, "has no effect without TLS")
   }
 
   private mutating func checkMQTT(_ settings: borrowing Settings) {
     if let entry = winner(.keepAlive) {
       if settings.mqtt.keepAlive == .zero {
-        beginFound(.warning, entry)
-        diagnostics.add(": a dead connection goes unnoticed for long; expected 1s to 1h")
-        diagnostics.end()
+        reportFound(.warning, entry, ": a dead connection goes unnoticed for long; expected 1s to 1h")
       } else if settings.mqtt.keepAlive > TimeLimits.keepAliveAdvised {
-        beginFound(.warning, entry)
-        diagnostics.add(": networks drop idle connections earlier; expected 1s to 1h")
-        diagnostics.end()
+        reportFound(.warning, entry, ": networks drop idle connections earlier; expected 1s to 1h")
       }
     }
     if settings.mqtt.inflightMax > SizeLimits.inflightAdvised, let entry = winner(.inflightMax) {
-      beginFound(.warning, entry)
-      diagnostics.add("; expected at most 10, as the platform takes no more unacknowledged from a device")
-      diagnostics.end()
+      reportFound(.warning, entry, "; expected at most 10, as the platform takes no more unacknowledged from a device")
     }
   }
 
@@ -209,12 +197,11 @@ extension SettingsLoader {
       diagnostics.end()
     }
     if settings.server.tls, let entry = winner(.tls) {
-      beginFound(.warning, entry)
-      diagnostics.add(": Quickstart is documented without TLS")
-      diagnostics.end()
+      reportFound(.warning, entry, ": Quickstart is documented without TLS")
     }
   }
 
+  @inline(never)
   private mutating func reportForQuickstart(_ key: Key, _ reason: StaticString) {
     guard let entry = winner(key) else { return }
     begin(.error, entry)

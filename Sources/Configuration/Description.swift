@@ -97,6 +97,7 @@ extension ByteBuffer {
 
   // MARK: Lines
 
+  @inline(never)
   private mutating func appendHeading(_ kind: StaticString, _ name: Span<UInt8>) {
     append("\n[")
     append(kind)
@@ -105,6 +106,7 @@ extension ByteBuffer {
     append("]\n")
   }
 
+  @inline(never)
   private mutating func append(_ key: StaticString, _ value: Span<UInt8>) {
     append(key)
     append(" = ")
@@ -112,14 +114,17 @@ extension ByteBuffer {
     append("\n")
   }
 
+  @inline(never)
   private mutating func append(_ key: StaticString, _ value: StaticString) {
     append(key, value.bytes)
   }
 
+  @inline(never)
   private mutating func append(_ key: StaticString, _ value: Bool) {
     append(key, value ? "yes" : "no")
   }
 
+  @inline(never)
   private mutating func append(_ key: StaticString, _ value: Int) {
     append(key)
     append(" = ")
@@ -127,6 +132,7 @@ extension ByteBuffer {
     append("\n")
   }
 
+  @inline(never)
   private mutating func append(_ key: StaticString, _ value: TimeSpan) {
     append(key)
     append(" = ")
@@ -134,6 +140,7 @@ extension ByteBuffer {
     append("\n")
   }
 
+  @inline(never)
   private mutating func append(_ key: StaticString, size: Int) {
     append(key)
     append(" = ")
@@ -141,6 +148,7 @@ extension ByteBuffer {
     append("\n")
   }
 
+  @inline(never)
   private mutating func append(_ key: StaticString, _ value: Decimal) {
     append(key)
     append(" = ")

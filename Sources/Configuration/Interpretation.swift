@@ -53,9 +53,7 @@ extension SettingsLoader {
       if IdentityRules.isValidOrganization(bytes(entry.value)) {
         settings.identity.organization = settings.keep(bytes(entry.value))
       } else {
-        beginFound(.error, entry)
-        diagnostics.add("; expected six lower-case letters and digits, or quickstart")
-        diagnostics.end()
+        reportFound(.error, entry, "; expected six lower-case letters and digits, or quickstart")
       }
     } else {
       reportMissing(.organization, in: 0, expected: "six lower-case letters and digits, or quickstart, in [device]")
@@ -83,12 +81,11 @@ extension SettingsLoader {
     }
   }
 
+  @inline(never)
   private mutating func component(_ key: Key, _ settings: inout Settings) -> Text {
     guard let entry = winner(key) else { return .none }
     if IdentityRules.isValidComponent(bytes(entry.value)) { return settings.keep(bytes(entry.value)) }
-    beginFound(.error, entry)
-    diagnostics.add("; expected 1 to 36 of A-Z a-z 0-9 - _ .")
-    diagnostics.end()
+    reportFound(.error, entry, "; expected 1 to 36 of A-Z a-z 0-9 - _ .")
     return .none
   }
 
@@ -124,9 +121,7 @@ extension SettingsLoader {
     let first = bytes(inline.value)[0]
     let last = bytes(inline.value)[length - 1]
     if length > 1, first == last, first == UInt8(ascii: "\"") || first == UInt8(ascii: "'") {
-      begin(.warning, inline)
-      diagnostics.add("found quotes around the token, which are sent as part of it")
-      diagnostics.end()
+      report(.warning, inline, "found quotes around the token, which are sent as part of it")
     }
   }
 
@@ -142,9 +137,7 @@ extension SettingsLoader {
     settings.server.host = host(.host, of: &settings)
     if winner(.host) == nil { settings.makeHost() }
     if settings.server.host.count > ConfigurationLimits.hostBytesMax, let entry = winner(.domain) {
-      beginFound(.error, entry)
-      diagnostics.add("; expected a shorter domain: the host name has more than 253 characters")
-      diagnostics.end()
+      reportFound(.error, entry, "; expected a shorter domain: the host name has more than 253 characters")
     }
     settings.server.serverName = winner(.serverName) == nil ? settings.server.host : host(.serverName, of: &settings)
     readTrust(&settings)
@@ -165,9 +158,7 @@ extension SettingsLoader {
     if winner(.rootCertificateFile) == nil {
       settings.server.caFile = path(.serverCertificateFile, of: &settings)
     } else {
-      begin(.warning, entry)
-      diagnostics.add("has no effect beside the root certificate's file")
-      diagnostics.end()
+      report(.warning, entry, "has no effect beside the root certificate's file")
     }
   }
 

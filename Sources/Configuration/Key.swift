@@ -86,8 +86,16 @@ struct Spelling {
     isLegacy = true
   }
 
+  /// What only the environment can say; no section knows it.
+  private init(variable name: StaticString, _ key: Key) {
+    self.name = name
+    self.key = key
+    sections = 0
+    isLegacy = true
+  }
+
   private static var currentCount: Int { 34 }
-  private static var legacyCount: Int { 30 }
+  private static var legacyCount: Int { 32 }
   /// How many there are.
   static var count: Int { currentCount + legacyCount }
 
@@ -184,29 +192,31 @@ struct Spelling {
     case 4: Spelling(legacy: "Authentication-Token", .token)
     case 5: Spelling(legacy: "mqtt-server", .host, .device, also: .server)
     case 6: Spelling(legacy: "keepAlive", .keepAlive, .device, also: .mqtt)
-    case 7: Spelling(legacy: "Clean-Session", .cleanSession)
-    case 8: Spelling(legacy: "MaxInflightMessages", .inflightMax)
-    case 9: Spelling(legacy: "rootCACertPath", .rootCertificateFile)
-    case 10: Spelling(legacy: "CA-Certificate-Path", .rootCertificateFile)
-    case 11: Spelling(legacy: "clientTrustStorePath", .rootCertificateFile)
-    case 12: Spelling(legacy: "Server-Certificate", .serverCertificateFile)
-    case 13: Spelling(legacy: "serverCertPath", .serverCertificateFile)
-    case 14: Spelling(legacy: "useClientCertificates", .useClientCertificates)
-    case 15: Spelling(legacy: "Use-Secure-Certificate", .useClientCertificates)
-    case 16: Spelling(legacy: "clientCertPath", .clientCertificate)
-    case 17: Spelling(legacy: "Client-Certificate", .clientCertificate)
-    case 18: Spelling(legacy: "clientKeyPath", .clientKey)
-    case 19: Spelling(legacy: "Client-Key", .clientKey)
-    case 20: Spelling(legacy: "Certificate-Password", .certificatePassword)
-    case 21: Spelling(legacy: "auth-key", .apiKey)
-    case 22: Spelling(legacy: "API-Key", .apiKey)
-    case 23: Spelling(legacy: "WebSocket", .webSocket)
-    case 24: Spelling(legacy: "transport", .transport, .device, also: .mqtt)
-    case 25: Spelling(legacy: "Automatic-Reconnect", .automaticReconnect)
-    case 26: Spelling(legacy: "Disconnected-Buffer-Size", .disconnectedBufferSize)
-    case 27: Spelling(legacy: "MessagingQoS", .messagingQoS)
-    case 28: Spelling(legacy: "Gateway-Type", .gatewayType)
-    default: Spelling(legacy: "Gateway-ID", .gatewayID)
+    case 7: Spelling(legacy: "MaxInflightMessages", .inflightMax)
+    case 8: Spelling(legacy: "rootCACertPath", .rootCertificateFile)
+    case 9: Spelling(legacy: "CA-Certificate-Path", .rootCertificateFile)
+    case 10: Spelling(legacy: "clientTrustStorePath", .rootCertificateFile)
+    case 11: Spelling(legacy: "Server-Certificate", .serverCertificateFile)
+    case 12: Spelling(legacy: "serverCertPath", .serverCertificateFile)
+    case 13: Spelling(legacy: "useClientCertificates", .useClientCertificates)
+    case 14: Spelling(legacy: "Use-Secure-Certificate", .useClientCertificates)
+    case 15: Spelling(legacy: "clientCertPath", .clientCertificate)
+    case 16: Spelling(legacy: "Client-Certificate", .clientCertificate)
+    case 17: Spelling(legacy: "clientKeyPath", .clientKey)
+    case 18: Spelling(legacy: "Client-Key", .clientKey)
+    case 19: Spelling(legacy: "Certificate-Password", .certificatePassword)
+    case 20: Spelling(legacy: "auth-key", .apiKey)
+    case 21: Spelling(legacy: "API-Key", .apiKey)
+    case 22: Spelling(legacy: "WebSocket", .webSocket)
+    case 23: Spelling(legacy: "transport", .transport, .device, also: .mqtt)
+    case 24: Spelling(legacy: "Automatic-Reconnect", .automaticReconnect)
+    case 25: Spelling(legacy: "Disconnected-Buffer-Size", .disconnectedBufferSize)
+    case 26: Spelling(legacy: "MessagingQoS", .messagingQoS)
+    case 27: Spelling(legacy: "Gateway-Type", .gatewayType)
+    case 28: Spelling(legacy: "Gateway-ID", .gatewayID)
+    case 29: Spelling(variable: "session-expiry", .sessionExpiry)
+    case 30: Spelling(variable: "validate-server", .validateServer)
+    default: Spelling(variable: "foreign", .foreign)
     }
   }
 }

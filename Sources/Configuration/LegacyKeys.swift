@@ -20,9 +20,7 @@ extension SettingsLoader {
       if boolean(entry) == true { report(.error, entry, "WebSocket is not supported yet; expected no") }
     case .transport:
       guard !bytes(entry.value).equalsIgnoringCase(StaticString("tcp").bytes) else { return }
-      beginFound(.error, entry)
-      diagnostics.add("; expected tcp, as WebSocket is not supported yet")
-      diagnostics.end()
+      reportFound(.error, entry, "; expected tcp, as WebSocket is not supported yet")
     case .automaticReconnect:
       if boolean(entry) == false { report(.warning, entry, "has no effect: the agent always reconnects") }
     case .disconnectedBufferSize: report(.warning, entry, "has no effect; see queue-size in [mqtt]")
@@ -40,11 +38,5 @@ extension SettingsLoader {
       diagnostics.end()
     default: return
     }
-  }
-
-  private mutating func report(_ severity: Severity, _ entry: Entry, _ message: StaticString) {
-    begin(severity, entry)
-    diagnostics.add(message)
-    diagnostics.end()
   }
 }

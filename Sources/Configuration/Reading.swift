@@ -104,6 +104,10 @@ extension SettingsLoader {
       diagnostics.end()
       return
     }
+    guard name.count <= text.freeCount else {
+      noteFull()
+      return
+    }
     current = UInt16(sections.count)
     _ = sections.append(Section(kind: kind, name: keep(name), place: place))
   }
@@ -208,8 +212,13 @@ extension SettingsLoader {
       diagnostics.end()
       return
     }
+    guard value.count <= text.freeCount else {
+      noteFull()
+      return
+    }
     let isAdded = entries.append(
-      Entry(spelling: UInt8(spelling), layer: layer, section: section, place: place, value: keep(value)))
+      Entry(
+        key: key, spelling: UInt8(spelling), layer: layer, section: section, place: place, value: keep(value)))
     if !isAdded { noteFull() }
   }
 
@@ -218,9 +227,7 @@ extension SettingsLoader {
     for index in 0..<entries.count {
       let entry = entries[index]
       guard entry.place.origin == origin, entry.key.isSecret else { continue }
-      begin(.warning, entry)
-      diagnostics.add("the file can be read by other users; expected mode 0600 or 0640, or auth-token-file")
-      diagnostics.end()
+      report(.warning, entry, "the file can be read by other users; expected mode 0600 or 0640, or auth-token-file")
       return
     }
   }

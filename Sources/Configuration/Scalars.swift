@@ -13,14 +13,14 @@ extension SettingsLoader {
     return boolean(entry) ?? value
   }
 
+  @inline(never)
   mutating func boolean(_ entry: Entry) -> Bool? {
     if let value = Values.boolean(bytes(entry.value)) { return value }
-    beginFound(.error, entry)
-    diagnostics.add("; expected yes or no")
-    diagnostics.end()
+    reportFound(.error, entry, "; expected yes or no")
     return nil
   }
 
+  @inline(never)
   mutating func integer(_ key: Key, in section: Int = 0, _ range: ClosedRange<Int>, default value: Int) -> Int {
     guard let entry = winner(key, in: section) else { return value }
     if let number = parseUnsigned(bytes(entry.value)), number >= UInt64(range.lowerBound),
@@ -37,16 +37,16 @@ extension SettingsLoader {
     return value
   }
 
+  @inline(never)
   mutating func decimal(_ key: Key, in section: Int, default value: Decimal) -> Decimal {
     guard let entry = winner(key, in: section) else { return value }
     if let number = Decimal(parsing: bytes(entry.value)) { return number }
-    beginFound(.error, entry)
-    diagnostics.add("; expected a decimal number, as in 0.001 or -12")
-    diagnostics.end()
+    reportFound(.error, entry, "; expected a decimal number, as in 0.001 or -12")
     return value
   }
 
   /// One of `words`, by its position.
+  @inline(never)
   mutating func choice(_ key: Key, in section: Int = 0, _ words: WordList, default value: Int) -> Int {
     guard let entry = winner(key, in: section) else { return value }
     if let index = words.index(of: bytes(entry.value)) { return index }
@@ -61,6 +61,7 @@ extension SettingsLoader {
   }
 
   /// A time with a unit. `mayBeZero`: a bare 0 means off.
+  @inline(never)
   mutating func duration(
     _ key: Key, in section: Int = 0, _ range: ClosedRange<TimeSpan>, default value: TimeSpan, mayBeZero: Bool = false
   ) -> TimeSpan {
@@ -89,6 +90,7 @@ extension SettingsLoader {
   }
 
   /// A size with a unit.
+  @inline(never)
   mutating func size(_ key: Key, _ range: ClosedRange<Int>, default value: Int) -> Int {
     guard let entry = winner(key) else { return value }
     let parsed = Values.size(bytes(entry.value))
@@ -105,6 +107,7 @@ extension SettingsLoader {
   }
 
   /// An absolute path, copied; nothing when it is not there or wrong. `isSecret`: it may be a token by mistake.
+  @inline(never)
   mutating func path(
     _ key: Key, in section: Int = 0, of settings: inout Settings, isSecret: Bool = false
   ) -> Text {
@@ -123,13 +126,12 @@ extension SettingsLoader {
   }
 
   /// A host name or address, copied without brackets.
+  @inline(never)
   mutating func host(_ key: Key, of settings: inout Settings) -> Text {
     guard let entry = winner(key) else { return .none }
     let name = withoutBrackets(entry.value)
     if Values.isHost(bytes(name)) { return settings.keep(bytes(name)) }
-    beginFound(.error, entry)
-    diagnostics.add("; expected a host name or an address, without scheme and port")
-    diagnostics.end()
+    reportFound(.error, entry, "; expected a host name or an address, without scheme and port")
     return .none
   }
 
@@ -142,6 +144,7 @@ extension SettingsLoader {
   }
 
   /// Says that a key is not there.
+  @inline(never)
   mutating func reportMissing(_ key: Key, in section: Int, expected: StaticString) {
     let place = section == 0 ? mainPlace : sections[section].place
     diagnostics.begin(.error, at: place)
@@ -153,6 +156,7 @@ extension SettingsLoader {
   }
 
   /// Adds `[sensor temp]: ` to a complaint.
+  @inline(never)
   mutating func addHeading(_ section: Int) {
     diagnostics.add("[")
     diagnostics.add(sections[section].kind.name)

@@ -195,6 +195,7 @@ public struct Settings: ~Copyable {
   /// Whether anyone could pose as the server: worth a warning at each start.
   public var leavesServerUnverified: Bool { server.tls && server.allowUnverifiedServer }
 
+  @inline(never)
   mutating func keep(_ bytes: Span<UInt8>) -> Text {
     let offset = text.count
     text.append(bytes)

@@ -24,6 +24,8 @@ enum Layer: UInt8, BitwiseCopyable {
 
 /// One thing that was said.
 struct Entry: BitwiseCopyable {
+  let key: Key
+  /// Which of the key's spellings was used.
   let spelling: UInt8
   let layer: Layer
   /// 0 for what there is only one of, otherwise the index of a named section.
@@ -31,8 +33,6 @@ struct Entry: BitwiseCopyable {
   /// Where the value stands.
   let place: Place
   let value: Text
-
-  var key: Key { Spelling.at(Int(spelling)).key }
 }
 
 /// One heading.
@@ -146,12 +146,16 @@ public struct SettingsLoader: ~Copyable {
   public var tokenFilePath: Span<UInt8> {
     @_lifetime(borrow self)
     get {
-      var path = text.span.extracting(0..<0)
-      if let file = winner(.tokenFile), file.layer.rawValue >= winner(.token)?.layer.rawValue ?? 0 {
-        path = text.span.extracting(file.value.range)
-      }
+      let path = text.span.extracting(tokenFile?.value.range ?? 0..<0)
       return _overrideLifetime(path, borrowing: self)
     }
+  }
+
+  /// The entry that names the token's file, unless the token itself is given in the same layer or above.
+  private var tokenFile: Entry? {
+    guard let file = winner(.tokenFile), Values.isAbsolutePath(bytes(file.value)) else { return nil }
+    if let token = winner(.token), token.layer.rawValue >= file.layer.rawValue { return nil }
+    return file
   }
 
   /// Takes the bytes of the token's file. One line feed (or CRLF) at the end is not part of the token; anything else is.
@@ -161,11 +165,9 @@ public struct SettingsLoader: ~Copyable {
       end -= 1
       if end > 0, bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
     }
-    guard let file = winner(.tokenFile) else { return }
+    guard let file = tokenFile else { return }
     if isReadableByOthers {
-      begin(.warning, file)
-      diagnostics.add("the file can be read by other users; expected mode 0600 or 0640")
-      diagnostics.end()
+      report(.warning, file, "the file can be read by other users; expected mode 0600 or 0640")
     }
     guard end > 0, end <= ConfigurationLimits.tokenBytesMax else {
       begin(.error, file)
@@ -182,7 +184,7 @@ public struct SettingsLoader: ~Copyable {
 
   /// Says that the token's file could not be read.
   public mutating func noteTokenUnreadable(reason: ReadFailure) {
-    guard let file = winner(.tokenFile) else { return }
+    guard let file = tokenFile else { return }
     begin(.error, file)
     diagnostics.add("the file cannot be read: ")
     diagnostics.add(reason.name)
@@ -198,7 +200,8 @@ public struct SettingsLoader: ~Copyable {
     return _overrideLifetime(span, borrowing: self)
   }
 
-  /// Copies `bytes` into the text; nothing when it is full, which is said once.
+  /// Copies `bytes` into the text; nothing when there is no room for them, which is said once.
+  @inline(never)
   mutating func keep(_ bytes: Span<UInt8>) -> Text {
     guard bytes.count <= text.freeCount else {
       noteFull()
@@ -222,6 +225,7 @@ public struct SettingsLoader: ~Copyable {
   }
 
   /// The entry that counts for `key` in `section`: that of the highest layer.
+  @inline(never)
   func winner(_ key: Key, in section: Int = 0) -> Entry? {
     var found: Entry?
     for index in 0..<entries.count {
@@ -234,6 +238,7 @@ public struct SettingsLoader: ~Copyable {
   }
 
   /// Begins a complaint about an entry: place and the key as it was spelled.
+  @inline(never)
   mutating func begin(_ severity: Severity, _ entry: Entry) {
     diagnostics.begin(severity, at: entry.place)
     diagnostics.add(Spelling.at(Int(entry.spelling)).name)
@@ -241,9 +246,26 @@ public struct SettingsLoader: ~Copyable {
   }
 
   /// Begins a complaint about an entry's value, which is shown.
+  @inline(never)
   mutating func beginFound(_ severity: Severity, _ entry: Entry) {
     begin(severity, entry)
     diagnostics.add("found ")
     diagnostics.add(quoted: entry.value, of: text)
+  }
+
+  /// A whole complaint about an entry: `KEY: MESSAGE`.
+  @inline(never)
+  mutating func report(_ severity: Severity, _ entry: Entry, _ message: StaticString) {
+    begin(severity, entry)
+    diagnostics.add(message)
+    diagnostics.end()
+  }
+
+  /// A whole complaint about an entry's value: `KEY: found "VALUE"MESSAGE`.
+  @inline(never)
+  mutating func reportFound(_ severity: Severity, _ entry: Entry, _ message: StaticString) {
+    beginFound(severity, entry)
+    diagnostics.add(message)
+    diagnostics.end()
   }
 }

@@ -101,14 +101,10 @@ extension SettingsLoader {
   /// Keys that only some sensors have.
   private mutating func checkSensorKeys(_ section: Int, _ kind: SourceKind, _ type: ValueType) {
     if let entry = winner(.field, in: section), kind != .file, kind != .constant {
-      begin(.error, entry)
-      diagnostics.add("found for a source that has no fields; expected it with read = file: only")
-      diagnostics.end()
+      report(.error, entry, "found for a source that has no fields; expected it with read = file: only")
     }
     if type != .number, kind != .file, kind != .constant, kind != .hwmon, let entry = winner(.valueType, in: section) {
-      beginFound(.error, entry)
-      diagnostics.add("; expected number, as this source gives nothing else")
-      diagnostics.end()
+      reportFound(.error, entry, "; expected number, as this source gives nothing else")
     }
     guard type != .number else { return }
     reportForNumbersOnly(.scale, section)
@@ -116,11 +112,10 @@ extension SettingsLoader {
     reportForNumbersOnly(.decimals, section)
   }
 
+  @inline(never)
   private mutating func reportForNumbersOnly(_ key: Key, _ section: Int) {
     guard let entry = winner(key, in: section) else { return }
-    begin(.error, entry)
-    diagnostics.add("found for a value that is no number; expected it with type = number only")
-    diagnostics.end()
+    report(.error, entry, "found for a value that is no number; expected it with type = number only")
   }
 
   mutating func readCommands(_ settings: inout Settings) {
@@ -144,9 +139,7 @@ extension SettingsLoader {
       return .none
     }
     if !hasBlank(entry.value) { return path(.run, in: section, of: &settings) }
-    beginFound(.error, entry)
-    diagnostics.add("; expected the path of a program alone: arguments are not supported")
-    diagnostics.end()
+    reportFound(.error, entry, "; expected the path of a program alone: arguments are not supported")
     return .none
   }
 }
