@@ -178,7 +178,7 @@ public struct Agent: ~Copyable {
     case .ended: return deadline
     }
     if let stopDeadline { deadline = min(deadline, stopDeadline) }
-    deadline = min(deadline, eventDeadline() ?? deadline)
+    deadline = min(deadline, eventDeadline(now) ?? deadline)
     deadline = min(deadline, programDeadline() ?? deadline)
     if isOnline, queue.count > 0, !rate.allows(at: now) { deadline = min(deadline, rate.allowedFrom) }
     return deadline

@@ -18,17 +18,17 @@ extension Agent {
     }
   }
 
-  /// The next moment at which an event is due or its slow sources are given up. Events that wait for the connection or
-  /// the rate are not counted, as those have deadlines of their own.
-  func eventDeadline() -> Instant? {
+  /// The next moment at which an event is due or its slow sources are given up. A QoS 0 event has none without the
+  /// connection, and none before the rate allows it.
+  func eventDeadline(_ now: Instant) -> Instant? {
     guard stopDeadline == nil else { return nil }
     var deadline: Instant?
     for index in 0..<plan.events.count {
       let event = plan.events[index]
-      if let collectionDeadline = event.collectionDeadline {
-        deadline = earlier(deadline, collectionDeadline)
-      } else if plan.settings.events[index].qos > 0 {
-        deadline = earlier(deadline, event.schedule.due)
+      if plan.settings.events[index].qos > 0 {
+        deadline = earlier(deadline, event.collectionDeadline ?? event.schedule.due)
+      } else if isOnline, rate.allows(at: now) {
+        deadline = earlier(deadline, event.collectionDeadline ?? event.schedule.due)
       } else if isOnline {
         deadline = earlier(deadline, max(event.schedule.due, rate.allowedFrom))
       }
