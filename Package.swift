@@ -64,7 +64,7 @@ let package = Package(
     .testTarget(name: "MQTTTests", dependencies: ["Bytes", "MQTT", "TestSupport"], swiftSettings: common),
     .target(
       name: "Simulator",
-      dependencies: ["Bytes", "HostInterface", "MQTT", "TestSupport"],
+      dependencies: ["Agent", "Bytes", "Configuration", "HostInterface", "MQTT", "TestSupport"],
       path: "Tests/Simulator", swiftSettings: common),
     .testTarget(name: "SimulatorTests", dependencies: ["Simulator", "TestSupport"], swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),

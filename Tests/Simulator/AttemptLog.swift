@@ -24,6 +24,7 @@ final class AttemptLog {
   private var wasStable = false
   private var lastPause: TimeSpan?
   private var lastEnding = Ending.ordinary
+  private var hasSlept = false
 
   init(world: World, lateness: TimeSpan, firstDelayMax: TimeSpan) {
     self.world = world
@@ -41,6 +42,9 @@ final class AttemptLog {
     default: break
     }
   }
+
+  /// The machine sleeps: the next pause may be longer than any other.
+  func noteSuspend() { hasSlept = true }
 
   func noteOpen(at time: Instant) {
     count += 1
@@ -89,12 +93,14 @@ final class AttemptLog {
       let upper = max(3 * lastPause.milliseconds, 2 * allowed.lowerBound.milliseconds)
       allowed = allowed.lowerBound...(max(allowed.lowerBound, min(allowed.upperBound, .milliseconds(upper))))
     }
-    if pause < allowed.lowerBound || pause > allowed.upperBound + lateness {
+    let isTooLong = pause > allowed.upperBound + lateness && !hasSlept
+    if pause < allowed.lowerBound || isTooLong {
       world.violate(
         "a pause of \(seconds) s before attempt \(count), allowed \(allowed.lowerBound.milliseconds)…"
           + "\(allowed.upperBound.milliseconds) ms (\(ending))")
     }
     if pause > .seconds(150) { world.mark("pause-long") }
-    lastPause = ending == .clock ? nil : pause
+    lastPause = ending == .clock || hasSlept ? nil : pause
+    hasSlept = false
   }
 }

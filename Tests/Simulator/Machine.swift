@@ -88,6 +88,10 @@ final class Machine {
   private(set) var logLineCount = 0
   /// What must never be logged.
   var secret: [UInt8] = []
+  /// Is told how the agent understood what happened.
+  var attempts: AttemptLog?
+  /// When the machine last woke from suspend: nothing could be done before.
+  var awakeFrom = Instant(milliseconds: 0)
 
   init(world: World, sensors: [SensorBehaviour], commandTimeouts: [TimeSpan]) {
     self.world = world
@@ -247,9 +251,11 @@ final class Machine {
   }
 
   private func checkTimeLimit(_ program: SimulatedProgram) {
-    let limit = program.started + commandTimeouts[program.command] + .seconds(1)
+    let limit = max(program.started + commandTimeouts[program.command], awakeFrom) + .seconds(1)
     if world.now > limit, program.politeStop == nil { world.violate("a program runs past its time limit") }
-    if let politeStop = program.politeStop, program.forcedStop == nil, world.now > politeStop + .seconds(10) {
+    if let politeStop = program.politeStop, program.forcedStop == nil,
+      world.now > max(politeStop, awakeFrom) + .seconds(10)
+    {
       world.violate("a program that heeds no signal is left running")
     }
   }
@@ -278,7 +284,9 @@ final class Machine {
     if words.count < 3 || words[0] != level.name.description { world.violate("log line without its parts: \(text)") }
     if bytes.count > 512 || bytes.contains(where: { $0 < 0x20 }) { world.violate("log line that breaks: \(text)") }
     if !secret.isEmpty, text.contains(String(decoding: secret, as: UTF8.self)) { world.violate("secret in the log") }
-    if words.count >= 3 { logCounts["\(words[1]) \(words[2])", default: 0] += 1 }
+    guard words.count >= 3 else { return }
+    logCounts["\(words[1]) \(words[2])", default: 0] += 1
+    attempts?.noteLog(words[1], words[2], words.count > 3 ? words[3] : "")
   }
 }
 

@@ -12,7 +12,7 @@ public func makeArena(byteCount: Int = 1 << 20) -> Arena {
 
 /// Lends an arena over `byteCount` zeroed bytes to `body` and frees them afterwards; nothing that lives in the arena may
 /// leave `body`.
-public func withArena<Result>(
+public func withArena<Result: ~Copyable>(
   byteCount: Int = 1 << 20, _ body: (inout Arena) throws -> Result
 ) rethrows -> Result {
   let start = UnsafeMutableRawPointer.allocate(byteCount: max(byteCount, 1), alignment: 16)

@@ -1,0 +1,141 @@
+// What a simulation of the whole agent is made of: its configuration, and what happens around it.
+
+import Bytes
+
+/// A command that a program carries out.
+public struct CommandSpec: Sendable {
+  /// Its name in the topic.
+  public var name: String
+  /// How long its program may take.
+  public var timeoutSeconds: Int
+}
+
+/// Everything that decides a run, besides the seed.
+public struct Scenario: Sendable {
+  // The agent's configuration.
+
+  /// The events; each has a counter as its first sensor.
+  public var events = [
+    EventSpec("status", every: .seconds(60), qos: 1), EventSpec("twin", every: .seconds(120), qos: 2),
+    EventSpec("gauge", every: .seconds(30), qos: 0),
+  ]
+  /// The programs.
+  public var commands = [CommandSpec(name: "blink", timeoutSeconds: 10), CommandSpec(name: "long", timeoutSeconds: 60)]
+  /// Whether each connection begins a new session.
+  public var cleanSession = false
+  /// The longest pause between two packets.
+  public var keepAliveSeconds = 60
+  /// Messages that may be unacknowledged at a time.
+  public var inflightMax = 10
+  /// The largest packet, in bytes.
+  public var packetBytes = 2048
+  /// Memory for waiting messages, in bytes.
+  public var queueBytes = 16_384
+  /// Messages sent in a second.
+  public var messagesPerSecond = 10
+  /// The first attempt comes after a random part of this.
+  public var connectDelaySeconds = 10
+
+  // What happens around it.
+
+  /// The weathers that take turns.
+  public var weathers: [Weather] = []
+  /// How long one lasts, in milliseconds.
+  public var weatherLength = 60_000...3_600_000
+  /// How long things go wrong.
+  public var faultTime = TimeSpan.minutes(6 * 60)
+  /// The calm time at the end beyond what recovery may take; everything must be settled then.
+  public var calmTime = TimeSpan.minutes(20)
+  /// Times between two commands from the operator, in milliseconds; nil for none.
+  public var commandPause: ClosedRange<Int>?
+  /// Whether the operator also asks for events out of turn.
+  public var asksForEvents = false
+  /// Whether the time of day steps and is unknown at times.
+  public var hasClockFaults = false
+  /// Whether the machine is suspended at times.
+  public var isSuspended = false
+  /// How late the loop wakes at most, in milliseconds.
+  public var latenessMilliseconds = 0
+
+  /// A durable session and good weather.
+  public init() {}
+
+  /// Every weather there is.
+  public static var allWeathers: [Weather] {
+    [
+      .calm, .slow, .dribble, .flaky, .holes, .outage, .wrongClock, .sluggishBroker, .refusing([3]),
+      .refusing([1, 2, 4, 5, 6, 0x80]), .revolvingDoor, .forgetfulBroker, .rudeBroker, .rivalry,
+    ]
+  }
+
+  /// Whether a refusal of the slow class may be the last thing that happens before the calm.
+  var mayBeSlow: Bool {
+    weathers.contains { weather in
+      weather.connackPlans.contains { if case .refuse(let code) = $0 { code != 3 } else { false } }
+    }
+  }
+
+  /// How long recovery may take: the longest pause, an attempt that is still under way, and noticing a dead link.
+  var recoveryTime: TimeSpan { (mayBeSlow ? TimeSpan.seconds(3600) : .seconds(300)) + .minutes(10) }
+
+  /// The configuration file.
+  var configuration: String {
+    var text = """
+      [device]
+      org = ab12cd
+      type = edge
+      id = e7-0042
+      auth-method = token
+      auth-token = \(Scenario.token)
+      [server]
+      host = broker.example
+      tls = no
+      allow-plaintext-token = yes
+      [mqtt]
+      keep-alive = \(keepAliveSeconds)s
+      clean-session = \(cleanSession ? "yes" : "no")
+      inflight-max = \(inflightMax)
+      packet-size = \(packetBytes)B
+      queue-size = \(queueBytes)B
+      connect-delay-max = \(connectDelaySeconds)s
+      messages-per-second = \(messagesPerSecond)
+      [agent]
+      source-timeout = \(Scenario.sourceTimeoutSeconds)s
+
+      """
+    for (index, event) in events.enumerated() {
+      text += """
+        [event \(event.name)]
+        interval = \(event.interval.milliseconds / 1000)s
+        qos = \(event.qos)
+        [sensor n\(index)]
+        event = \(event.name)
+        read = file:/sensors/\(event.name)/counter
+
+        """
+      for (number, sensor) in event.sensors.enumerated() {
+        text += "[sensor s\(index)-\(number)]\nevent = \(event.name)\nread = file:/sensors/\(event.name)/\(number)\n"
+        if case .wordy = sensor { text += "type = text\n" }
+      }
+    }
+    for command in commands {
+      text += "[command \(command.name)]\nrun = /usr/libexec/\(command.name)\ntimeout = \(command.timeoutSeconds)s\n"
+    }
+    return text
+  }
+
+  static let token = "t0k=n#secret"
+  static let sourceTimeoutSeconds = 5
+
+  /// The behaviour of each source, in the order of the configuration, and which sources are counters.
+  var sources: (behaviours: [SensorBehaviour], counters: [Int]) {
+    var behaviours: [SensorBehaviour] = []
+    var counters: [Int] = []
+    for event in events {
+      counters.append(behaviours.count)
+      behaviours.append(.counter)
+      behaviours += event.sensors
+    }
+    return (behaviours, counters)
+  }
+}
