@@ -142,6 +142,7 @@ public struct Agent: ~Copyable {
     let now = host.now()
     advanceLink(now, &host)
     let moreToReceive = receive(now, &host)
+    watchConnection(now, &host)
     pollPrograms(now, &host)
     collectEvents(now, &host)
     sendQueued(now, &host)

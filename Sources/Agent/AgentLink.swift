@@ -22,10 +22,18 @@ extension Agent {
       pollOpening(deadline: deadline, now, &host)
     case .opening(let deadline):
       pollOpening(deadline: deadline, now, &host)
+    case .handshaking, .online, .ended:
+      return
+    }
+  }
+
+  /// Pings, and gives up a server that owes an answer. After receiving: while the machine slept, or we were busy, the
+  /// answer may have come in time.
+  mutating func watchConnection<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
+    switch phase {
     case .handshaking, .online:
       do throws(PeerFault) { try client.tick(now: now) } catch { drop(for: error, now, &host) }
-    case .ended:
-      return
+    case .waiting, .opening, .ended: return
     }
   }
 
