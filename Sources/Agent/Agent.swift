@@ -66,6 +66,8 @@ public struct Agent: ~Copyable {
   var reconnect: Reconnect
   var rate: RateLimit
   var recentCommands = RecentCommands()
+  /// Whether the subscription still has to be asked for on this connection.
+  var wantsSubscription = false
   var programs: InlineArray<4, ProgramSlot>
   /// Raw text of the source that was read last.
   var sourceText: ByteBuffer
@@ -143,6 +145,7 @@ public struct Agent: ~Copyable {
     advanceLink(now, &host)
     let moreToReceive = receive(now, &host)
     watchConnection(now, &host)
+    subscribeIfWanted(now)
     pollPrograms(now, &host)
     collectEvents(now, &host)
     sendQueued(now, &host)

@@ -127,9 +127,14 @@ extension Agent {
     log.end(to: &host)
     if !sessionPresent { recentCommands.removeAll() }
     // The subscription is asked for at every connection, as servers lose sessions that they claim to have.
-    if plan.settings.acceptsCommands {
-      _ = client.subscribe(filter: Topics.commandFilter.bytes, qos: .atLeastOnce, now: now)
-    }
+    wantsSubscription = plan.settings.acceptsCommands
+  }
+
+  /// Subscribes as soon as there is room: what is sent again after a reconnect may fill the output for a while.
+  mutating func subscribeIfWanted(_ now: Instant) {
+    guard wantsSubscription, isOnline else { return }
+    let identifier = client.subscribe(filter: Topics.commandFilter.bytes, qos: .atLeastOnce, now: now)
+    wantsSubscription = identifier == nil
   }
 
   private mutating func refuse<H: Host & ~Copyable>(_ refusal: ConnectRefusal, _ now: Instant, _ host: inout H) {
