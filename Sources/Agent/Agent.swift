@@ -149,9 +149,10 @@ public struct Agent: ~Copyable {
     pollPrograms(now, &host)
     collectEvents(now, &host)
     sendQueued(now, &host)
-    flush(now, &host)
+    let wasWaitingForRoom = waitsForRoom(now)
+    let hasSent = flush(now, &host)
     endIfDone(now, &host)
-    return moreToReceive ? now : nextDeadline(now)
+    return moreToReceive || (wasWaitingForRoom && hasSent) ? now : nextDeadline(now)
   }
 
   /// Asks for a clean end: what is in flight gets `stopTimeout` to be acknowledged, then DISCONNECT is sent.
@@ -171,6 +172,13 @@ public struct Agent: ~Copyable {
     log.begin(.info, "agent", "reloaded")
     log.add("connection", "kept")
     log.end(to: &host)
+  }
+
+  /// Whether something could not be done for want of room in the output. Nothing else may wake us for it: the host was
+  /// not asked for more input, and no answer may be due.
+  private func waitsForRoom(_ now: Instant) -> Bool {
+    guard isOnline else { return false }
+    return client.lacksRoomForAnswers || wantsSubscription || (queue.count > 0 && rate.allows(at: now))
   }
 
   private func nextDeadline(_ now: Instant) -> Instant {

@@ -186,19 +186,26 @@ extension Agent {
   }
 
   /// Sends what the client has written, as far as the link takes it: one system call for all of it as a rule.
-  mutating func flush<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
+  ///
+  /// - Returns: whether anything was sent.
+  @discardableResult
+  mutating func flush<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) -> Bool {
+    var hasSent = false
     while !client.output.isEmpty {
       switch phase {
       case .handshaking, .online: break
-      case .waiting, .opening, .ended: return
+      case .waiting, .opening, .ended: return hasSent
       }
       let sent = host.send(client.output.span)
       switch sent {
-      case .moved(let byteCount): client.removeSent(byteCount, now: now)
-      case .wouldBlock: return
+      case .moved(let byteCount):
+        client.removeSent(byteCount, now: now)
+        hasSent = true
+      case .wouldBlock: return hasSent
       case .ended(let failure): lose(for: failure, now, &host)
       }
     }
+    return hasSent
   }
 }
 

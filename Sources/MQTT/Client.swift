@@ -85,6 +85,9 @@ public struct Client: ~Copyable {
     @inline(__always) get { connection.phase == .open }
   }
 
+  /// Whether `output` lacks the room for answers that `nextEvent` needs: input may wait until some of it has been sent.
+  public var lacksRoomForAnswers: Bool { output.freeCount < ClientLimits.answerBytes + ClientLimits.lastBytes }
+
   /// How many messages of QoS 1 and 2 the server has not confirmed.
   public var inflightCount: Int {
     @inline(__always) get { session.inflight.count }

@@ -58,7 +58,7 @@ extension Client {
   private mutating func handleInput(hasNewBytes: Bool, now: Instant) throws(PeerFault) -> ClientEvent? {
     // Each turn takes at least two bytes off the input, or ends.
     while connection.phase == .awaitingConnack || connection.phase == .open {
-      guard output.freeCount >= ClientLimits.answerBytes + ClientLimits.lastBytes else { return nil }
+      if lacksRoomForAnswers { return nil }
       do {
         switch try handleNext(now: now) {
         case .event(let event):
