@@ -39,9 +39,11 @@ public final class AgentSimulation {
     broker = Broker(
       world: world, network: network,
       expectations: BrokerExpectations(
-        clientID: Array("d:ab12cd:edge:e7-0042".utf8), userName: Array("use-token-auth".utf8),
-        password: Array(Scenario.token.utf8), cleanSession: scenario.cleanSession,
-        keepAliveSeconds: scenario.keepAliveSeconds, inflightMax: scenario.inflightMax))
+        clientID: Array("d:\(scenario.organization):edge:e7-0042".utf8),
+        userName: scenario.isQuickstart ? nil : Array("use-token-auth".utf8),
+        password: scenario.isQuickstart ? nil : Array(Scenario.token.utf8), cleanSession: scenario.cleanSession,
+        keepAliveSeconds: scenario.keepAliveSeconds, inflightMax: scenario.inflightMax,
+        outboundWindow: scenario.brokerWindow))
     let sources = scenario.sources
     machine = Machine(
       world: world, sensors: sources.behaviours,
@@ -77,6 +79,7 @@ public final class AgentSimulation {
     checkRecovery()
     ledger.latencyMax = .seconds(3)
     run(for: scenario.calmTime)
+    checkHearing()
     alignEnd()
     checkBooks()
     stop()
@@ -114,8 +117,18 @@ public final class AgentSimulation {
     let deadline = agent.step(&host)
     ledger.checkPrograms()
     if deadline > world.now + AgentSimulation.sleepMax { world.violate("no deadline within two hours") }
+    if deadline > world.now { checkAttention() }
     guard scenario.latenessMilliseconds > 0, deadline > world.now else { return deadline }
     return deadline + dice.span(0...scenario.latenessMilliseconds)
+  }
+
+  /// A host wakes nobody for input that was not asked for to the end: whoever goes to sleep with input unread and
+  /// nothing in the way of output sleeps past it.
+  private func checkAttention() {
+    guard let link = network.link, case .open = link.state, link.death == nil else { return }
+    if link.unread > 0, !link.wantsInput, !link.wantsOutput {
+      world.violate("the agent sleeps with \(link.unread) bytes unread")
+    }
   }
 
   /// Ends bad weather for good.
@@ -124,6 +137,20 @@ public final class AgentSimulation {
     network.weather = .calm
     machine.isWallKnown = true
     world.note("calm for good")
+  }
+
+  /// Cuts the link that there is.
+  public func cut(_ kind: CutKind) {
+    if let link = network.link { network.cut(link, kind) }
+  }
+
+  /// Has the machine sleep for `span` each time a ping has reached the broker; the network stays as it is.
+  public func suspendAtPings(for span: TimeSpan) {
+    broker.observePing = { [self] in
+      attempts.noteSuspend()
+      suspendedUntil = world.now + span
+      machine.awakeFrom = suspendedUntil
+    }
   }
 
   /// Changes the weather and leaves it so.
@@ -203,7 +230,18 @@ public final class AgentSimulation {
 
   private func checkRecovery() {
     guard world.violation == nil else { return }
-    if !agent.isOnline { world.violate("not online \(scenario.recoveryTime.milliseconds / 60_000) minutes after faults") }
+    let minutes = scenario.recoveryTime.milliseconds / 60_000
+    if !agent.isOnline { world.violate("not online \(minutes) minutes after faults") }
+  }
+
+  /// After all that happened the agent must still get commands: its subscription must have survived.
+  private func checkHearing() {
+    guard world.violation == nil, !scenario.isQuickstart else { return }
+    let outcomes = ledger.outcomes
+    commandCount += 1
+    command("ping", payload: Array("{\"last\":\(commandCount)}".utf8))
+    run(for: .seconds(3))
+    if ledger.outcomes == outcomes { world.violate("a command in calm weather is not answered") }
   }
 
   /// Moves to a moment at which no event is due, so that nothing is under way.
@@ -280,6 +318,10 @@ public final class AgentSimulation {
   public func arrivedCount(_ index: Int) -> Int { ledger.arrivedCount(index) }
   /// How often the log said `component event`.
   public func logCount(_ line: String) -> Int { machine.logCounts[line] ?? 0 }
+  /// How many outcomes of commands have arrived.
+  public var outcomeCount: Int { ledger.outcomes }
+  /// Connections that the broker accepted.
+  public var connectionCount: Int { broker.connectionCount }
   /// How many lines the log has.
   public var logLineCount: Int { machine.logLineCount }
 }

@@ -12,6 +12,8 @@ struct BrokerExpectations {
   var keepAliveSeconds: Int
   /// Unacknowledged QoS 1 and 2 messages at the same time.
   var inflightMax: Int
+  /// Messages to the client that may be unacknowledged at the same time.
+  var outboundWindow = 10
 }
 
 /// Learns what passes through the broker.
@@ -63,8 +65,6 @@ final class Broker: NetworkUser {
 
   /// How many messages wait for a client at most.
   static let queueMax = 50
-  /// How many of them it may have unacknowledged.
-  static let outboundWindow = 10
 
   init(world: World, network: Network, expectations: BrokerExpectations) {
     self.world = world
@@ -162,6 +162,7 @@ final class Broker: NetworkUser {
       sendUnlessLost(ServerPacket.unsuback(identifier), connection)
     case .pingreq:
       world.mark("ping")
+      observePing?()
       if dice.once(in: network.weather.lostPingResponse) {
         world.mark("ping-unanswered")
       } else {
@@ -218,14 +219,13 @@ final class Broker: NetworkUser {
       close(connection)
     case .refuse(let code):
       world.mark("refused-\(code)")
-      observerRefused?(code)
       network.transmitDown(ServerPacket.connack(sessionPresent: false, code: code), to: connection.link)
       close(connection)
     }
   }
 
-  /// Called when a CONNACK with a refusal leaves.
-  var observerRefused: ((UInt8) -> Void)?
+  /// Called when a PINGREQ arrives.
+  var observePing: (() -> Void)?
 
   private func check(_ connect: ConnectPacket) {
     if connect.clientID != expectations.clientID { world.violate("wrong client identifier") }

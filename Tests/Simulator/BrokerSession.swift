@@ -147,7 +147,7 @@ final class BrokerSession {
         broker.send(ServerPacket.publish(first), connection)
         continue
       }
-      guard outgoing.count < Broker.outboundWindow else { return }
+      guard outgoing.count < broker.expectations.outboundWindow else { return }
       queue.removeFirst()
       var message = first
       message.identifier = freeIdentifier()

@@ -36,6 +36,9 @@ public struct Scenario: Sendable {
   /// The first attempt comes after a random part of this.
   public var connectDelaySeconds = 10
 
+  /// Whether the organisation is the one without registration.
+  public var isQuickstart = false
+
   // What happens around it.
 
   /// The weathers that take turns.
@@ -46,6 +49,8 @@ public struct Scenario: Sendable {
   public var faultTime = TimeSpan.minutes(6 * 60)
   /// The calm time at the end beyond what recovery may take; everything must be settled then.
   public var calmTime = TimeSpan.minutes(20)
+  /// Commands that the broker sends without having the acknowledgements of earlier ones: Mosquitto's default.
+  public var brokerWindow = 20
   /// Times between two commands from the operator, in milliseconds; nil for none.
   public var commandPause: ClosedRange<Int>?
   /// Whether the operator also asks for events out of turn.
@@ -80,17 +85,18 @@ public struct Scenario: Sendable {
 
   /// The configuration file.
   var configuration: String {
+    let credentials =
+      isQuickstart ? "" : "auth-method = token\nauth-token = \(Scenario.token)"
     var text = """
-      [device]
-      org = ab12cd
-      type = edge
-      id = e7-0042
-      auth-method = token
-      auth-token = \(Scenario.token)
       [server]
       host = broker.example
       tls = no
-      allow-plaintext-token = yes
+      \(isQuickstart ? "" : "allow-plaintext-token = yes")
+      [device]
+      org = \(organization)
+      type = edge
+      id = e7-0042
+      \(credentials)
       [mqtt]
       keep-alive = \(keepAliveSeconds)s
       clean-session = \(cleanSession ? "yes" : "no")
@@ -123,6 +129,8 @@ public struct Scenario: Sendable {
     }
     return text
   }
+
+  var organization: String { isQuickstart ? "quickstart" : "ab12cd" }
 
   static let token = "t0k=n#secret"
   static let sourceTimeoutSeconds = 5
