@@ -75,6 +75,9 @@ let package = Package(
       name: "ConfigurationTests", dependencies: ["Bytes", "Configuration", "HostInterface", "TestSupport"],
       swiftSettings: common),
     .testTarget(
+      name: "LinuxHostTests", dependencies: ["Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],
+      exclude: ["slowfiles.py"], swiftSettings: common),
+    .testTarget(
       name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "TestSupport"], swiftSettings: common),
   ],
   swiftLanguageModes: [.v6]

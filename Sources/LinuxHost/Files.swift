@@ -70,9 +70,7 @@ public enum Files {
 
   /// Whether users other than the owner and the group may read the file; false where that cannot be told.
   public static func isReadableByOthers(_ path: Span<UInt8>) -> Bool {
-    var status = stat()
-    let path = PathText(path)
-    guard !path.isTooLong, path.withPointer({ stat($0, &status) }) == 0 else { return false }
+    guard let status = System.status(of: PathText(path)) else { return false }
     return status.st_mode & 0o004 != 0  // S_IROTH
   }
 
@@ -88,11 +86,16 @@ public enum Environment {
   ///
   /// - Returns: whether the variable is set, even if to nothing.
   public static func append(_ name: StaticString, to buffer: inout ByteBuffer) -> Bool {
-    // DEVIATION(unsafe-pointer): literals end with a zero, as getenv(3) wants it.
-    let start = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-    guard let value = getenv(start) else { return false }
+    guard let value = value(name) else { return false }
     buffer.append(CString(value).span)
     return true
+  }
+
+  /// The value of variable `name`, ending with a zero. Not by way of `String`, which brings all of its tables along.
+  static func value(_ name: StaticString) -> UnsafePointer<CChar>? {
+    // DEVIATION(unsafe-pointer): literals end with a zero, as getenv(3) wants it.
+    let start = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+    return UnsafePointer(getenv(start))
   }
 }
 

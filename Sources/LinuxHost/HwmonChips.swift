@@ -149,6 +149,7 @@ enum HwmonChips {
   static var numberMax: Int { 64 }
 
   /// The chip with that number, if there is one.
+  @inline(never)
   static func chip(_ number: Int, _ roots: borrowing MachineRoots) -> HwmonChip? {
     var folder = roots.classPath("hwmon")
     folder.append("/hwmon")

@@ -79,7 +79,7 @@ public struct LinuxHost: ~Copyable, Host {
     var set = PollSet()
     let signalIndex = set.add(signals.wakeup, events: Int16(POLLIN))
     link.register(in: &set)
-    let now = clock.now()
+    let now = System.bootTime()
     var first = earlier(deadline, link.deadline)
     first = earlier(first, sources.deadline)
     first = earlier(first, programs.register(in: &set, now: now))
@@ -89,7 +89,7 @@ public struct LinuxHost: ~Copyable, Host {
       sources.reap()
       programs.reap()
     }
-    if sources.deadline != nil { sources.expire(now: clock.now()) }
+    if sources.deadline != nil { sources.expire(now: System.bootTime()) }
   }
 
   /// poll(2) does not wake before its time, and counts it on a clock that stands still during suspend: after one, a wait
@@ -103,9 +103,10 @@ public struct LinuxHost: ~Copyable, Host {
   public mutating func takeSignal() -> Signal? { signals.take() }
 
   /// Ends readers, closes the link, and gives the signals back. Programs should have been stopped.
-  public consuming func close() {
+  /// Nothing but `init` of another host may follow.
+  public mutating func close() {
     link.close()
-    clock.store(now: clock.now(), isEnding: true)
+    clock.store(now: System.bootTime(), isEnding: true)
     sources.close()
     signals.remove()
   }
@@ -113,7 +114,7 @@ public struct LinuxHost: ~Copyable, Host {
   // MARK: Time
 
   /// The boot-time clock. One clock_gettime(2), mostly without entering the kernel.
-  public mutating func now() -> Instant { clock.now() }
+  public mutating func now() -> Instant { System.bootTime() }
 
   /// UTC, unless it is earlier than the clock floor.
   public mutating func wallTime() -> WallTime? { clock.wallTime() }
@@ -158,13 +159,13 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// Begins to open the link.
   public mutating func openLink(deadline: Instant) {
-    link.open(now: clock.now(), deadline: deadline, certificateTime: clock.certificateTime())
+    link.open(now: System.bootTime(), deadline: deadline, certificateTime: clock.certificateTime())
   }
 
   /// Moves the opening of the link forward. A certificate that was valid proves the time it was checked at.
   public mutating func pollLink() -> LinkState {
-    let state = link.poll(now: clock.now())
-    if state == .open, link.hasCheckedCertificate { clock.noteProven(now: clock.now()) }
+    let state = link.poll(now: System.bootTime())
+    if state == .open, link.hasCheckedCertificate { clock.noteProven(now: System.bootTime()) }
     return state
   }
 

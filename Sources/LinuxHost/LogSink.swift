@@ -35,41 +35,32 @@ public struct LogSink: ~Copyable {
     }
   }
 
-  /// Writes one line. The journal gets its priority in front, as sd-daemon(3) defines it.
+  /// Writes one line. The journal gets its priority in front, as sd-daemon(3) defines it. Where lines are missing, how many is
+  /// told together with the first that gets through: in one write, or a nearly full pipe would take only the shorter.
   public mutating func write(_ level: LogLevel, _ line: Span<UInt8>) {
-    reportLost()
-    guard lostCount == 0 else {
-      lostCount += 1
-      return
+    var start = PathText()
+    if isMidLine { start.append("\n") }
+    if lostCount > 0 {
+      appendPriority(.warning, to: &start)
+      start.append("warning log lines-lost count=")
+      start.append(decimal: lostCount)
+      start.append("\n")
     }
-    if !writeLine(level, line) { lostCount += 1 }
+    appendPriority(level, to: &start)
+    if start.withBytes({ write($0, line) }) { lostCount = 0 } else { lostCount += 1 }
   }
 
-  /// Tells how many lines are missing, before the first line that gets through.
-  private mutating func reportLost() {
-    guard lostCount > 0 else { return }
-    // "warning log lines-lost count=" and 19 digits.
-    var text = PathText()
-    text.append("warning log lines-lost count=")
-    text.append(decimal: lostCount)
-    let isWritten = text.withPointer { start in
-      start.withMemoryRebound(to: UInt8.self, capacity: text.count) { bytes in
-        writeLine(.warning, Span(_unsafeStart: bytes, count: text.count))
+  private mutating func write(_ start: Span<UInt8>, _ line: Span<UInt8>) -> Bool {
+    if way == .pollFirst, !isWritable { return false }
+    let expected = start.count + line.count + 1
+    let written = start.withUnsafeBufferPointer { start in
+      line.withUnsafeBufferPointer {
+        mote_write_line(
+          descriptor, way == .socket ? 1 : 0, start.baseAddress, start.count, $0.baseAddress, $0.count)
       }
     }
-    if isWritten { lostCount = 0 }
-  }
-
-  private mutating func writeLine(_ level: LogLevel, _ line: Span<UInt8>) -> Bool {
-    if way == .pollFirst, !isWritable { return false }
-    let prefix = prefix(of: level)
-    let expected = prefix.utf8CodeUnitCount + line.count + 1
-    let written = line.withUnsafeBufferPointer {
-      mote_write_line(
-        descriptor, way == .socket ? 1 : 0, prefix.utf8Start, prefix.utf8CodeUnitCount, $0.baseAddress, $0.count)
-    }
     guard written > 0 else { return false }
-    // Terminals may take a part. The rest is lost, and the next line must not continue this one.
+    // Terminals and sockets may take a part. The rest is lost, and the next line must not continue this one.
     isMidLine = written < expected
     return !isMidLine
   }
@@ -81,20 +72,20 @@ public struct LogSink: ~Copyable {
     return set.readyEvents(index) & Int16(POLLOUT) != 0
   }
 
-  private func prefix(of level: LogLevel) -> StaticString {
-    guard isJournal else { return isMidLine ? "\n" : "" }
+  private func appendPriority(_ level: LogLevel, to start: inout PathText) {
+    guard isJournal else { return }
     switch level {
-    case .error: return isMidLine ? "\n<3>" : "<3>"
-    case .warning: return isMidLine ? "\n<4>" : "<4>"
-    case .info: return isMidLine ? "\n<6>" : "<6>"
-    case .debug: return isMidLine ? "\n<7>" : "<7>"
+    case .error: start.append("<3>")
+    case .warning: start.append("<4>")
+    case .info: start.append("<6>")
+    case .debug: start.append("<7>")
     }
   }
 
   /// Whether the journal listens: systemd.exec(5) gives device and inode of its stream, so that a redirection by a
   /// script in between is noticed.
   private static func isJournal(_ descriptor: Int32) -> Bool {
-    guard let value = getenv("JOURNAL_STREAM") else { return false }
+    guard let value = Environment.value("JOURNAL_STREAM") else { return false }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { return false }
     var expected = PathText()

@@ -57,7 +57,7 @@ struct Signals: ~Copyable {
   }
 
   /// Gives the signals back their default actions.
-  consuming func remove() {
+  func remove() {
     mote_remove_signals(wakeup)
   }
 }

@@ -19,7 +19,14 @@ public struct MachineRoots: ~Copyable {
     self.proc = PathText(proc)
   }
 
+  @inline(never)
+  init(copying other: borrowing MachineRoots) {
+    sys = PathText(copying: other.sys)
+    proc = PathText(copying: other.proc)
+  }
+
   /// `NAME` under /sys/class.
+  @inline(never)
   func classPath(_ name: StaticString) -> PathText {
     var path = PathText(copying: sys)
     path.append("/class/")
@@ -28,6 +35,7 @@ public struct MachineRoots: ~Copyable {
   }
 
   /// `NAME` under /proc.
+  @inline(never)
   func procPath(_ name: StaticString) -> PathText {
     var path = PathText(copying: proc)
     path.append("/")
@@ -122,6 +130,7 @@ extension Span where Element == UInt8 {
 }
 
 /// The text of one of the kernel's small files, trimmed: a name, a type, a label, a number.
+@inline(never)
 func readAttribute(_ path: borrowing PathText) -> PathText? {
   var memory = InlineArray<128, UInt8>(repeating: 0)
   var bytes = memory.mutableSpan

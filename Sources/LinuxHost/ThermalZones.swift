@@ -27,6 +27,7 @@ enum ThermalZones {
   static var numberMax: Int { 64 }
 
   /// The zone with that number, if there is one.
+  @inline(never)
   static func zone(_ number: Int, _ roots: borrowing MachineRoots) -> ThermalZone? {
     var folder = roots.classPath("thermal")
     folder.append("/thermal_zone")

@@ -16,14 +16,17 @@ struct PathText: ~Copyable {
 
   init() {}
 
+  @inline(never)
   init(_ text: Span<UInt8>) { append(text) }
 
+  @inline(never)
   init(copying other: borrowing PathText) {
     bytes = other.bytes
     count = other.count
     isTooLong = other.isTooLong
   }
 
+  @inline(never)
   mutating func append(_ text: Span<UInt8>) {
     guard text.count <= PathText.bytesMax - count else { return isTooLong = true }
     for index in text.indices {
@@ -34,8 +37,16 @@ struct PathText: ~Copyable {
     bytes[count] = 0
   }
 
+  @inline(never)
   mutating func append(_ literal: StaticString) { append(literal.bytes) }
 
+  @inline(never)
+  mutating func append(_ other: borrowing PathText) {
+    other.withBytes { append($0) }
+    if other.isTooLong { isTooLong = true }
+  }
+
+  @inline(never)
   mutating func append(decimal value: Int) {
     guard value >= 0 else { return isTooLong = true }
     var divisor = 1
@@ -69,6 +80,16 @@ struct PathText: ~Copyable {
     guard text.count == count else { return false }
     for index in 0..<count where byte(index) != text[index] { return false }
     return true
+  }
+
+  /// Its bytes, without the zero.
+  func withBytes<Result: ~Copyable>(_ body: (Span<UInt8>) -> Result) -> Result {
+    let count = count
+    return bytes.span.withUnsafeBufferPointer { buffer in
+      // DEVIATION(unsafe-pointer): the same bytes without their C sign.
+      let start = UnsafeRawPointer(buffer.baseAddress)?.assumingMemoryBound(to: UInt8.self)
+      return body(Span(_unsafeElements: UnsafeBufferPointer(start: start, count: count)))
+    }
   }
 
   func withPointer<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {

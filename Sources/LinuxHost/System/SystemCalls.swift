@@ -106,6 +106,13 @@ enum System {
     return count >= 0 ? count : nil
   }
 
+  /// stat(2); nil when it fails.
+  static func status(of path: borrowing PathText) -> stat? {
+    var status = stat()
+    guard !path.isTooLong, path.withPointer({ stat($0, &status) }) == 0 else { return nil }
+    return status
+  }
+
   /// write(2) of everything, waiting as long as it takes: only for programs that print and end, never for the agent.
   static func writeAll(_ descriptor: Int32, _ bytes: Span<UInt8>) throws(Errno) {
     var written = 0

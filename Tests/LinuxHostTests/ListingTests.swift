@@ -1,0 +1,174 @@
+import Bytes
+import Foundation
+import HostInterface
+import LinuxHost
+import TestSupport
+import Testing
+
+/// A listed sensor as a line: `name kind:argument path unit`.
+private func list(sys: String, proc: String) throws -> [String] {
+  var arena = makeArena()
+  let sysBytes = Array(sys.utf8)
+  let procBytes = Array(proc.utf8)
+  var listing = try SensorListing(roots: MachineRoots(sys: sysBytes.span, proc: procBytes.span), from: &arena)
+  var lines: [String] = []
+  listing.forEach { sensor, text in
+    let name = Array(text.extracting(sensor.name)).text
+    let argument = Array(text.extracting(sensor.argument)).text
+    let path = Array(text.extracting(sensor.path)).text
+    lines.append("\(name) \(sensor.kind.name):\(argument) \(path) \(sensor.unit.symbol) \(sensor.unit.exponent)")
+  }
+  return lines
+}
+
+private func firstAddress(sys: String) -> String? {
+  let sysBytes = Array(sys.utf8)
+  let procBytes = Array("/proc".utf8)
+  let roots = MachineRoots(sys: sysBytes.span, proc: procBytes.span)
+  var buffer = makeBuffer()
+  return roots.appendFirstInterfaceAddress(to: &buffer) ? buffer.text : nil
+}
+
+extension TemporaryFolder {
+  fileprivate func interface(_ name: String, index: Int, type: Int = 1, address: String) throws {
+    try write("class/net/\(name)/ifindex", "\(index)\n")
+    try write("class/net/\(name)/type", "\(type)\n")
+    try write("class/net/\(name)/address", address + "\n")
+  }
+}
+
+@Suite struct ListingTests {
+  @Test func listsATreeInOrder() throws {
+    let tree = try TemporaryFolder()
+    func zone(_ number: Int, _ type: String) throws {
+      try tree.write("class/thermal/thermal_zone\(number)/type", type + "\n")
+    }
+    func chip(_ number: Int, _ files: [String: String]) throws {
+      for (file, text) in files { try tree.write("class/hwmon/hwmon\(number)/" + file, text + "\n") }
+    }
+    try zone(10, "GPU Thermal")
+    try zone(2, "cpu-thermal")
+    try zone(3, "cpu-thermal")
+    try chip(0, ["name": "lm75", "temp1_input": "1", "temp1_max": "80000", "update_interval": "1000"])
+    try chip(
+      1,
+      [
+        "name": "ina3221", "in10_input": "1", "in2_input": "1", "in2_label": "VIN +", "curr1_input": "1",
+        "power1_input": "1", "fan1_input": "1", "temp1_input": "1", "pwm1": "1",
+      ])
+    try chip(3, ["name": "lm75", "temp1_input": "1"])
+    try chip(
+      4, ["name": "twins", "temp1_label": "same", "temp1_input": "1", "temp2_label": "same", "temp2_input": "1"])
+    try tree.write("proc/loadavg", "0 0 0 1/1 1\n")
+    try tree.interface("eth1", index: 3, address: "02:00:00:00:00:02")
+    try tree.interface("eth0", index: 2, address: "02:00:00:00:00:01")
+    try tree.interface("lo", index: 1, type: 772, address: "00:00:00:00:00:00")
+    for counter in ["rx_bytes", "tx_bytes"] { try tree.write("class/net/eth1/statistics/\(counter)", "1\n") }
+    try tree.write("class/net/eth0/statistics/rx_errors", "1\n")
+    try tree.write("class/net/bonding_masters", "\n")
+    let sys = tree.path
+    #expect(
+      try list(sys: sys, proc: sys + "/proc") == [
+        "cpu_thermal thermal:cpu-thermal \(sys)/class/thermal/thermal_zone2/temp °C -3",
+        "thermal_zone3 thermal:thermal_zone3 \(sys)/class/thermal/thermal_zone3/temp °C -3",
+        "gpu_thermal thermal:GPU Thermal \(sys)/class/thermal/thermal_zone10/temp °C -3",
+        "lm75_temp1 hwmon:lm75/temp1 \(sys)/class/hwmon/hwmon0/temp1_input °C -3",
+        "ina3221_temp1 hwmon:ina3221/temp1 \(sys)/class/hwmon/hwmon1/temp1_input °C -3",
+        "ina3221_vin hwmon:ina3221/VIN + \(sys)/class/hwmon/hwmon1/in2_input V -3",
+        "ina3221_in10 hwmon:ina3221/in10 \(sys)/class/hwmon/hwmon1/in10_input V -3",
+        "ina3221_curr1 hwmon:ina3221/curr1 \(sys)/class/hwmon/hwmon1/curr1_input A -3",
+        "ina3221_power1 hwmon:ina3221/power1 \(sys)/class/hwmon/hwmon1/power1_input W -6",
+        "ina3221_fan1 hwmon:ina3221/fan1 \(sys)/class/hwmon/hwmon1/fan1_input rpm 0",
+        "hwmon3_temp1 hwmon:hwmon3/temp1 \(sys)/class/hwmon/hwmon3/temp1_input °C -3",
+        "twins_same hwmon:twins/same \(sys)/class/hwmon/hwmon4/temp1_input °C -3",
+        "twins_temp2 hwmon:twins/temp2 \(sys)/class/hwmon/hwmon4/temp2_input °C -3",
+        "load_1 loadavg:1 \(sys)/proc/loadavg  0",
+        "load_5 loadavg:5 \(sys)/proc/loadavg  0",
+        "load_15 loadavg:15 \(sys)/proc/loadavg  0",
+        "eth0_rx_errors network:eth0/rx-errors \(sys)/class/net/eth0/statistics/rx_errors  0",
+        "eth1_rx_bytes network:eth1/rx-bytes \(sys)/class/net/eth1/statistics/rx_bytes B 0",
+        "eth1_tx_bytes network:eth1/tx-bytes \(sys)/class/net/eth1/statistics/tx_bytes B 0",
+      ])
+  }
+
+  @Test func listsStorageOnce() throws {
+    let tree = try TemporaryFolder()
+    // Escaped blanks; a line longer than the reader's window; files, other machines and what is no storage left out.
+    try FileManager.default.createDirectory(atPath: tree.path + "/a b", withIntermediateDirectories: true)
+    let file = try tree.write("file", "")
+    let escaped = (tree.path + "/a b").replacingOccurrences(of: " ", with: "\\040")
+    try tree.write(
+      "proc/self/mounts",
+      """
+      proc /proc proc rw 0 0
+      tmpfs /dev/shm tmpfs rw 0 0
+      server:/export /mnt nfs4 rw 0 0
+      overlay /no/such/folder overlay rw,lowerdir=\(String(repeating: "/layer:", count: 2000)) 0 0
+      /dev/vda \(file) ext4 rw 0 0
+      /dev/vda \(escaped) ext4 rw,relatime 0 0
+      /dev/vda / ext4 rw,relatime 0 0
+      incomplete
+      """)
+    let lines = try list(sys: tree.path, proc: tree.path + "/proc")
+    let name = (tree.path + "/a b").lowercased().split { !($0.isASCII && ($0.isLetter || $0.isNumber)) }
+      .joined(separator: "_")
+    var expected = [
+      "disk_\(name)_available disk:\(tree.path)/a b/available \(tree.path)/a b B 0",
+      "disk_\(name)_percent disk:\(tree.path)/a b/percent \(tree.path)/a b % 0",
+    ]
+    var temporary = stat()
+    var root = stat()
+    try #require(stat(tree.path, &temporary) == 0 && stat("/", &root) == 0)
+    if temporary.st_dev != root.st_dev {
+      expected += ["disk_root_available disk:/available / B 0", "disk_root_percent disk:/percent / % 0"]
+    }
+    #expect(lines == expected)
+  }
+
+  @Test func theFirstInterfaceWithAnAddressNamesTheDevice() throws {
+    let tree = try TemporaryFolder()
+    #expect(firstAddress(sys: tree.path) == nil)
+    try tree.interface("lo", index: 1, type: 772, address: "02:11:11:11:11:11")
+    try tree.interface("dummy", index: 2, address: "00:00:00:00:00:00")
+    try tree.interface(
+      "ib0", index: 3, type: 32, address: "80:00:00:48:fe:80:00:00:00:00:00:00:00:02:c9:03:00:0e:8c:01")
+    try tree.interface("ppp0", index: 4, type: 512, address: "")
+    try tree.interface("odd", index: 5, address: "02-00-00-00-00-01")
+    #expect(firstAddress(sys: tree.path) == nil)
+    try tree.interface("wlan0", index: 12, address: "aa:bb:cc:dd:ee:0f")
+    #expect(firstAddress(sys: tree.path) == "aabbccddee0f")
+    try tree.interface("eth0", index: 6, address: "00:1A:2b:3C:4d:5E")
+    #expect(firstAddress(sys: tree.path) == "001a2b3c4d5e")
+  }
+
+  @Test func listsThisMachine() throws {
+    let lines = try list(sys: "/sys", proc: "/proc")
+    for expected in [
+      "cpu_usage cpu:usage /proc/stat % 0", "load_1 loadavg:1 /proc/loadavg  0",
+      "memory_available memory:available /proc/meminfo B 0", "uptime uptime: /proc/uptime s 0",
+    ] { #expect(lines.contains(expected)) }
+    #expect(!lines.contains { $0.contains("/net/lo/") })
+    let names = lines.map { $0.split(separator: " ")[0] }
+    #expect(Set(names).count == names.count)
+    let zones = try? FileManager.default.contentsOfDirectory(atPath: "/sys/class/thermal")
+    #expect(lines.count { $0.contains(" thermal:") } == zones?.count { $0.hasPrefix("thermal_zone") } ?? 0)
+  }
+}
+
+extension MachineTests {
+  @Suite struct ListedSourceTests {
+    @Test func everythingListedCanBeRead() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      var arena = makeArena()
+      var listing = try SensorListing(from: &arena)
+      var results: [(String, SourceRead)] = []
+      listing.forEach { sensor, text in
+        guard let index = host.host.openSource(sensor.kind, argument: text.extracting(sensor.argument)) else { return }
+        results.append((Array(text.extracting(sensor.argument)).text, host.read(index).result))
+      }
+      #expect(results.count >= 8)
+      for (argument, result) in results { #expect(result == .complete, "\(argument)") }
+    }
+  }
+}

@@ -1,0 +1,274 @@
+import Bytes
+import CLinux
+import Foundation
+import HostInterface
+import LinuxHost
+import TestSupport
+import Testing
+
+extension MachineTests {
+  @Suite struct LoopTests {
+    @Test func sleepsUntilTheDeadline() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      for milliseconds: Int64 in [0, 1, 50, 120] {
+        let deadline = host.host.now() + .milliseconds(milliseconds)
+        host.host.wait(until: deadline)
+        let late = host.host.now() - deadline
+        #expect(late >= .zero, "never early")
+        #expect(late < .milliseconds(40), "\(late.milliseconds) ms late")
+      }
+      host.host.wait(until: Instant(milliseconds: 0))
+    }
+
+    @Test func theClockIsTheBootTimeClock() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      let uptime = try String(contentsOfFile: "/proc/uptime", encoding: .utf8)
+      let seconds = try #require(Double(uptime.split(separator: " ")[0]))
+      #expect(abs(Double(host.host.now().milliseconds) / 1000 - seconds) < 0.1)
+    }
+
+    @Test func signalsWakeTheLoopAndAreTakenInOrder() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      #expect(host.host.takeSignal() == nil)
+      let start = Date()
+      for signal in [SIGHUP, SIGINT, SIGTERM, SIGHUP] { kill(getpid(), signal) }
+      host.host.wait(until: host.host.now() + .seconds(5))
+      #expect(Date().timeIntervalSince(start) < 1)
+      #expect(host.host.takeSignal() == .terminate)
+      #expect(host.host.takeSignal() == .interrupt)
+      #expect(host.host.takeSignal() == .reload)
+      #expect(host.host.takeSignal() == nil, "two of the same are one")
+      kill(getpid(), SIGPIPE)
+      host.host.wait(until: host.host.now() + .milliseconds(20))
+      #expect(host.host.takeSignal() == nil)
+      #expect(Signal.reload.name.text == "SIGHUP")
+    }
+
+    @Test func aSignalDuringTheWaitEndsIt() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      let thread = Thread {
+        usleep(100_000)
+        kill(getpid(), SIGTERM)
+      }
+      thread.start()
+      let start = Date()
+      host.host.wait(until: nil)
+      let duration = Date().timeIntervalSince(start)
+      #expect(duration > 0.09 && duration < 2)
+      #expect(host.host.takeSignal() == .terminate)
+    }
+  }
+
+  @Suite struct LogTests {
+    @Test func writesALine() throws {
+      let ends = try pipeEnds()
+      defer { ends.close() }
+      var sink = LogSink(descriptor: ends.writing)
+      sink.write("info agent starting")
+      sink.write("error agent stopping", .error)
+      #expect(ends.read() == "info agent starting\nerror agent stopping\n")
+    }
+
+    @Test func aFullPipeCostsLinesAndNoTime() throws {
+      let ends = try pipeEnds()
+      defer { ends.close() }
+      var sink = LogSink(descriptor: ends.writing)
+      let line = String(repeating: "x", count: 400)
+      let start = Date()
+      for _ in 0..<1000 { sink.write(line) }
+      #expect(Date().timeIntervalSince(start) < 1)
+      #expect(fcntl(ends.writing, F_GETFL) & O_NONBLOCK == 0, "others write there, too")
+      let lost = sink.lostCount
+      #expect(lost > 500)
+      let written = ends.read().split(separator: "\n")
+      #expect(written.count == 1000 - lost)
+      #expect(written.allSatisfy { $0 == line }, "no line is cut")
+      sink.write("info agent still-here")
+      #expect(ends.read() == "warning log lines-lost count=\(lost)\ninfo agent still-here\n")
+      #expect(sink.lostCount == 0)
+    }
+
+    @Test func aReaderThatHasGoneIsNoHarm() throws {
+      let host = try MachineHost()  // ignores SIGPIPE
+      defer { host.close() }
+      let ends = try pipeEnds()
+      var sink = LogSink(descriptor: ends.writing)
+      Foundation.close(ends.reading)
+      sink.write("info agent alone")
+      #expect(sink.lostCount == 1)
+      Foundation.close(ends.writing)
+    }
+
+    @Test func aTerminalThatIsHeldLosesLines() throws {
+      let controller = Foundation.open("/dev/ptmx", O_RDWR | O_NOCTTY)
+      defer { Foundation.close(controller) }
+      var lock: Int32 = 0
+      var number: UInt32 = 0
+      // TIOCSPTLCK and TIOCGPTN of asm-generic/ioctls.h.
+      let isUnlocked = ioctl(controller, 0x4004_5431, &lock) == 0 && ioctl(controller, 0x8004_5430, &number) == 0
+      try #require(isUnlocked)
+      let terminal = Foundation.open("/dev/pts/\(number)", O_RDWR | O_NOCTTY)
+      try #require(terminal >= 0)
+      defer { Foundation.close(terminal) }
+      var sink = LogSink(descriptor: terminal)
+      sink.write("info agent visible")
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      var count = read(controller, &buffer, buffer.count)
+      #expect(Array(buffer[0..<max(count, 0)]).text == "info agent visible\r\n")
+      // Nobody reads any more.
+      let start = Date()
+      for _ in 0..<2000 { sink.write(String(repeating: "y", count: 100)) }
+      #expect(Date().timeIntervalSince(start) < 1)
+      #expect(sink.lostCount > 0)
+      var text = ""
+      for _ in 0..<100 where !text.contains("back") {
+        count = read(controller, &buffer, buffer.count)
+        text += Array(buffer[0..<max(count, 0)]).text
+        usleep(1000)
+        sink.write("info agent back")
+      }
+      #expect(text.contains("\r\nwarning log lines-lost count="), "a cut line is ended first")
+      #expect(text.contains("\r\ninfo agent back"))
+    }
+
+    @Test func aSocketIsNeverWaitedFor() throws {
+      var pair: [Int32] = [0, 0]
+      try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0)
+      let ends = PipeEnds(reading: pair[0], writing: pair[1])
+      defer { ends.close() }
+      var status = stat()
+      try #require(fstat(pair[1], &status) == 0)
+      setenv("JOURNAL_STREAM", "\(status.st_dev):\(status.st_ino)", 1)
+      defer { unsetenv("JOURNAL_STREAM") }
+      var sink = LogSink(descriptor: pair[1])
+      for level in [LogLevel.error, .warning, .info, .debug] { sink.write("line", level) }
+      #expect(ends.read() == "<3>line\n<4>line\n<6>line\n<7>line\n")
+      let start = Date()
+      for _ in 0..<5000 { sink.write(String(repeating: "z", count: 400)) }
+      #expect(Date().timeIntervalSince(start) < 1)
+      #expect(sink.lostCount > 0)
+      setenv("JOURNAL_STREAM", "\(status.st_dev):\(status.st_ino + 1)", 1)
+      _ = ends.read()
+      var other = LogSink(descriptor: pair[1])
+      other.write("redirected")
+      #expect(ends.read() == "redirected\n")
+    }
+  }
+
+  @Suite struct MemoryAndFileTests {
+    @Test func startupMemoryIsGivenBack() throws {
+      guard var memory = StartupMemory() else { throw NoMemory() }
+      let start = memory.region.start
+      #expect(memory.region.count == StartupMemory.byteCountDefault)
+      #expect(start.loadUnaligned(fromByteOffset: memory.region.count - 8, as: UInt64.self) == 0)
+      start.storeBytes(of: 7, as: UInt8.self)
+      memory.giveBackTail(after: 5000)
+      #expect(memory.region.count == 8192)
+      #expect(start.load(as: UInt8.self) == 7)
+      #expect(isMapped(start) && isMapped(start + 4096))
+      #expect(!isMapped(start + 8192))
+      memory.giveBackTail(after: 8192)
+      #expect(memory.region.count == 8192)
+      memory.release()
+      #expect(!isMapped(start))
+      for byteCount in [0, -1, 1 << 60, Int.max] {
+        if StartupMemory(byteCount: byteCount) != nil { Issue.record("\(byteCount) bytes cannot be had") }
+      }
+    }
+
+    @Test func readsWholeFiles() throws {
+      let folder = try TemporaryFolder()
+      let path = try folder.write("file", "0123456789")
+      #expect(try contents(path, room: 11) == "0123456789")
+      #expect(throws: FileFailure.tooLarge) { try contents(path, room: 10) }
+      #expect(throws: FileFailure.notFound) { try contents(path + "/below", room: 10) }
+      #expect(throws: FileFailure.notFound) { try contents("/no/such", room: 10) }
+      #expect(throws: FileFailure.notRegular) { try contents(folder.path, room: 10) }
+      #expect(throws: FileFailure.notRegular) { try contents("/dev/null", room: 10) }
+      #expect(throws: FileFailure.inputOutput(ENAMETOOLONG)) {
+        try contents("/" + String(repeating: "a", count: 512), room: 10)
+      }
+    }
+
+    @Test func knowsWhoMayRead() throws {
+      let folder = try TemporaryFolder()
+      let path = try folder.write("token", "secret")
+      for (mode, expected) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        let bytes = Array(path.utf8)
+        let isReadable = Files.isReadableByOthers(bytes.span)
+        #expect(isReadable == expected, "\(String(mode, radix: 8))")
+      }
+      let missing = Array("/no/such".utf8)
+      let isReadable = Files.isReadableByOthers(missing.span)
+      #expect(!isReadable)
+    }
+
+    @Test func readsTheEnvironment() {
+      setenv("MOTE_TEST_VARIABLE", "a b", 1)
+      defer { unsetenv("MOTE_TEST_VARIABLE") }
+      var buffer = makeBuffer()
+      let isSet = Environment.append("MOTE_TEST_VARIABLE", to: &buffer)
+      #expect(isSet && buffer.text == "a b")
+      let isOtherSet = Environment.append("MOTE_TEST_OTHER", to: &buffer)
+      #expect(!isOtherSet && buffer.text == "a b")
+    }
+  }
+}
+
+private struct NoMemory: Error {}
+
+private struct PipeEnds {
+  let reading: Int32
+  let writing: Int32
+
+  func close() {
+    Foundation.close(reading)
+    Foundation.close(writing)
+  }
+
+  /// What is there.
+  func read() -> String {
+    _ = fcntl(reading, F_SETFL, O_NONBLOCK)
+    var all: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while true {
+      let count = Foundation.read(reading, &buffer, buffer.count)
+      if count <= 0 { return all.text }
+      all += buffer[0..<count]
+    }
+  }
+}
+
+private func pipeEnds() throws -> PipeEnds {
+  var ends: [Int32] = [0, 0]
+  try #require(pipe(&ends) == 0)
+  return PipeEnds(reading: ends[0], writing: ends[1])
+}
+
+extension LogSink {
+  fileprivate mutating func write(_ text: String, _ level: LogLevel = .info) {
+    let bytes = Array(text.utf8)
+    write(level, bytes.span)
+  }
+}
+
+extension StaticString {
+  fileprivate var text: String { "\(self)" }
+}
+
+private func isMapped(_ address: UnsafeMutableRawPointer) -> Bool {
+  var state: UInt8 = 0
+  return mincore(address, 4096, &state) == 0
+}
+
+private func contents(_ path: String, room: Int) throws -> String {
+  var buffer = makeBuffer(capacity: room)
+  let bytes = Array(path.utf8)
+  try Files.read(bytes.span, into: &buffer)
+  return buffer.text
+}

@@ -1,0 +1,174 @@
+// A host for tests of the machine's side, temporary folders, and a file system that misbehaves.
+
+import Bytes
+import Foundation
+import HostInterface
+import LinuxHost
+import TestSupport
+import Testing
+
+/// All tests that own the process's signals: one after the other.
+@Suite(.serialized) enum MachineTests {}
+
+/// A `LinuxHost` with texts instead of bytes. Its link leads nowhere.
+final class MachineHost {
+  var host: LinuxHost
+  private var buffer = makeBuffer(capacity: 8192)
+
+  init(sys: String = "/sys", proc: String = "/proc", sourceTimeout: TimeSpan = .seconds(2)) throws {
+    var arena = makeArena(byteCount: 4 << 20)
+    let empty: [UInt8] = []
+    let name = Array("localhost".utf8)
+    let link = try Link(
+      host: name.span, port: 1, security: .plain, serverName: empty.span, trustedCertificates: empty.span,
+      from: &arena)
+    let clock = try Clock(path: empty.span, from: &arena)
+    let plan = HostPlan(
+      sensorCount: 32, sensorTextBytes: 4096, commandCount: 16, commandTextBytes: 2048, sourceTimeout: sourceTimeout)
+    let sysBytes = Array(sys.utf8)
+    let procBytes = Array(proc.utf8)
+    host = try LinuxHost(
+      link: link, clock: clock, plan: plan, roots: MachineRoots(sys: sysBytes.span, proc: procBytes.span),
+      from: &arena)
+  }
+
+  func close() { host.close() }
+
+  // MARK: Sources
+
+  func open(_ kind: SourceKind, _ argument: String) throws -> Int {
+    let bytes = Array(argument.utf8)
+    let index = host.openSource(kind, argument: bytes.span)
+    return try #require(index)
+  }
+
+  /// One call of `readSource`; the text where it is complete.
+  func readOnce(_ index: Int) -> (result: SourceRead, text: String) {
+    buffer.removeAll()
+    let result = host.readSource(index, into: &buffer)
+    let count = buffer.count
+    if result != .complete { #expect(count == 0, "nothing may be appended without a result") }
+    return (result, buffer.text)
+  }
+
+  /// Reads as an event does: waits while the source is pending.
+  func read(_ index: Int, within seconds: Double = 5) -> (result: SourceRead, text: String) {
+    let end = Date(timeIntervalSinceNow: seconds)
+    while true {
+      let (result, text) = readOnce(index)
+      if result != .pending || Date() > end { return (result, text) }
+      wait(until: end)
+    }
+  }
+
+  /// Reads until the source is read in place, which it is after its first good reading in a child.
+  func promote(_ index: Int) { _ = read(index) }
+
+  func wait(until end: Date) {
+    let milliseconds = Int64(max(0, end.timeIntervalSinceNow * 1000).rounded(.up))
+    host.wait(until: host.now() + .milliseconds(milliseconds))
+  }
+
+  // MARK: Programs
+
+  func add(_ path: String, name: String = "test") throws {
+    let pathBytes = Array(path.utf8)
+    let nameBytes = Array(name.utf8)
+    let isAdded = host.addProgram(path: pathBytes.span, commandName: nameBytes.span)
+    try #require(isAdded)
+  }
+
+  func start(slot: Int = 0, command: Int = 0, input: [UInt8] = []) -> ProgramStart {
+    host.startProgram(slot: slot, command: command, input: input.span)
+  }
+
+  /// Waits for a program's end as the agent does; gives what it wrote and how often the loop woke.
+  func finish(slot: Int = 0, within seconds: Double = 10) -> (state: ProgramState, output: String, wakeups: Int) {
+    let end = Date(timeIntervalSinceNow: seconds)
+    var wakeups = 0
+    var output = makeBuffer(capacity: 2048)
+    while true {
+      let state = host.pollProgram(slot: slot, output: &output)
+      if state != .running || Date() > end { return (state, output.text, wakeups) }
+      wait(until: end)
+      wakeups += 1
+    }
+  }
+}
+
+/// A folder that goes away with its last user.
+final class TemporaryFolder {
+  let path: String
+
+  init() throws {
+    path = NSTemporaryDirectory() + "/mote-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  /// Writes a file and the folders that lead to it; gives its path.
+  @discardableResult
+  func write(_ name: String, _ text: String) throws -> String {
+    let file = path + "/" + name
+    let folder = URL(fileURLWithPath: file).deletingLastPathComponent()
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    try Data(text.utf8).write(to: URL(fileURLWithPath: file))
+    return file
+  }
+
+  func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: path + "/" + name) }
+
+  /// Writes a program.
+  func script(_ name: String, _ lines: String, interpreter: String = "#!/bin/sh\n") throws -> String {
+    let file = try write(name, interpreter + lines + "\n")
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: file)
+    return file
+  }
+}
+
+/// A mounted file system of slowfiles.py.
+final class SlowFiles {
+  let path: String
+  private let folder: TemporaryFolder
+  private let server = Process()
+  private let input = Pipe()
+
+  /// Nil where the machine has no FUSE or we may not mount: what needs it is then not tested here.
+  init?(at mountPoint: String? = nil) throws {
+    folder = try TemporaryFolder()
+    path = mountPoint ?? folder.path
+    let output = Pipe()
+    server.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("slowfiles.py")
+    server.arguments = ["python3", script.path, path]
+    server.standardInput = input
+    server.standardOutput = output
+    try server.run()
+    let answer = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+    guard answer.hasPrefix("ready") else {
+      end()
+      return nil
+    }
+  }
+
+  /// Ends the server, which also ends every reader that is stuck in it.
+  func end() {
+    try? input.fileHandleForWriting.close()
+    server.waitUntilExit()
+  }
+}
+
+/// The children of this process's present thread that run or are zombies, by state.
+func childStates(named name: String) -> [Character] {
+  var states: [Character] = []
+  let own = String(getpid())
+  for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] where Int(entry) != nil {
+    guard let stat = try? String(contentsOfFile: "/proc/\(entry)/stat", encoding: .utf8),
+      let open = stat.firstIndex(of: "("), let close = stat.lastIndex(of: ")")
+    else { continue }
+    let fields = stat[stat.index(close, offsetBy: 2)...].split(separator: " ")
+    if stat[stat.index(after: open)..<close] == name, fields[1] == own { states += Array(fields[0]) }
+  }
+  return states
+}

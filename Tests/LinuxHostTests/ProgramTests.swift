@@ -1,0 +1,215 @@
+import Bytes
+import Foundation
+import HostInterface
+import LinuxHost
+import TestSupport
+import Testing
+
+extension MachineTests {
+  @Suite struct ProgramTests {
+    let folder: TemporaryFolder
+    let host: MachineHost
+
+    init() throws {
+      folder = try TemporaryFolder()
+      host = try MachineHost()
+    }
+
+    /// Adds a shell script as the next command and starts it.
+    func run(_ lines: String, slot: Int = 0, command: Int = 0, input: [UInt8] = []) throws {
+      try host.add(try folder.script("script\(command)", lines))
+      let start = host.start(slot: slot, command: command, input: input)
+      try #require(start == .started)
+    }
+
+    @Test func givesInputAndTakesOutput() throws {
+      defer { host.close() }
+      try run("cat; echo and an error >&2; exit 3", input: Array("hello\n".utf8))
+      let end = host.finish()
+      #expect(end.state == .exited(3))
+      #expect(end.output == "hello\nand an error\n")
+    }
+
+    @Test func largeInputNeedsNoReader() throws {
+      defer { host.close() }
+      let input = [UInt8](repeating: UInt8(ascii: "x"), count: 131_072)
+      try run("exit 0", input: input)
+      #expect(host.finish().state == .exited(0))
+      try run("wc -c", command: 1, input: input)
+      #expect(host.finish().output == "131072\n")
+      try run("wc -c; sleep 0.1", command: 2)
+      #expect(host.finish().output == "0\n")
+    }
+
+    @Test func inheritsNothing() throws {
+      defer { host.close() }
+      // A descriptor that whoever started us has left open.
+      let leaked = dup(2)
+      defer { Foundation.close(leaked) }
+      try host.add("/usr/bin/env", name: "blink")
+      #expect(host.start() == .started)
+      let environment = host.finish().output.split(separator: "\n").sorted()
+      #expect(
+        environment == [
+          "MOTE_COMMAND=blink", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ])
+      // A shell would block signals while it waits.
+      try run("pwd; ls /proc/self/fd; exec grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status", command: 1)
+      let lines = host.finish().output.split(separator: "\n").map(String.init)
+      #expect(lines.first == "/")
+      // 3 is the folder that ls reads.
+      #expect(Array(lines[1...4]) == ["0", "1", "2", "3"])
+      #expect(lines.contains("SigBlk:\t0000000000000000"))
+      // Signal 32 belongs to the C library.
+      #expect(
+        lines.contains {
+          $0.hasPrefix("SigIgn:\t00000000") && $0.suffix(8).first.map { "08".contains($0) } == true
+            && $0.hasSuffix("0000000")
+        })
+      #expect(lines.count == 8)
+    }
+
+    @Test func hasASessionOfItsOwn() throws {
+      defer { host.close() }
+      try run("cat /proc/$$/stat; echo $$")
+      let words = host.finish().output.split(whereSeparator: { $0 == " " || $0 == "\n" })
+      let process = try #require(words.last)
+      // proc(5): 5 is the process group, 6 the session, 7 the terminal.
+      #expect(words[4] == process && words[5] == process && words[6] == "0")
+    }
+
+    @Test func saysWhatCannotBeExecuted() throws {
+      defer { host.close() }
+      try host.add("/no/such/program")
+      try host.add(try folder.write("plain", "#!/bin/sh\n"))
+      try host.add(try folder.script("nothing-known", "echo no", interpreter: ""))
+      try host.add(folder.path)
+      try host.add("bin/true")
+      try host.add(try folder.script("no-interpreter", "", interpreter: "#!/no/such/interpreter\n"))
+      try host.add("/bin/true")
+      for command in 0..<6 { #expect(host.start(command: command) == .notExecutable, "command \(command)") }
+      #expect(host.start(command: 6) == .started, "the slot is still free")
+      #expect(host.finish().state == .exited(0))
+      #expect(childStates(named: "true").isEmpty)
+    }
+
+    @Test func tellsASignalFromAStatus() throws {
+      defer { host.close() }
+      try run("kill -SEGV $$")
+      #expect(host.finish().state == .signalled(Int(SIGSEGV)))
+    }
+
+    @Test func keepsLittleOfALot() throws {
+      defer { host.close() }
+      try run("head -c 1000000 /dev/zero | tr '\\0' x; exit 5")
+      let end = host.finish()
+      #expect(end.state == .exited(5))
+      #expect(end.output == String(repeating: "x", count: HostLimits.programOutputBytesMax))
+    }
+
+    @Test func aProgramThatNeverStopsWritingCostsLittle() throws {
+      defer { host.close() }
+      try run("exec yes")
+      let noisy = host.finish(within: 0.5)
+      #expect(noisy.state == .running)
+      #expect(noisy.output.count == HostLimits.programOutputBytesMax)
+      #expect(noisy.wakeups < 60, "\(noisy.wakeups) in half a second")
+      host.host.stopProgram(slot: 0, forcibly: true)
+      #expect(host.finish().state == .signalled(Int(SIGKILL)))
+    }
+
+    @Test func aProgramThatSaysNothingCostsNothing() throws {
+      defer { host.close() }
+      try run("exec >&- 2>&-; sleep 0.4; exit 4")
+      let end = host.finish()
+      #expect(end.state == .exited(4))
+      #expect(end.wakeups <= 3)
+    }
+
+    @Test func stopsAllThatItStarted() throws {
+      defer { host.close() }
+      try run("sleep 1000 & echo $!; sleep 1000 & echo $!; wait")
+      let started = host.finish(within: 0.5)
+      #expect(started.state == .running)
+      let grandchildren = started.output.split(separator: "\n").compactMap { pid_t($0) }
+      #expect(grandchildren.count == 2)
+      host.host.stopProgram(slot: 0, forcibly: false)
+      #expect(host.finish().state == .signalled(Int(SIGTERM)))
+      usleep(50_000)
+      for process in grandchildren { #expect(!isRunning(process), "\(process)") }
+    }
+
+    @Test func asksPolitelyFirst() throws {
+      defer { host.close() }
+      try run("trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done")
+      #expect(host.finish(within: 0.3).output == "ready\n")
+      host.host.stopProgram(slot: 0, forcibly: false)
+      let polite = host.finish()
+      #expect(polite.state == .exited(7))
+      #expect(polite.output.hasSuffix("bye\n"), "its shell may tell that its child was ended, too")
+      try run("trap '' TERM; echo ready; while :; do sleep 0.05; done", command: 1)
+      #expect(host.finish(within: 0.3).output == "ready\n")
+      host.host.stopProgram(slot: 0, forcibly: false)
+      #expect(host.finish(within: 0.2).state == .running)
+      host.host.stopProgram(slot: 0, forcibly: true)
+      #expect(host.finish().state == .signalled(Int(SIGKILL)))
+    }
+
+    @Test func aChildThatKeepsTheOutputOpenDoesNotKeepTheSlot() throws {
+      defer { host.close() }
+      let start = Date()
+      try run("sleep 3 & echo started; exit 0")
+      let end = host.finish()
+      #expect(end.state == .exited(0))
+      #expect(end.output == "started\n")
+      #expect(Date().timeIntervalSince(start) < 2)
+      #expect(host.start() == .started, "the slot is free")
+      _ = host.finish()
+    }
+
+    @Test func runsSeveralAtOnce() throws {
+      defer { host.close() }
+      for slot in 0..<HostLimits.programsMax {
+        try run("sleep 0.3; echo \(slot); exit \(slot)", slot: slot, command: slot)
+      }
+      #expect(host.start(slot: 0) == .noResources)
+      let start = Date()
+      for slot in 0..<HostLimits.programsMax {
+        let end = host.finish(slot: slot)
+        #expect(end.state == .exited(slot))
+        #expect(end.output == "\(slot)\n")
+      }
+      #expect(Date().timeIntervalSince(start) < 1)
+      #expect(childStates(named: "sh").isEmpty)
+    }
+
+    @Test func aReloadLetsProgramsEnd() throws {
+      defer { host.close() }
+      try run("sleep 0.3; echo done")
+      var arena = makeArena()
+      let plan = HostPlan(
+        sensorCount: 0, sensorTextBytes: 0, commandCount: 1, commandTextBytes: 100, sourceTimeout: .seconds(1))
+      try host.host.replacePlan(plan, from: &arena)
+      #expect(host.finish().output == "done\n")
+      try host.add("/bin/true")
+      #expect(host.start() == .started)
+      #expect(host.finish().state == .exited(0))
+    }
+
+    @Test func refusesMoreCommandsThanPlanned() throws {
+      defer { host.close() }
+      for _ in 0..<16 { try host.add("/bin/true") }
+      let path = Array("/bin/true".utf8)
+      let isAdded = host.host.addProgram(path: path.span, commandName: path.span)
+      #expect(!isAdded)
+    }
+  }
+}
+
+/// Whether a process that is not our child runs; one that waits to be collected does not.
+private func isRunning(_ process: pid_t) -> Bool {
+  guard let stat = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+    let close = stat.lastIndex(of: ")")
+  else { return false }
+  return stat[stat.index(close, offsetBy: 2)] != "Z"
+}

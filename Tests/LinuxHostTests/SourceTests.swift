@@ -1,0 +1,322 @@
+import Bytes
+import Foundation
+import HostInterface
+import LinuxHost
+import TestSupport
+import Testing
+
+extension MachineTests {
+  @Suite struct SourceTests {
+    // MARK: The kernel's own files
+
+    @Test func readsProcInPlaceFromTheStart() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      let memory = try host.open(.memory, "available")
+      let first = host.readOnce(memory)
+      #expect(first.result == .complete)
+      #expect(first.text.hasPrefix("MemTotal:"))
+      #expect(first.text.contains("MemAvailable:"))
+      let load = host.readOnce(try host.open(.loadavg, "1"))
+      #expect(load.text.split(separator: " ").count == 5)
+      #expect(host.readOnce(try host.open(.cpu, "usage")).text.hasPrefix("cpu "))
+      let uptime = try host.open(.uptime, "")
+      let before = host.readOnce(uptime).text
+      usleep(30_000)
+      #expect(host.readOnce(uptime).text != before, "an open file must be read anew")
+    }
+
+    @Test func sharesWhatIsReadAtTheSamePlace() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      #expect(try host.open(.loadavg, "1") == host.open(.loadavg, "15"))
+      #expect(try host.open(.memory, "used") == host.open(.memory, "available"))
+      #expect(try host.open(.disk, "//free") == host.open(.disk, "//used"))
+      #expect(try host.open(.network, "lo/rx-bytes") != host.open(.network, "lo/tx-bytes"))
+      #expect(try host.open(.file, "/a") != host.open(.file, "/b"))
+      #expect(try host.open(.constant, "1") != host.open(.file, "1"))
+    }
+
+    @Test func readsCountersOfInterfaces() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      let loopback = host.readOnce(try host.open(.network, "lo/rx-bytes"))
+      #expect(loopback.result == .complete)
+      #expect(Int(loopback.text.trimmingCharacters(in: .newlines)) != nil)
+      #expect(host.readOnce(try host.open(.network, "lo/no-such")).result == .failed(.notFound))
+      #expect(host.readOnce(try host.open(.network, "none7/rx-bytes")).result == .failed(.notFound))
+      #expect(host.readOnce(try host.open(.network, "../lo/rx-bytes")).result == .failed(.notFound))
+      #expect(host.readOnce(try host.open(.network, "lo/../mtu")).result == .failed(.notFound))
+    }
+
+    @Test func readsSizesOfDisks() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      for argument in ["//free", "/free", "/proc/free", "/tmp/free"] {
+        let disk = try host.open(.disk, argument)
+        for _ in 0..<2 {
+          let (result, text) = host.read(disk)
+          #expect(result == .complete)
+          let sizes = text.split(separator: " ").compactMap { UInt64($0) }
+          #expect(sizes.count == 3 && sizes[0] >= sizes[1] && sizes[1] >= sizes[2], "\(argument): \(text)")
+        }
+      }
+      var real = statvfs()
+      try #require(statvfs("/", &real) == 0)
+      let root = host.read(try host.open(.disk, "//total")).text.split(separator: " ").compactMap { UInt64($0) }
+      #expect(root.first == UInt64(real.f_blocks) * UInt64(real.f_frsize))
+    }
+
+    @Test func keepsSysfsAttributesOpen() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      let mtu = try host.open(.file, "/sys/class/net/lo/mtu")
+      #expect(host.readOnce(mtu).result == .pending, "nothing is known of it yet")
+      #expect(host.read(mtu).text == "65536\n")
+      let descriptors = try descriptorTargets()
+      #expect(descriptors.contains { $0.hasSuffix("/net/lo/mtu") })
+      for _ in 0..<100 { #expect(host.readOnce(mtu).text == "65536\n") }
+      host.close()
+      #expect(try !descriptorTargets().contains { $0.hasSuffix("/net/lo/mtu") }, "closed with the host")
+    }
+
+    @Test func givesConstantsAsTheyAre() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      #expect(host.readOnce(try host.open(.constant, "21.5 °C")).text == "21.5 °C")
+      #expect(host.readOnce(try host.open(.constant, "")).result == .complete)
+    }
+
+    // MARK: Names under /sys
+
+    @Test func findsThermalZonesByTypeAndByName() throws {
+      let tree = try TemporaryFolder()
+      try tree.write("class/thermal/thermal_zone0/type", "acpitz\n")
+      try tree.write("class/thermal/thermal_zone0/temp", "30000\n")
+      try tree.write("class/thermal/thermal_zone3/type", "cpu-thermal\n")
+      try tree.write("class/thermal/thermal_zone3/temp", "45678\n")
+      try tree.write("class/thermal/thermal_zone12/type", "acpitz\n")
+      try tree.write("class/thermal/thermal_zone12/temp", "31000\n")
+      let host = try MachineHost(sys: tree.path)
+      defer { host.close() }
+      #expect(host.read(try host.open(.thermal, "cpu-thermal")).text == "45678\n")
+      #expect(host.read(try host.open(.thermal, "acpitz")).text == "30000\n", "the first of several")
+      #expect(host.read(try host.open(.thermal, "thermal_zone12")).text == "31000\n")
+      #expect(host.read(try host.open(.thermal, "thermal_zone1")).result == .failed(.notFound))
+      #expect(host.read(try host.open(.thermal, "cpu")).result == .failed(.notFound))
+      #expect(host.read(try host.open(.thermal, "")).result == .failed(.notFound))
+    }
+
+    @Test func findsHwmonInputsByChipAndLabel() throws {
+      let tree = try TemporaryFolder()
+      try tree.hwmon(0, "lm75", ["temp1_input": "21500"])
+      try tree.hwmon(1, "coretemp", ["temp1_input": "1", "temp1_label": "Package id 0", "temp2_input": "2"])
+      try tree.hwmon(7, "lm75", ["temp1_input": "22500", "temp2_input": "3", "temp2_label": "temp1"])
+      let host = try MachineHost(sys: tree.path)
+      defer { host.close() }
+      #expect(host.read(try host.open(.hwmon, "lm75/temp1")).text == "21500\n")
+      #expect(host.read(try host.open(.hwmon, "coretemp/Package id 0")).text == "1\n")
+      #expect(host.read(try host.open(.hwmon, "coretemp/temp1")).text == "1\n")
+      #expect(host.read(try host.open(.hwmon, "coretemp/temp2")).text == "2\n")
+      #expect(host.read(try host.open(.hwmon, "hwmon7/temp1")).text == "3\n", "a label comes before a name")
+      for argument in ["coretemp/temp3", "coretemp", "coretemp/", "/temp1", "lm75/name", "lm7/temp1", "hwmon2/temp1"] {
+        #expect(host.read(try host.open(.hwmon, argument)).result == .failed(.notFound), "\(argument)")
+      }
+    }
+
+    @Test func followsAChipThatComesBackUnderAnotherNumber() throws {
+      let tree = try TemporaryFolder()
+      try tree.hwmon(2, "lm75", ["temp1_input": "21500"])
+      let host = try MachineHost(sys: tree.path)
+      defer { host.close() }
+      let sensor = try host.open(.hwmon, "lm75/temp1")
+      host.promote(sensor)
+      try tree.remove("class/hwmon/hwmon2")
+      #expect(host.read(sensor).result == .failed(.notFound))
+      try tree.hwmon(5, "lm75", ["temp1_input": "22000"])
+      #expect(host.readOnce(sensor).result == .failed(.notFound), "left alone for a while")
+      usleep(2_100_000)
+      #expect(host.read(sensor).text == "22000\n")
+    }
+
+    // MARK: Files of all sorts
+
+    @Test func seesAFileThatIsReplaced() throws {
+      let folder = try TemporaryFolder()
+      let path = try folder.write("value", "1\n")
+      let host = try MachineHost()
+      defer { host.close() }
+      let file = try host.open(.file, path)
+      host.promote(file)
+      #expect(host.readOnce(file).text == "1\n", "read in place by now")
+      try folder.write("new", "2\n")
+      #expect(rename(folder.path + "/new", path) == 0)
+      #expect(host.readOnce(file).text == "2\n")
+    }
+
+    @Test func readsOnlyTheBeginningOfHugeFiles() throws {
+      let folder = try TemporaryFolder()
+      let path = try folder.write("huge", String(repeating: "x", count: 3_000_000))
+      let host = try MachineHost()
+      defer { host.close() }
+      let file = try host.open(.file, path)
+      for _ in 0..<3 { #expect(host.read(file).text.count == HostLimits.sourceBytesMax) }
+      let endless = try host.open(.file, "/dev/zero")
+      for _ in 0..<2 { #expect(host.read(endless).text.utf8.count == HostLimits.sourceBytesMax) }
+    }
+
+    @Test func handlesWhatIsNoFile() throws {
+      let folder = try TemporaryFolder()
+      let host = try MachineHost()
+      defer { host.close() }
+      #expect(host.read(try host.open(.file, folder.path)).result == .failed(.notFound), "a folder")
+      let fifo = folder.path + "/fifo"
+      try #require(mkfifo(fifo, 0o600) == 0)
+      #expect(host.read(try host.open(.file, fifo)).text == "", "nobody writes")
+      let writer = Foundation.open(fifo, O_RDWR)
+      defer { Foundation.close(writer) }
+      #expect(host.read(try host.open(.file, fifo)).result == .failed(.timeout), "somebody may write")
+      #expect(host.read(try host.open(.file, "")).result == .failed(.notFound))
+      #expect(host.read(try host.open(.file, "/proc/1/mem")).result != .pending)
+      #expect(host.read(try host.open(.file, "/" + String(repeating: "a", count: 600))).result == .failed(.notFound))
+      #expect(childStates(named: "mote-reader").isEmpty, "no reader is left")
+    }
+
+    // MARK: Files that keep their readers waiting
+
+    @Test func readsSlowFilesSideBySide() throws {
+      guard let slow = try SlowFiles() else { return }
+      defer { slow.end() }
+      let host = try MachineHost()
+      defer { host.close() }
+      let sources = try (1...4).map { try host.open(.file, slow.path + "/slow\($0)") }
+      for _ in 0..<2 {
+        let start = Date()
+        // As the agent does: ask for all, wait until all are there.
+        while !sources.map({ host.host.prepareSource($0) }).allSatisfy({ $0 }) {
+          host.wait(until: start + 3)
+        }
+        for source in sources {
+          let (result, text) = host.readOnce(source)
+          #expect(result == .complete && text == "99\n")
+        }
+        let duration = Date().timeIntervalSince(start)
+        #expect(duration > 0.29 && duration < 1, "\(duration) s for four of 0.3 s each")
+      }
+      #expect(childStates(named: "mote-reader").isEmpty, "nothing is left between readings")
+    }
+
+    @Test func aQuickFileOfAnUnknownFileSystemStaysInChildren() throws {
+      guard let slow = try SlowFiles() else { return }
+      defer { slow.end() }
+      let host = try MachineHost()
+      defer { host.close() }
+      let quick = try host.open(.file, slow.path + "/quick")
+      for _ in 0..<5 {
+        #expect(host.readOnce(quick).result == .pending)
+        #expect(host.read(quick).text == "21500\n")
+      }
+      let broken = try host.open(.file, slow.path + "/broken")
+      for _ in 0..<2 { #expect(host.read(broken).result == .failed(.inputOutput)) }
+      let disk = try host.open(.disk, slow.path + "/free")
+      for _ in 0..<2 { #expect(host.read(disk).text == "4096000 2048000 1638400") }
+    }
+
+    @Test func aFileThatNeverAnswersHoldsUpNothing() throws {
+      guard let slow = try SlowFiles() else { return }
+      let host = try MachineHost(sourceTimeout: .milliseconds(300))
+      defer { host.close() }
+      let never = try host.open(.file, slow.path + "/never1")
+      let load = try host.open(.loadavg, "1")
+      let start = Date()
+      #expect(host.readOnce(never).result == .pending)
+      #expect(host.readOnce(load).result == .complete)
+      #expect(Date().timeIntervalSince(start) < 0.2)
+      #expect(host.read(never).result == .failed(.timeout))
+      let duration = Date().timeIntervalSince(start)
+      #expect(duration > 0.29 && duration < 0.6, "\(duration) s")
+      #expect(host.readOnce(never).result == .failed(.timeout), "left alone for a while")
+
+      // FUSE does not let even SIGKILL end a reader whose request has been taken, as a dead NFS server does not.
+      for number in 2...8 { _ = host.read(try host.open(.file, slow.path + "/never\(number)")) }
+      #expect(childStates(named: "mote-reader").count <= 4)
+      #expect(host.readOnce(load).result == .complete)
+      let other = try host.open(.file, "/proc/version")
+      #expect(host.read(other).result == .failed(.timeout), "no reader can be had")
+
+      slow.end()
+      usleep(2_100_000)
+      host.wait(until: Date())
+      #expect(host.read(other).result == .complete, "the stuck readers have ended")
+      #expect(childStates(named: "mote-reader").isEmpty)
+    }
+
+    @Test func aSourceThatBecomesSlowGoesBackToAChild() throws {
+      let folder = try TemporaryFolder()
+      let path = try folder.write("slow1", "1\n")
+      let host = try MachineHost()
+      defer { host.close() }
+      let file = try host.open(.file, path)
+      host.promote(file)
+      #expect(host.readOnce(file).text == "1\n")
+      guard let slow = try SlowFiles(at: folder.path) else { return }
+      #expect(host.readOnce(file).text == "99\n", "the one reading that notices")
+      #expect(host.readOnce(file).result == .pending)
+      #expect(host.read(file).text == "99\n")
+      slow.end()
+      for _ in 0..<4 {
+        #expect(host.readOnce(file).result == .pending, "trust takes longer the second time")
+        #expect(host.read(file).text == "1\n")
+      }
+      #expect(host.readOnce(file).text == "1\n")
+    }
+
+    @Test func aReadersEndIsNoLossForTheOthers() throws {
+      let folder = try TemporaryFolder()
+      let host = try MachineHost()
+      defer { host.close() }
+      // More sources at once than there can be readers.
+      let sources = try (0..<12).map { try host.open(.file, folder.write("f\($0)", "\($0)\n")) }
+      let end = Date(timeIntervalSinceNow: 5)
+      while !sources.map({ host.host.prepareSource($0) }).allSatisfy({ $0 }), Date() < end { host.wait(until: end) }
+      for (number, source) in sources.enumerated() { #expect(host.readOnce(source).text == "\(number)\n") }
+    }
+
+    @Test func aReloadKeepsNothingOpen() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      let before = try descriptorTargets().count
+      let mtu = try host.open(.file, "/sys/class/net/lo/mtu")
+      host.promote(mtu)
+      _ = host.readOnce(try host.open(.memory, "free"))
+      _ = host.readOnce(try host.open(.file, "/etc/hostname"))
+      var arena = makeArena()
+      let plan = HostPlan(
+        sensorCount: 1, sensorTextBytes: 10, commandCount: 0, commandTextBytes: 0, sourceTimeout: .seconds(1))
+      try host.host.replacePlan(plan, from: &arena)
+      #expect(try descriptorTargets().count == before)
+      #expect(host.readOnce(try host.open(.constant, "new")).text == "new")
+      let bytes = Array("more".utf8)
+      let beyond = host.host.openSource(.constant, argument: bytes.span)
+      #expect(beyond == nil, "the table is full")
+      // A table without room leaves the present one as it is.
+      var small = makeArena(byteCount: 16)
+      #expect(throws: ArenaExhausted.self) { try host.host.replacePlan(plan, from: &small) }
+      #expect(host.readOnce(0).text == "new")
+    }
+  }
+}
+
+extension TemporaryFolder {
+  fileprivate func hwmon(_ number: Int, _ name: String, _ files: [String: String]) throws {
+    try write("class/hwmon/hwmon\(number)/name", name + "\n")
+    for (file, text) in files { try write("class/hwmon/hwmon\(number)/" + file, text + "\n") }
+  }
+}
+
+/// What this process has open.
+private func descriptorTargets() throws -> [String] {
+  try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
+    try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/" + $0)
+  }
+}
