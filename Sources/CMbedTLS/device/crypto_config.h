@@ -7,6 +7,7 @@
 #define PSA_WANT_ALG_HMAC 1
 #define PSA_WANT_ALG_SHA_256 1
 #define PSA_WANT_ALG_SHA_384 1
+#define PSA_WANT_ALG_SHA_512 1
 #define PSA_WANT_KEY_TYPE_DERIVE 1
 #define PSA_WANT_KEY_TYPE_HMAC 1
 #define PSA_WANT_KEY_TYPE_RAW_DATA 1
@@ -28,9 +29,4 @@
 #define PSA_WANT_KEY_TYPE_CHACHA20 1
 #define PSA_WANT_ALG_CHACHA20_POLY1305 1
 
-// Signatures.
-#define PSA_WANT_ALG_ECDSA 1
-#define PSA_WANT_ALG_SHA_512 1
-#define PSA_WANT_ALG_RSA_PKCS1V15_SIGN 1
-#define PSA_WANT_ALG_RSA_PSS 1
-#define PSA_WANT_KEY_TYPE_RSA_PUBLIC_KEY 1
+// Not here: signatures. Certificates and handshakes are signed and checked through the legacy interface.

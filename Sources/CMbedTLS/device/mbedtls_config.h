@@ -4,7 +4,7 @@
 #pragma once
 
 // --- Platform ---------------------------------------------------------------------------------------------------
-// Assembler in the big-number code: twice the speed of a handshake for no size.
+// Assembler in the big-number code: shorter than what the compiler makes of it on ARM, and quicker.
 #define MBEDTLS_HAVE_ASM
 // Certificates are checked against the wall clock, and that clock is ours to replace
 // (`mbedtls_platform_set_time`): a board without a battery clock starts in 1970, and the agent knows better.
@@ -45,7 +45,9 @@
 #define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE
 
 // A server may send records of 16 KB, so there must be room for one. The agent never sends more than 4 KB at once.
-// After the handshake both buffers shrink to the record size that was negotiated.
+// MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH is not for us: when the send buffer is smaller than the receive buffer, 3.6 shrinks
+// the latter after the handshake to the size of the former without having negotiated that, and the first record of more
+// than 4 KB ends the connection. It would save little: pages of a buffer that nothing was written to cost nothing.
 #define MBEDTLS_SSL_IN_CONTENT_LEN 16384
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 4096
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
@@ -76,7 +78,7 @@
 #define MBEDTLS_BLOCK_CIPHER_NO_DECRYPT
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
-// Faster than AES where there are no AES instructions, which is most boards.
+// Faster than AES where there are no AES instructions, which is most boards. 3 KB.
 #define MBEDTLS_CHACHA20_C
 #define MBEDTLS_POLY1305_C
 #define MBEDTLS_CHACHAPOLY_C
@@ -115,5 +117,6 @@
 // The keys of one handshake, in slots of fixed size and number instead of a growing heap.
 #define MBEDTLS_PSA_STATIC_KEY_SLOTS
 #define MBEDTLS_PSA_KEY_SLOT_COUNT 8
+#define MBEDTLS_PSA_STATIC_KEY_SLOT_BUFFER_SIZE 128
 // Our buffers are not shared with another process: no defensive copies of them.
 #define MBEDTLS_PSA_ASSUME_EXCLUSIVE_BUFFERS
