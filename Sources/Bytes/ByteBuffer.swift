@@ -81,10 +81,7 @@ public struct ByteBuffer: ~Copyable {
   public mutating func removeFirst(_ byteCount: Int) {
     precondition(byteCount >= 0 && byteCount <= count)
     head &+= byteCount
-    if head == tail {
-      head = 0
-      tail = 0
-    }
+    if head == tail { removeAll() }
   }
 
   /// Drops the bytes of `range`; the ones behind them move up. Costs nothing at the front.

@@ -25,7 +25,8 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
     guard self.exponent >= -Decimal.exponentMax, self.exponent <= Decimal.exponentMax else { return nil }
   }
 
-  /// Parses all of `text`: a sign, digits, a fraction and a power of ten as in JSON, leading zeros and `+` allowed.
+  /// Parses all of `text`: a sign, digits, a fraction and a power of ten as in JSON; leading zeros, `+` and a
+  /// point without digits before it are allowed, too.
   ///
   /// Digits behind the eighteenth significant one are rounded. Returns nil for anything else, NaN and infinities too.
   public init?(parsing text: Span<UInt8>) {
@@ -86,56 +87,66 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
     return (isNegative ? -power : power, index)
   }
 
-  /// The product, rounded where it has more digits than fit; nil when it is out of range.
+  /// The product, rounded once where it has more digits than fit; nil when it is out of range.
   public func multiplied(by other: Decimal) -> Decimal? {
-    var left = self
-    var right = other
-    // Each turn drops one digit of the longer factor: at most 38 turns.
-    while true {
-      let (product, overflow) = left.significand.multipliedReportingOverflow(by: right.significand)
-      if !overflow { return Decimal(significand: product, exponent: left.exponent + right.exponent) }
-      if left.significand.magnitude > right.significand.magnitude { left.dropDigit() } else { right.dropDigit() }
+    let (product, overflow) = significand.multipliedReportingOverflow(by: other.significand)
+    if !overflow { return Decimal(significand: product, exponent: exponent + other.exponent) }
+    var (high, low) = wideProduct(significand.magnitude, other.significand.magnitude)
+    var dropped = 0
+    var lastDropped: UInt64 = 0
+    // Each turn drops one digit of at most 39, by long division of high × 2^64 + low; 2^64 is 10 × `tenth` + 6.
+    let tenth: UInt64 = 1_844_674_407_370_955_161
+    while high > 0 || low >= UInt64(Int64.max) {
+      let carried = high % 10
+      let units = carried * 6 + low % 10
+      high /= 10
+      low = carried * tenth + low / 10 + units / 10
+      lastDropped = units % 10
+      dropped += 1
     }
+    let magnitude = Int64(low) + (lastDropped >= 5 ? 1 : 0)
+    let isNegative = (significand < 0) != (other.significand < 0)
+    return Decimal(significand: isNegative ? -magnitude : magnitude, exponent: exponent + other.exponent + dropped)
   }
 
-  /// The sum, rounded where it has more digits than fit.
+  /// The sum, rounded where it has more digits than fit; nil when it is out of range.
   public func adding(_ other: Decimal) -> Decimal? {
-    var left = self
-    var right = other
-    // Bring both to the smaller exponent; where that overflows, drop digits of the finer one instead.
-    while left.exponent != right.exponent {
-      if left.exponent < right.exponent { swap(&left, &right) }
-      if left.significand == 0 {
-        left.exponent = right.exponent
-        break
-      }
-      let (scaled, overflow) = left.significand.multipliedReportingOverflow(by: 10)
-      if overflow {
-        right.dropDigit()
-      } else {
-        left.significand = scaled
-        left.exponent -= 1
-      }
+    var coarse = exponent >= other.exponent ? self : other
+    var fine = exponent >= other.exponent ? other : self
+    guard coarse.significand != 0 else { return fine }
+    // At most 18 turns; where the common exponent cannot be reached, the finer number loses digits instead.
+    while coarse.exponent > fine.exponent {
+      let (scaled, overflow) = coarse.significand.multipliedReportingOverflow(by: 10)
+      if overflow { break }
+      coarse.significand = scaled
+      coarse.exponent -= 1
     }
-    let (sum, overflow) = left.significand.addingReportingOverflow(right.significand)
-    if !overflow { return Decimal(significand: sum, exponent: left.exponent) }
-    left.dropDigit()
-    right.dropDigit()
-    return Decimal(significand: left.significand + right.significand, exponent: left.exponent)
+    fine.dropDigits(below: coarse.exponent)
+    let (sum, overflow) = coarse.significand.addingReportingOverflow(fine.significand)
+    if !overflow { return Decimal(significand: sum, exponent: coarse.exponent) }
+    let units = coarse.significand % 10 + fine.significand % 10
+    let tens = coarse.significand / 10 + fine.significand / 10
+    return Decimal(significand: tens + (units + (units < 0 ? -5 : 5)) / 10, exponent: coarse.exponent + 1)
   }
 
   /// This number with at most `digits` digits behind the point, rounded half away from zero.
   public func rounded(toFractionDigits digits: Int) -> Decimal {
-    guard exponent < -digits else { return self }
     var value = self
-    // Rounding digit by digit would make 0.15 of 0.149, and 0.2 of that: only the last digit dropped may round.
-    while value.exponent < -digits - 1 {
-      value.significand /= 10
-      value.exponent += 1
-    }
-    value.dropDigit()
+    value.dropDigits(below: -digits)
     value.normalize()
     return value
+  }
+
+  /// Raises the exponent to `newExponent` if it is smaller, rounding half away from zero.
+  ///
+  /// Rounding digit by digit would make 0.15 of 0.149, and 0.2 of that: only the last digit dropped may round.
+  private mutating func dropDigits(below newExponent: Int) {
+    guard exponent < newExponent else { return }
+    while exponent < newExponent - 1 {
+      significand /= 10
+      exponent += 1
+    }
+    dropDigit()
   }
 
   /// Drops the last digit, rounding half away from zero.
@@ -164,6 +175,17 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
       exponent -= 1
     }
   }
+}
+
+/// The product `high` × 2^64 + `low`. The standard library's `multipliedFullWidth` needs the heap on 32-bit machines.
+private func wideProduct(_ left: UInt64, _ right: UInt64) -> (high: UInt64, low: UInt64) {
+  let mask: UInt64 = 0xFFFF_FFFF
+  let lowest = (left & mask) * (right & mask)
+  // Neither sum overflows: (2^32 - 1)² + 2 × (2^32 - 1) is 2^64 - 1.
+  let middle = (left >> 32) * (right & mask) + lowest >> 32
+  let otherMiddle = (left & mask) * (right >> 32) + middle & mask
+  let high = (left >> 32) * (right >> 32) + middle >> 32 + otherMiddle >> 32
+  return (high, otherMiddle << 32 | lowest & mask)
 }
 
 /// Collects up to eighteen significant digits and remembers the power of ten of the last one kept.

@@ -13,7 +13,8 @@ public struct FixedArray<Element: BitwiseCopyable>: ~Copyable {
 
   /// Takes room for `capacity` elements from `arena`.
   public init(capacity: Int, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
-    let region = try arena.take(capacity * MemoryLayout<Element>.stride, for: name)
+    let (byteCount, overflow) = capacity.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
+    let region = try arena.take(overflow ? .max : byteCount, for: name)
     self.start = region.start.bindMemory(to: Element.self, capacity: capacity)
     self.capacity = capacity
   }

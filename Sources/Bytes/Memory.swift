@@ -64,10 +64,12 @@ public struct Arena: ~Copyable {
   ///
   /// - Throws: `ArenaExhausted` when the block is too small.
   public mutating func take(_ byteCount: Int, for name: StaticString) throws(ArenaExhausted) -> Region {
-    let aligned = (byteCount + 15) & ~15
-    guard byteCount >= 0, aligned <= block.count - used else {
+    // Checked before the rounding up, which must not overflow.
+    let free = block.count - used
+    guard byteCount >= 0, byteCount <= free, (byteCount + 15) & ~15 <= free else {
       throw ArenaExhausted(name: name, bytesNeeded: byteCount)
     }
+    let aligned = (byteCount + 15) & ~15
     let region = Region(start: block.start + used, count: byteCount)
     used += aligned
     note(name, aligned)

@@ -18,7 +18,9 @@ public struct RandomSource: Sendable {
 
   /// A length of time from `range`, both ends included. The tiny bias of the remainder does not matter for jitter.
   public mutating func timeSpan(in range: ClosedRange<TimeSpan>) -> TimeSpan {
-    let width = UInt64(range.upperBound.milliseconds - range.lowerBound.milliseconds) + 1
-    return .milliseconds(range.lowerBound.milliseconds + Int64(next() % width))
+    // Wrapping, so that even the widest range cannot trap; that one has 2^64 values and wants no remainder.
+    let width = UInt64(bitPattern: range.upperBound.milliseconds &- range.lowerBound.milliseconds) &+ 1
+    let distance = width == 0 ? next() : next() % width
+    return .milliseconds(range.lowerBound.milliseconds &+ Int64(bitPattern: distance))
   }
 }

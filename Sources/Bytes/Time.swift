@@ -2,6 +2,8 @@
 // value that a board without a battery may not know.
 
 /// A length of time in milliseconds; negative values are allowed as differences.
+///
+/// Arithmetic on times saturates: numbers from a configuration or a command cannot trap it.
 public struct TimeSpan: Comparable, Sendable, BitwiseCopyable {
   /// The length in milliseconds.
   public var milliseconds: Int64
@@ -9,11 +11,18 @@ public struct TimeSpan: Comparable, Sendable, BitwiseCopyable {
   /// A length of so many milliseconds.
   public static func milliseconds(_ value: Int64) -> TimeSpan { TimeSpan(milliseconds: value) }
   /// A length of so many seconds.
-  public static func seconds(_ value: Int64) -> TimeSpan { TimeSpan(milliseconds: value * 1000) }
+  public static func seconds(_ value: Int64) -> TimeSpan { TimeSpan(saturating: value, 1000) }
   /// A length of so many minutes.
-  public static func minutes(_ value: Int64) -> TimeSpan { TimeSpan(milliseconds: value * 60_000) }
+  public static func minutes(_ value: Int64) -> TimeSpan { TimeSpan(saturating: value, 60_000) }
   /// No time at all.
   public static var zero: TimeSpan { TimeSpan(milliseconds: 0) }
+
+  private init(milliseconds: Int64) { self.milliseconds = milliseconds }
+
+  private init(saturating value: Int64, _ factor: Int64) {
+    let (product, overflow) = value.multipliedReportingOverflow(by: factor)
+    milliseconds = overflow ? (value < 0 ? .min : .max) : product
+  }
 
   /// The shorter of two comes first.
   public static func < (left: TimeSpan, right: TimeSpan) -> Bool { left.milliseconds < right.milliseconds }
@@ -29,14 +38,15 @@ public struct Instant: Comparable, Sendable, BitwiseCopyable {
 
   /// The earlier of two comes first.
   public static func < (left: Instant, right: Instant) -> Bool { left.milliseconds < right.milliseconds }
-  /// The moment `span` later. Saturates: no sum of times from a configuration can trap.
+  /// The moment `span` later.
   public static func + (left: Instant, span: TimeSpan) -> Instant {
     let (sum, overflow) = left.milliseconds.addingReportingOverflow(span.milliseconds)
-    return Instant(milliseconds: overflow ? .max : sum)
+    return Instant(milliseconds: overflow ? (span.milliseconds < 0 ? .min : .max) : sum)
   }
   /// How much later `left` is than `right`.
   public static func - (left: Instant, right: Instant) -> TimeSpan {
-    TimeSpan(milliseconds: left.milliseconds - right.milliseconds)
+    let (difference, overflow) = left.milliseconds.subtractingReportingOverflow(right.milliseconds)
+    return .milliseconds(overflow ? (left < right ? .min : .max) : difference)
   }
 }
 
