@@ -1,5 +1,5 @@
-// What is wrong with a configuration, in words for the person who wrote it. All of it is collected in one run, in memory
-// of fixed size; what does not fit is counted.
+// What is wrong with a configuration, in words for the person who wrote it. All of it is collected in one run, in
+// memory of fixed size; what does not fit is counted.
 
 import Bytes
 

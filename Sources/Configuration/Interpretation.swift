@@ -30,6 +30,10 @@ extension SettingsLoader {
     var settings = try Settings(
       textBytes: settingsTextBytes, events: count(of: .event), sensors: count(of: .sensor),
       commands: count(of: .command), from: &arena)
+    guard !isIncomplete else {
+      diagnostics.sort()
+      return nil
+    }
     readIdentity(&settings, defaultID)
     readToken(&settings)
     readServer(&settings)

@@ -27,8 +27,8 @@ public enum ConfigurationLimits {
   public static var sensorsMax: Int { 256 }
   /// Commands.
   public static var commandsMax: Int { 32 }
-  /// Headings: one of each plain section besides the named ones.
-  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + 1 }
+  /// Headings: one of each of the six plain kinds besides the named ones, and the time before the first.
+  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + 6 + 1 }
 
   /// The longest token, in bytes: the platform's have 18, certificates' fingerprints 64.
   public static var tokenBytesMax: Int { 512 }

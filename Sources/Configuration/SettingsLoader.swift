@@ -57,6 +57,8 @@ public struct SettingsLoader: ~Copyable {
   var followsSecret = false
   /// Whether it has been said that there is no room for all.
   var isFull = false
+  /// Whether a whole text is missing, so that nothing can be said about what is not in it.
+  var isIncomplete = false
   /// The first text, or a name for the whole.
   var mainPlace: Place
   var suppliedToken: Text?
@@ -101,6 +103,7 @@ public struct SettingsLoader: ~Copyable {
       diagnostics.add("; expected at most ")
       diagnostics.add(size: ConfigurationLimits.fileBytesMax)
       diagnostics.end()
+      isIncomplete = true
       return
     }
     current = 0
@@ -111,7 +114,7 @@ public struct SettingsLoader: ~Copyable {
     if isReadableByOthers { warnAboutPermissions(origin) }
   }
 
-  /// Says that a configuration file could not be read.
+  /// Says that a configuration file could not be read. `finish` will not complain about what is missing then.
   public mutating func noteUnreadable(name: Span<UInt8>, reason: ReadFailure) {
     let place = Place(origin: diagnostics.origin(named: name), column: 0, line: 0)
     if mainPlace.origin == 0 { mainPlace = place }
@@ -119,6 +122,7 @@ public struct SettingsLoader: ~Copyable {
     diagnostics.add("cannot be read: ")
     diagnostics.add(reason.name)
     diagnostics.end()
+    isIncomplete = true
   }
 
   /// Takes the value of an environment variable; an empty one counts as not set.
@@ -158,7 +162,7 @@ public struct SettingsLoader: ~Copyable {
     return file
   }
 
-  /// Takes the bytes of the token's file. One line feed (or CRLF) at the end is not part of the token; anything else is.
+  /// Takes the bytes of the token's file. One line feed (or CRLF) at the end is not part of the token; all else is.
   public mutating func supplyToken(_ bytes: Span<UInt8>, isReadableByOthers: Bool) {
     var end = bytes.count
     if end > 0, bytes[end - 1] == UInt8(ascii: "\n") {

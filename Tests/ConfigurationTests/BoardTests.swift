@@ -1,4 +1,5 @@
-// The configuration that comes with the program is its reference: it must be right, complete, and tell the true defaults.
+// The configuration that comes with the program is its reference: it must be right, complete, and tell the true
+// defaults.
 
 import Foundation
 import TestSupport

@@ -64,11 +64,13 @@ import Testing
     try expect("[event \(long)]", #"f:12:2: error: found name "\#(long)"; expected [event NAME] \#(rule)"#)
     try expect(
       "[event command]",
-      #"f:12:2: error: found name "command"; expected [event NAME] with another name: command reports the outcome of commands"#
+      #"f:12:2: error: found name "command"; expected [event NAME] with another name: command reports the "#
+        + #"outcome of commands"#
     )
     try expect(
       "[command ping]",
-      #"f:12:2: error: found name "ping"; expected [command NAME] with another name: ping, publish and interval are built in"#
+      #"f:12:2: error: found name "ping"; expected [command NAME] with another name: ping, publish and interval "#
+        + #"are built in"#
     )
     try expect("[mqtt x]", #"f:12:2: error: found "x" in the heading; expected [mqtt], which has no name"#)
   }
@@ -82,11 +84,13 @@ import Testing
       #"f:13:1: error: found unknown key "shell" in [command]; expected run, timeout"#)
     try expect(
       "[mqtt]\nPROT = 1",
-      #"f:13:1: error: found unknown key "PROT" in [mqtt]; expected keep-alive, clean-session, inflight-max, packet-size, queue-size, connect-delay-max, messages-per-second"#
+      #"f:13:1: error: found unknown key "PROT" in [mqtt]; expected keep-alive, clean-session, inflight-max, "#
+        + #"packet-size, queue-size, connect-delay-max, messages-per-second"#
     )
     try expect(
       "[server]\nprot = 8883",
-      #"f:13:1: error: found unknown key "prot" in [server]; expected host, port, tls, server-name, ca-file, domain, allow-plaintext-token, allow-unverified-server; did you mean "port"?"#
+      #"f:13:1: error: found unknown key "prot" in [server]; expected host, port, tls, server-name, ca-file, "#
+        + #"domain, allow-plaintext-token, allow-unverified-server; did you mean "port"?"#
     )
   }
 
@@ -193,7 +197,8 @@ import Testing
     inline.isReadableByOthers = true
     #expect(
       try complaints(inline) == [
-        "f:4:14: warning: auth-token: the file can be read by other users; expected mode 0600 or 0640, or auth-token-file"
+        "f:4:14: warning: auth-token: the file can be read by other users; expected mode 0600 or 0640, or "
+          + "auth-token-file"
       ])
   }
 
@@ -210,7 +215,8 @@ import Testing
     let domain = String(repeating: "d", count: 250)
     try expect(
       "[server]\ndomain = \(domain)",
-      #"f:13:10: error: domain: found "\#(String(repeating: "d", count: 60))…"; expected a shorter domain: the host name has more than 253 characters"#
+      #"f:13:10: error: domain: found "\#(String(repeating: "d", count: 60))…"; expected a shorter domain: the "#
+        + #"host name has more than 253 characters"#
     )
     try expect(
       "[server]\nca-file = ca.pem",
@@ -220,12 +226,14 @@ import Testing
   @Test func serverTogether() throws {
     try expect(
       "[server]\nport = 1883",
-      #"f:13:8: error: port: found "1883", where servers speak no TLS; expected tls = no or tls = yes in [server] besides it"#
+      #"f:13:8: error: port: found "1883", where servers speak no TLS; expected tls = no or tls = yes in "#
+        + #"[server] besides it"#
     )
     try expect("[server]\nport = 1883\ntls = yes")
     try expect(
       "[server]\nhost = 127.0.0.1\ntls = no",
-      #"f:14:7: error: tls: found "no" with a token; expected yes, or allow-plaintext-token = yes in [server] to send it in the clear"#
+      #"f:14:7: error: tls: found "no" with a token; expected yes, or allow-plaintext-token = yes in [server] "#
+        + #"to send it in the clear"#
     )
     try expect("[server]\ntls = no\nallow-plaintext-token = yes")
     try expect(
@@ -258,7 +266,8 @@ import Testing
     )
     try expect(
       "[mqtt]\ninflight-max = 11",
-      #"f:13:16: warning: inflight-max: found "11"; expected at most 10, as the platform takes no more unacknowledged from a device"#
+      #"f:13:16: warning: inflight-max: found "11"; expected at most 10, as the platform takes no more "#
+        + #"unacknowledged from a device"#
     )
     try expect(
       "[mqtt]\nconnect-delay-max = 2h",
@@ -307,12 +316,14 @@ import Testing
     for index in 0..<31 { sensors += "[sensor s\(index)]\nevent=e\nread=file:/x\ntype=text\n" }
     try expect(
       "[event e]\nqos=1\n" + sensors,
-      "f:12:2: error: [event e]: found sensors that may need 8311 bytes; expected at most packet-size in [mqtt], which is 8KB"
+      "f:12:2: error: [event e]: found sensors that may need 8311 bytes; expected at most packet-size in "
+        + "[mqtt], which is 8KB"
     )
     try expect("[event e]\nqos=1\n" + sensors + "[mqtt]\npacket-size = 16KB")
     try expect(
       "[event e]\nqos=1\n" + sensors + "[mqtt]\npacket-size = 16KB\nqueue-size = 4KB",
-      "f:12:2: error: [event e]: found sensors that may need 8311 bytes; expected at most queue-size in [mqtt], which is 4KB"
+      "f:12:2: error: [event e]: found sensors that may need 8311 bytes; expected at most queue-size in [mqtt], "
+        + "which is 4KB"
     )
   }
 
@@ -357,19 +368,23 @@ import Testing
     ("constant:", "constant:TEXT"),
     (
       "memory:fre",
-      #"memory:FIELD with FIELD total, free, available, used, buffers, cached, swap-total, swap-free or swap-used; did you mean "free"?"#
+      #"memory:FIELD with FIELD total, free, available, used, buffers, cached, swap-total, swap-free or "#
+        + #"swap-used; did you mean "free"?"#
     ),
     (
       "memory:FREE",
-      #"memory:FIELD with FIELD total, free, available, used, buffers, cached, swap-total, swap-free or swap-used; did you mean "free"?"#
+      #"memory:FIELD with FIELD total, free, available, used, buffers, cached, swap-total, swap-free or "#
+        + #"swap-used; did you mean "free"?"#
     ),
     (
       "network:eth0/rx_bytes",
-      #"network:INTERFACE/COUNTER with COUNTER rx-bytes, tx-bytes, rx-packets, tx-packets, rx-errors, tx-errors, rx-dropped, tx-dropped, collisions or multicast; did you mean "rx-bytes"?"#
+      #"network:INTERFACE/COUNTER with COUNTER rx-bytes, tx-bytes, rx-packets, tx-packets, rx-errors, "#
+        + #"tx-errors, rx-dropped, tx-dropped, collisions or multicast; did you mean "rx-bytes"?"#
     ),
     (
       "network:../rx-bytes",
-      #"network:INTERFACE/COUNTER with COUNTER rx-bytes, tx-bytes, rx-packets, tx-packets, rx-errors, tx-errors, rx-dropped, tx-dropped, collisions or multicast; did you mean "rx-bytes"?"#
+      #"network:INTERFACE/COUNTER with COUNTER rx-bytes, tx-bytes, rx-packets, tx-packets, rx-errors, "#
+        + #"tx-errors, rx-dropped, tx-dropped, collisions or multicast; did you mean "rx-bytes"?"#
     ),
     (
       "disk:data/free",
@@ -378,7 +393,8 @@ import Testing
     ("disk:/data", "disk:PATH/QUANTITY with QUANTITY free, used, total, available or percent"),
     (
       "termal:cpu",
-      #"KIND:ARGUMENT with KIND thermal, hwmon, loadavg, memory, uptime, network, disk, cpu, file or constant; did you mean "thermal"?"#
+      #"KIND:ARGUMENT with KIND thermal, hwmon, loadavg, memory, uptime, network, disk, cpu, file or constant; "#
+        + #"did you mean "thermal"?"#
     ),
     (
       "/sys/x",
@@ -464,10 +480,12 @@ import Testing
     #expect(
       try complaints(input) == [
         #"WIOTP_OPTIONS_MQTT_PORT: error: port: found "x"; expected a whole number from 1 to 65535"#,
-        #"WIOTP_OPTIONS_MQTT_KEEPALIVE: error: keep-alive: found "0.5"; expected a time from 1s to 18h12m15s, or 0, in ms, s, m, h or d"#,
+        #"WIOTP_OPTIONS_MQTT_KEEPALIVE: error: keep-alive: found "0.5"; expected a time from 1s to 18h12m15s, "#
+          + #"or 0, in ms, s, m, h or d"#,
         "WIOTP_API_KEY: warning: has no effect on a device",
         "WIOTP_OPTIONS_MQTT_SESSIONEXPIRY: warning: session-expiry: has no effect with MQTT 3.1.1",
-        "WIOTP_OPTIONS_MQTT_VALIDATESERVERCERT: error: validate-server: found off; expected allow-unverified-server = yes in [server] instead",
+        "WIOTP_OPTIONS_MQTT_VALIDATESERVERCERT: error: validate-server: found off; expected "
+          + "allow-unverified-server = yes in [server] instead",
         "WIOTP_AUTH_PRIVATEKEYPASSWORD: error: Certificate-Password: client certificates are not supported yet",
         #"--type: error: type: found "a b"; expected 1 to 36 of A-Z a-z 0-9 - _ ."#,
       ])
@@ -508,7 +526,8 @@ import Testing
         #"f:5:7: warning: tls: found "yes": Quickstart is documented without TLS"#,
         "f:7:17: error: clean-session: found with org = quickstart; Quickstart has no durable sessions",
         "f:8:23: error: messages-per-second: found with org = quickstart; Quickstart takes one message a second",
-        "f:10:12: error: interval: found 2 messages a second of all events together; expected at most 1, as Quickstart takes no more",
+        "f:10:12: error: interval: found 2 messages a second of all events together; expected at most 1, as "
+          + "Quickstart takes no more",
         #"f:11:7: error: qos: found "1"; expected 0, as Quickstart takes nothing else"#,
         "f:15:2: error: [command c]: found with org = quickstart; Quickstart has no commands",
       ])
@@ -535,7 +554,8 @@ import Testing
     #expect(try two("2s", "2s") == [])
     #expect(
       try two("2s", "1999ms") == [
-        "f:6:12: error: interval: found 2 messages a second of all events together; expected at most 1, as Quickstart takes no more"
+        "f:6:12: error: interval: found 2 messages a second of all events together; expected at most 1, as "
+          + "Quickstart takes no more"
       ])
   }
 
@@ -580,7 +600,7 @@ import Testing
 
   @Test func largeFilesAreRefused() throws {
     let large = String(repeating: "#", count: ConfigurationLimits.fileBytesMax + 1)
-    #expect(try complaints(large).first == "f: error: found 65537B; expected at most 64KB")
+    #expect(try complaints(large) == ["f: error: found 65537B; expected at most 64KB"])
   }
 
   @Test func moreTextThanFits() throws {
@@ -601,6 +621,16 @@ import Testing
     #expect(Array(loader.diagnostics.text(at: 0)).text == "f: error: more than 2048 keys or 64KB of values")
   }
 
+  @Test func asManySectionsAsMayBe() throws {
+    var lines = "[device]\norg=ab12cd\ntype=t\nauth-token=x\n[server]\n[agent]\n[mqtt]\nmessages-per-second=0\n"
+    for index in 0..<ConfigurationLimits.eventsMax { lines += "[event e\(index)]\n" }
+    for index in 0..<ConfigurationLimits.sensorsMax {
+      lines += "[sensor s\(index)]\nevent=e\(index % 64)\nread=uptime\n"
+    }
+    for index in 0..<ConfigurationLimits.commandsMax { lines += "[command c\(index)]\nrun=/x\n" }
+    #expect(try complaints(lines) == [])
+  }
+
   @Test func moreSectionsThanFit() throws {
     var lines = base
     for index in 0..<ConfigurationLimits.commandsMax { lines += "[command c\(index)]\nrun=/x\n" }
@@ -614,6 +644,11 @@ import Testing
     var scratch = makeArena(byteCount: SettingsLoader.scratchByteCount)
     var loader = try SettingsLoader(scratch: &scratch)
     loader.noteUnreadable(name: "/etc/mote/mote.conf".bytesOfLiteral.span, reason: .notPermitted)
+    var arena = makeArena(byteCount: loader.settingsByteCount)
+    let isRefused = try loader.finish(defaultID: "x".bytesOfLiteral.span, into: &arena) == nil
+    #expect(isRefused)
+    // And nothing about all that would have been in it.
+    #expect(loader.diagnostics.count == 1)
     #expect(Array(loader.diagnostics.text(at: 0)).text == "/etc/mote/mote.conf: error: cannot be read: not-permitted")
   }
 
