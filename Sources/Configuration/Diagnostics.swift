@@ -111,6 +111,7 @@ public struct Diagnostics: ~Copyable {
 
   // MARK: Writing one
 
+  @inline(never)
   mutating func begin(_ severity: Severity, at place: Place) {
     switch severity {
     case .error: errorCount += 1
@@ -122,6 +123,7 @@ public struct Diagnostics: ~Copyable {
     add(severity == .error ? ": error: " : ": warning: ")
   }
 
+  @inline(never)
   mutating func add(_ literal: StaticString) {
     guard open != nil else { return }
     text.append(literal)
@@ -142,6 +144,7 @@ public struct Diagnostics: ~Copyable {
     text.append(size: size)
   }
 
+  @inline(never)
   mutating func add(place: Place) {
     guard open != nil else { return }
     if Int(place.origin) < origins.count {
@@ -209,6 +212,7 @@ public struct Diagnostics: ~Copyable {
     }
   }
 
+  @inline(never)
   mutating func end() {
     guard let line = open else { return }
     open = nil

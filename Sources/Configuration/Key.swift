@@ -140,6 +140,7 @@ struct Spelling {
     return found
   }
 
+  @inline(never)
   static func at(_ index: Int) -> Spelling {
     index < currentCount ? current(index) : legacy(index - currentCount)
   }

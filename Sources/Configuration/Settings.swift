@@ -179,6 +179,7 @@ public struct Settings: ~Copyable {
 
   /// The bytes of one of these settings' texts.
   @_lifetime(borrow self)
+  @inline(__always)  // A call on a value as large as this makes the compiler copy it first.
   public func bytes(_ text: Text) -> Span<UInt8> {
     let span = self.text.span.extracting(text.range)
     return _overrideLifetime(span, borrowing: self)

@@ -12,7 +12,10 @@
 //
 // Flags win over the environment, the environment wins over texts; each thing said twice in the same layer is an error.
 // Nothing is thrown for what a person wrote: it becomes a diagnostic, and loading goes on, so that all mistakes show
-// at once. The memory for settings is exactly what they need: `settingsByteCount` knows it before `finish`.
+// at once. `settingsByteCount` knows before `finish` how much memory the settings need: their tables have exactly the
+// length wanted, their text that of all values and what is made up for missing ones.
+//
+// Functions marked `@inline(never)` are called from many places: inlined, they made this module an eighth larger.
 
 import Bytes
 import HostInterface
@@ -199,6 +202,7 @@ public struct SettingsLoader: ~Copyable {
   // MARK: Helpers of all that follows
 
   @_lifetime(borrow self)
+  @inline(__always)
   func bytes(_ text: Text) -> Span<UInt8> {
     let span = self.text.span.extracting(text.range)
     return _overrideLifetime(span, borrowing: self)
@@ -216,6 +220,7 @@ public struct SettingsLoader: ~Copyable {
     return Text(offset: UInt32(offset), length: UInt32(bytes.count))
   }
 
+  @inline(never)
   mutating func noteFull() {
     if isFull { return }
     isFull = true
@@ -229,17 +234,8 @@ public struct SettingsLoader: ~Copyable {
   }
 
   /// The entry that counts for `key` in `section`: that of the highest layer.
-  @inline(never)
-  func winner(_ key: Key, in section: Int = 0) -> Entry? {
-    var found: Entry?
-    for index in 0..<entries.count {
-      let entry = entries[index]
-      guard Int(entry.section) == section, entry.key == key else { continue }
-      if let found, found.layer.rawValue >= entry.layer.rawValue { continue }
-      found = entry
-    }
-    return found
-  }
+  @inline(__always)  // Called on the whole loader, which is large, the compiler would copy it first.
+  func winner(_ key: Key, in section: Int = 0) -> Entry? { entries.winner(key, in: section) }
 
   /// Begins a complaint about an entry: place and the key as it was spelled.
   @inline(never)
@@ -271,5 +267,20 @@ public struct SettingsLoader: ~Copyable {
     beginFound(severity, entry)
     diagnostics.add(message)
     diagnostics.end()
+  }
+}
+
+extension FixedArray<Entry> {
+  /// The entry that counts for `key` in `section`: that of the highest layer.
+  @inline(never)
+  func winner(_ key: Key, in section: Int) -> Entry? {
+    var found: Entry?
+    for index in 0..<count {
+      let entry = self[index]
+      guard Int(entry.section) == section, entry.key == key else { continue }
+      if let found, found.layer.rawValue >= entry.layer.rawValue { continue }
+      found = entry
+    }
+    return found
   }
 }

@@ -9,6 +9,7 @@ struct WordList {
   init(_ literal: StaticString) { self.literal = literal }
 
   /// The position of `word`, whose case does not matter.
+  @inline(never)
   func index(of word: Span<UInt8>) -> Int? {
     var index = 0
     var start = 0
@@ -21,6 +22,7 @@ struct WordList {
   }
 
   /// The word that comes nearest to `word`, as a range of `bytes`.
+  @inline(never)
   func nearest(to word: Span<UInt8>) -> Range<Int>? {
     var nearest = Nearest()
     var found: Range<Int>?
@@ -39,6 +41,7 @@ struct WordList {
   }
 
   /// The word that starts at `start`; nil behind the last.
+  @inline(never)
   func range(from start: Int) -> Range<Int>? {
     guard start < literal.bytes.count else { return nil }
     return start..<(literal.bytes.firstIndex(of: UInt8(ascii: "|"), from: start) ?? literal.bytes.count)
