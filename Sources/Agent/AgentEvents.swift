@@ -44,14 +44,15 @@ extension Agent {
 
   private mutating func collectEvent<H: Host & ~Copyable>(_ index: Int, _ now: Instant, _ host: inout H) {
     let deadline = plan.events[index].collectionDeadline ?? now + plan.settings.agent.sourceTimeout
-    payload.removeAll()
-    var envelope = EventEnvelope(into: &payload)
-    guard readSensors(of: index, into: &envelope, isLast: now >= deadline, &host) else {
+    guard prepareSources(of: index, &host) || now >= deadline else {
       plan.events[index].collectionDeadline = deadline
       return
     }
     plan.events[index].collectionDeadline = nil
     plan.events[index].schedule.advance(past: now)
+    payload.removeAll()
+    var envelope = EventEnvelope(into: &payload)
+    writeMembers(of: index, into: &envelope, &host)
     let memberCount = envelope.memberCount
     envelope.finish(at: host.wallTime(), into: &payload)
     guard memberCount > 0 else { return }
@@ -59,12 +60,19 @@ extension Agent {
     publishPayload(qos: QoS(rawValue: plan.settings.events[index].qos) ?? .atLeastOnce, now, &host)
   }
 
-  /// Writes a member for each sensor of the event that has a value.
-  ///
-  /// - Returns: false when a slow source is still being read and `isLast` is not set: then nothing counts.
-  private mutating func readSensors<H: Host & ~Copyable>(
-    of event: Int, into envelope: inout EventEnvelope, isLast: Bool, _ host: inout H
-  ) -> Bool {
+  /// Has the slow sources of an event read, all of them side by side; true when every source is ready.
+  private func prepareSources<H: Host & ~Copyable>(of event: Int, _ host: inout H) -> Bool {
+    var areReady = true
+    for index in 0..<plan.sensors.count where plan.sensors[index].event == event {
+      if !host.prepareSource(plan.sensors[index].source) { areReady = false }
+    }
+    return areReady
+  }
+
+  /// Writes a member for each sensor of the event that has a value. What is still not there now comes too late.
+  private mutating func writeMembers<H: Host & ~Copyable>(
+    of event: Int, into envelope: inout EventEnvelope, _ host: inout H
+  ) {
     var lastSource = -1
     var lastRead = SourceRead.pending
     for index in 0..<plan.sensors.count where plan.sensors[index].event == event {
@@ -77,15 +85,9 @@ extension Agent {
       switch lastRead {
       case .complete: writeMember(index, into: &envelope, &host)
       case .failed(let failure): note(failure, of: index, &host)
-      case .pending:
-        guard isLast else { return false }
-        note(.timeout, of: index, &host)
+      case .pending: note(.timeout, of: index, &host)
       }
     }
-    for index in 0..<plan.sensors.count where plan.sensors[index].event == event {
-      plan.sensors[index].channel.commit()
-    }
-    return true
   }
 
   private mutating func writeMember<H: Host & ~Copyable>(

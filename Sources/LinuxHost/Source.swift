@@ -49,6 +49,8 @@ struct Source: BitwiseCopyable {
   var failure: ReadFailure?
   var retryAt = Instant(milliseconds: 0)
   var retryDelay = SourceLimits.retryDelayMin
+  /// The power of ten that brings its numbers to a unit without prefix; known once its path is.
+  var exponent = 0
   /// Quick readings of children in a row, and how many of them it takes.
   var quickReads: UInt16 = 0
   var quickReadsNeeded: UInt16 = 1

@@ -84,6 +84,14 @@ struct SourceTable: ~Copyable {
       buffer.append(text.span.extracting(sources[index].place))
       return .complete
     }
+    let result = readPlace(index, into: &buffer, roots: roots)
+    if result == .complete, sources[index].exponent != 0 { buffer.append(exponent: sources[index].exponent) }
+    return result
+  }
+
+  private mutating func readPlace(
+    _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
+  ) -> SourceRead {
     switch sources[index].mode {
     case .trusted: return readTrusted(index, into: &buffer, roots: roots)
     case .promotedOpen, .promotedByPath: return readPromoted(index, into: &buffer)
@@ -185,6 +193,7 @@ struct SourceTable: ~Copyable {
       sources[index].fail(error.readFailure, now: now)
       return false
     }
+    sources[index].exponent = path.withBytes { exponent(of: source.kind, path: $0) }
     sources[index].isBeingRead = true
     sources[index].askedAt = now
     return true
@@ -261,7 +270,25 @@ struct SourceTable: ~Copyable {
   }
 }
 
+/// The power of ten of what is read at `path`.
+private func exponent(of kind: SourceKind, path: Span<UInt8>) -> Int {
+  if kind == .thermal { return ThermalZones.unit.exponent }
+  guard kind == .hwmon else { return 0 }
+  var start = path.count
+  while start > 0, path[start - 1] != UInt8(ascii: "/") { start -= 1 }
+  return HwmonInput(fileName: path.extracting(start..<path.count))?.quantity.unit.exponent ?? 0
+}
+
 extension ByteBuffer {
+  /// Adds a power of ten to the number that was appended last, in place of the line feed behind it.
+  fileprivate mutating func append(exponent: Int) {
+    var end = count
+    while end > 0, self[end - 1].isBlank { end -= 1 }
+    truncate(to: end)
+    append(UInt8(ascii: "e"))
+    append(decimal: exponent)
+  }
+
   /// Appends `TOTAL FREE AVAILABLE` in bytes.
   fileprivate mutating func append(diskSizes answer: mote_answer) {
     append(decimal: answer.disk_bytes.0)

@@ -39,9 +39,7 @@ public struct Channel: BitwiseCopyable, Sendable {
   public let fractionDigits: Int?
   /// Whether the last reading failed: a lasting fault is logged once, and its end once.
   public private(set) var isFailing = false
-  // Processor time at the last reading that counted, and at the present one.
   private var lastTicks = ProcessorTicks()
-  private var ticks = ProcessorTicks()
 
   /// A sensor that takes `quantity` and scales it.
   public init(quantity: Quantity, offset: Decimal, scale: Decimal, fractionDigits: Int?) {
@@ -58,10 +56,6 @@ public struct Channel: BitwiseCopyable, Sendable {
     defer { isFailing = nowFailing }
     return isFailing != nowFailing
   }
-
-  /// The last reading counted: its event is being published. One that is repeated, because another sensor was not ready,
-  /// does not, or it would shorten the span over which processor usage is measured.
-  public mutating func commit() { lastTicks = ticks }
 
   /// Makes a value of a source's text; `field` is the configured name, empty without one.
   public mutating func interpret(_ text: Span<UInt8>, field: Span<UInt8>) -> Reading {
@@ -156,7 +150,7 @@ public struct Channel: BitwiseCopyable, Sendable {
   /// proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user already.
   private mutating func processorUsage(in text: Span<UInt8>) -> Decimal? {
     guard text.starts(with: "cpu ") else { return nil }
-    ticks = ProcessorTicks()
+    var ticks = ProcessorTicks()
     for index in 0..<8 {
       // Old kernels have fewer columns.
       guard let column = wholeColumn(index, in: text) else { break }
@@ -164,6 +158,7 @@ public struct Channel: BitwiseCopyable, Sendable {
       if index != 3, index != 4 { ticks.busy &+= UInt64(column) }
     }
     guard ticks.total > 0 else { return nil }
+    defer { lastTicks = ticks }
     // The kernel's idle counters may step back; without progress there is nothing new to say.
     guard ticks.total > lastTicks.total, ticks.busy >= lastTicks.busy else { return Decimal(0) }
     return percentage(ticks.busy - lastTicks.busy, of: ticks.total - lastTicks.total)
