@@ -130,11 +130,6 @@ public struct Agent: ~Copyable {
     return false
   }
 
-  /// The settings at work.
-  public var settings: Settings {
-    _read { yield plan.settings }
-  }
-
   /// QoS 1 and 2 messages that were handed to the client and are not acknowledged yet.
   public var inflightCount: Int { client.inflightCount }
 
@@ -179,6 +174,18 @@ public struct Agent: ~Copyable {
   private func waitsForRoom(_ now: Instant) -> Bool {
     guard isOnline else { return false }
     return client.lacksRoomForAnswers || wantsSubscription || (queue.count > 0 && rate.allows(at: now))
+  }
+
+  /// Whether going over to `settings` takes a new connection, and so a new agent.
+  public func needsNewConnection(for settings: borrowing Settings) -> Bool {
+    settings.needsNewConnection(comparedTo: plan.settings)
+  }
+
+  /// Logs that a new configuration was wrong and the present one stays.
+  public mutating func logReloadRefused<H: Host & ~Copyable>(_ host: inout H) {
+    log.begin(.error, "agent", "reload-refused")
+    log.add("configuration", "kept")
+    log.end(to: &host)
   }
 
   private func nextDeadline(_ now: Instant) -> Instant {

@@ -1,10 +1,12 @@
 // Commands: three that are built in, and programs that the configuration names. Nothing else is ever executed.
 
 import Bytes
+import Configuration
 import HostInterface
 import IoTPlatform
 import JSON
 import MQTT
+import Telemetry
 
 /// How a command ended, as published in the outcome event.
 enum CommandOutcome {

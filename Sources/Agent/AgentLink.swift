@@ -5,6 +5,7 @@ import Configuration
 import HostInterface
 import IoTPlatform
 import MQTT
+import Spool
 
 extension Agent {
   /// Moves the connection one state forward where it can.
@@ -213,10 +214,7 @@ extension Agent {
 private func openSession(
   of client: inout Client, settings: borrowing Settings, clientID: inout ByteBuffer, now: Instant
 ) throws(OpenRefusal) {
-  clientID.removeAll()
-  clientID.appendClientIdentifier(
-    organization: settings.bytes(settings.identity.organization), type: settings.bytes(settings.identity.type),
-    id: settings.bytes(settings.identity.id))
+  writeClientIdentifier(of: settings, into: &clientID)
   guard settings.hasToken else { return try client.open(ConnectFields(clientID: clientID.span), now: now) }
   let fields = ConnectFields(
     clientID: clientID.span, userName: IdentityRules.tokenUserName.bytes, password: settings.bytes(settings.token))

@@ -8,7 +8,7 @@ import JSON
 /// Builds one log line at a time. Lines below the level cost nothing but the comparison.
 public struct LogWriter: ~Copyable {
   /// The longest line, in bytes; a longer one is cut.
-  public static var lineBytesMax: Int { 512 }
+  public static var lineBytesMax: Int { 768 }
 
   /// The least important level that is written.
   public var threshold: LogLevel
@@ -75,6 +75,18 @@ public struct LogWriter: ~Copyable {
   /// Adds a text of the settings.
   public mutating func add(_ key: StaticString, _ text: Text, of settings: borrowing Settings) {
     add(key, text: settings.bytes(text))
+  }
+
+  /// Adds the terms of an arena, with blanks in their names made hyphens.
+  public mutating func add(termsOf arena: borrowing Arena) {
+    guard isOpen else { return }
+    for index in 0..<arena.termCount {
+      line.append(UInt8(ascii: " "))
+      let name = arena.term(index).name.bytes
+      for position in name.indices { line.append(name[position] == 0x20 ? UInt8(ascii: "-") : name[position]) }
+      line.append(UInt8(ascii: "="))
+      line.append(decimal: arena.term(index).byteCount)
+    }
   }
 
   /// Lets a host add what it knows, as ` key=value` pairs.

@@ -28,8 +28,8 @@ struct ProgramSlot: ~Copyable {
 
   init(from arena: inout Arena) throws(ArenaExhausted) {
     // Both before either is stored: a noncopyable value cannot be half made.
-    let name = try ByteBuffer(capacity: ProgramSlot.nameBytesMax, for: "programs", from: &arena)
-    let output = try ByteBuffer(capacity: HostLimits.programOutputBytesMax, for: "programs", from: &arena)
+    let name = try ByteBuffer(capacity: ProgramSlot.nameBytesMax, for: "program output", from: &arena)
+    let output = try ByteBuffer(capacity: HostLimits.programOutputBytesMax, for: "program output", from: &arena)
     self.name = name
     self.output = output
   }

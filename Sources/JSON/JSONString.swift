@@ -7,6 +7,12 @@ extension ByteBuffer {
   /// well-formed UTF-8 becomes U+FFFD. At most 6 bytes are appended per byte of `string`, and two quotes.
   public mutating func appendJSON(string: Span<UInt8>) {
     append(UInt8(ascii: "\""))
+    appendJSON(insideString: string)
+    append(UInt8(ascii: "\""))
+  }
+
+  /// Appends `string` in the same way but without quotes: for a string that is put together from parts.
+  public mutating func appendJSON(insideString string: Span<UInt8>) {
     var index = 0
     var plainStart = 0
     while index < string.count {
@@ -19,7 +25,6 @@ extension ByteBuffer {
       index += max(length, 1)
     }
     append(string.extracting(plainStart..<index))
-    append(UInt8(ascii: "\""))
   }
 
   private mutating func appendEscape(_ byte: UInt8) {

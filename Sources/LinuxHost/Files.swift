@@ -150,7 +150,7 @@ public func exitProcess(status: Int32) -> Never {
 }
 
 /// Bytes that end with a zero and live as long as the process.
-private struct CString {
+struct CString {
   let start: UnsafePointer<CChar>
 
   init(_ start: UnsafePointer<CChar>) { self.start = start }

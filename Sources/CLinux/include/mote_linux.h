@@ -5,6 +5,12 @@
 #include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "mote_net.h"
+
+// 64 random bits; -1 instead of waiting when the kernel has none yet.
+static inline int mote_random_seed(uint64_t *_Nonnull seed) {
+  return getrandom(seed, sizeof *seed, GRND_NONBLOCK) == sizeof *seed ? 0 : -1;
+}

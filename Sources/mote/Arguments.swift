@@ -1,0 +1,157 @@
+// The command line: a command, then options. Values stay where the system put them and are named by their index.
+
+import Bytes
+import Configuration
+import HostInterface
+import LinuxHost
+
+/// What the program is asked to do.
+enum Command {
+  case run, quickstart, check, sensors, version, help
+
+  /// The command of this name; nil if there is none.
+  init?(named text: Span<UInt8>) {
+    if text.equals("run") {
+      self = .run
+    } else if text.equals("quickstart") {
+      self = .quickstart
+    } else if text.equals("check") {
+      self = .check
+    } else if text.equals("sensors") {
+      self = .sensors
+    } else if text.equals("version") || text.equals("--version") {
+      self = .version
+    } else if text.equals("help") || text.equals("--help") || text.equals("-h") {
+      self = .help
+    } else {
+      return nil
+    }
+  }
+
+  /// Whether the command has this option.
+  func accepts(_ option: Option) -> Bool {
+    switch (self, option) {
+    case (.run, .config), (.run, .duration), (.run, .logLevel): true
+    case (.quickstart, .duration), (.quickstart, .logLevel), (.quickstart, .host), (.quickstart, .port),
+      (.quickstart, .type), (.quickstart, .id):
+      true
+    case (.check, .config): true
+    case (.sensors, .json): true
+    default: false
+    }
+  }
+}
+
+/// An option's meaning.
+enum Option {
+  case config, duration, logLevel, host, port, type, id, json
+
+  /// The option of this name; nil if there is none.
+  init?(named text: Span<UInt8>) {
+    if text.equals("--config") {
+      self = .config
+    } else if text.equals("--for") {
+      self = .duration
+    } else if text.equals("--log-level") {
+      self = .logLevel
+    } else if text.equals("--host") {
+      self = .host
+    } else if text.equals("--port") {
+      self = .port
+    } else if text.equals("--type") {
+      self = .type
+    } else if text.equals("--id") {
+      self = .id
+    } else if text.equals("--json") {
+      self = .json
+    } else {
+      return nil
+    }
+  }
+}
+
+/// Why a command line is not understood.
+enum UsageError: Error {
+  case unknownCommand(argument: Int)
+  case unknownOption(argument: Int)
+  case notForCommand(argument: Int)
+  case missingValue(argument: Int)
+  case givenTwice(argument: Int)
+  case surplus(argument: Int)
+  case badDuration(argument: Int)
+}
+
+/// A command line that was understood. Indices are of the process's arguments.
+struct Invocation {
+  var command = Command.help
+  /// What `help` is asked about.
+  var topic: Command?
+  var config: Int?
+  var duration: TimeSpan?
+  var logLevel: Int?
+  var host: Int?
+  var port: Int?
+  var type: Int?
+  var id: Int?
+  var isJSON = false
+
+  /// Parses `arguments`, the program's name included. Without any, the invocation asks for help.
+  init(_ arguments: borrowing Arguments) throws(UsageError) {
+    guard arguments.count > 1 else { return }
+    guard let command = Command(named: arguments[1]) else { throw .unknownCommand(argument: 1) }
+    self.command = command
+    var index = 2
+    while index < arguments.count {
+      let text = arguments[index]
+      if text.equals("--help") || text.equals("-h") {
+        topic = self.command
+        self.command = .help
+        return
+      }
+      guard text.starts(with: "-") else {
+        guard self.command == .help, topic == nil else { throw .surplus(argument: index) }
+        guard let named = Command(named: text) else { throw .unknownCommand(argument: index) }
+        topic = named
+        index += 1
+        continue
+      }
+      guard let option = Option(named: text) else { throw .unknownOption(argument: index) }
+      guard command.accepts(option) else { throw .notForCommand(argument: index) }
+      index += try take(option, at: index, of: arguments)
+    }
+  }
+
+  /// Notes the option at `index`; gives how many arguments it took.
+  private mutating func take(_ option: Option, at index: Int, of arguments: borrowing Arguments) throws(UsageError)
+    -> Int
+  {
+    if option == .json {
+      isJSON = true
+      return 1
+    }
+    let value = index + 1
+    guard value < arguments.count else { throw .missingValue(argument: index) }
+    let isGiven: Bool
+    switch option {
+    case .config: isGiven = set(&config, value)
+    case .logLevel: isGiven = set(&logLevel, value)
+    case .host: isGiven = set(&host, value)
+    case .port: isGiven = set(&port, value)
+    case .type: isGiven = set(&type, value)
+    case .id: isGiven = set(&id, value)
+    case .duration:
+      isGiven = duration != nil
+      guard let span = parseDuration(arguments[value]), span > .zero else { throw .badDuration(argument: value) }
+      duration = span
+    case .json: isGiven = false
+    }
+    if isGiven { throw .givenTwice(argument: index) }
+    return 2
+  }
+
+  /// Sets a value; true if it had one.
+  private func set(_ value: inout Int?, _ newValue: Int) -> Bool {
+    defer { value = newValue }
+    return value != nil
+  }
+}

@@ -1,0 +1,14 @@
+// `mote check`: everything that is wrong with the configuration, or what is in force.
+
+import Bytes
+import Configuration
+import LinuxHost
+
+/// Checks what `invocation` names and prints the settings in force.
+func check(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(ExitStatus) {
+  let configuration = try loadConfiguration(invocation, arguments, report: .text)
+  guard var memory = MemoryBlock() else { throw .system }
+  var text = ByteBuffer(memory.takeRest())
+  text.append(configuration.settings)
+  try printOut(text.span)
+}

@@ -1,0 +1,71 @@
+// What `mote help` says.
+
+/// The text about one command, or about the program.
+func helpText(for topic: Command?) -> StaticString {
+  switch topic {
+  case nil, .help: generalHelp
+  case .run: runHelp
+  case .quickstart: quickstartHelp
+  case .check: checkHelp
+  case .sensors: sensorsHelp
+  case .version: versionHelp
+  }
+}
+
+private let generalHelp: StaticString = """
+  mote: reads this machine's sensors and publishes them to an MQTT broker
+
+  usage:
+    mote run         [--config FILE] [--for DURATION] [--log-level LEVEL]
+    mote quickstart  [--host H] [--port N] [--type T] [--id I] [--for DURATION] [--log-level LEVEL]
+    mote check       [--config FILE]
+    mote sensors     [--json]
+    mote version
+    mote help        [COMMAND]
+
+  The configuration is /etc/mote/mote.conf unless --config names another. A DURATION is a number with a unit: 500ms,
+  20s, 5m, 1h, 2d. A LEVEL is error, warning, info or debug. Logs go to standard error.
+
+  Exit status: 0 fine, 64 wrong usage, 66 a file cannot be read, 70 a defect of mote, 78 wrong configuration.
+
+  """
+
+private let runHelp: StaticString = """
+  mote run [--config FILE] [--for DURATION] [--log-level LEVEL]
+
+  Connects to the server of the configuration, publishes its events and carries out its commands until a signal ends
+  it, or after DURATION. SIGTERM and SIGINT end it cleanly; SIGHUP reloads the configuration, and keeps the old one if
+  the new one is wrong.
+
+  """
+
+private let quickstartHelp: StaticString = """
+  mote quickstart [--host H] [--port N] [--type T] [--id I] [--for DURATION] [--log-level LEVEL]
+
+  Publishes what this machine has to measure, without configuration, registration or credentials: organisation
+  quickstart, one event `status` every two seconds, QoS 0, no encryption. Needs no file and reads none. The type is
+  `mote` and the identifier random unless they are given.
+
+  """
+
+private let checkHelp: StaticString = """
+  mote check [--config FILE]
+
+  Reads the configuration, the environment and what they name, and reports everything that is wrong with file, line
+  and column. Exit status 78 if anything is; otherwise the settings in force are printed, without secrets.
+
+  """
+
+private let sensorsHelp: StaticString = """
+  mote sensors [--json]
+
+  Lists what this machine has: what to write behind `read =`, the present value, its unit, and where it is read.
+
+  """
+
+private let versionHelp: StaticString = """
+  mote version
+
+  Prints the version.
+
+  """

@@ -1,0 +1,151 @@
+// From files, environment and command line to settings.
+
+import Bytes
+import Configuration
+import HostInterface
+import LinuxHost
+
+/// Settings in memory of their own.
+struct LoadedConfiguration: ~Copyable {
+  var block: MemoryBlock
+  var settings: Settings
+}
+
+/// What is read when no file is named.
+let defaultConfigurationPath: StaticString = "/etc/mote/mote.conf"
+
+/// Where loading puts its complaints.
+enum Report {
+  /// On standard error, one line each, with a summary behind them: for a person at a terminal.
+  case text
+  /// Nowhere: they have been seen.
+  case none
+}
+
+/// Reads what `invocation` names. What is wrong with it, or merely doubtful, is reported.
+///
+/// - Throws: `configuration` when something is wrong, `system` without memory.
+func loadConfiguration(
+  _ invocation: Invocation, _ arguments: borrowing Arguments, report: Report
+) throws(ExitStatus) -> LoadedConfiguration {
+  guard var scratch = MemoryBlock() else { throw .system }
+  guard var block = MemoryBlock() else { throw .system }
+  let settings: Settings?
+  do throws(ArenaExhausted) {
+    settings = try load(invocation, arguments, scratch: &scratch.arena, into: &block.arena, report)
+  } catch {
+    throw .system
+  }
+  scratch.release()
+  guard let settings else {
+    block.release()
+    throw .configuration
+  }
+  return LoadedConfiguration(block: block, settings: settings)
+}
+
+private func load(
+  _ invocation: Invocation, _ arguments: borrowing Arguments, scratch: inout Arena, into arena: inout Arena,
+  _ report: Report
+) throws(ArenaExhausted) -> Settings? {
+  var loader = try SettingsLoader(scratch: &scratch)
+  // Big enough for the largest file and, one after the other, for everything else that is read.
+  var buffer = try ByteBuffer(capacity: ConfigurationLimits.fileBytesMax, for: "file", from: &scratch)
+  if invocation.command == .quickstart {
+    try writeQuickstartProfile(into: &buffer, scratch: &scratch)
+    loader.load(buffer.span, name: ("quickstart" as StaticString).bytes)
+  } else if let index = invocation.config {
+    loadFile(arguments[index], into: &loader, &buffer)
+  } else {
+    loadFile(defaultConfigurationPath.bytes, into: &loader, &buffer)
+  }
+  // Quickstart is the same wherever it runs; variables of other programs must not reach into it.
+  if invocation.command != .quickstart { applyEnvironment(to: &loader, &buffer) }
+  applyFlags(to: &loader, invocation, arguments)
+  readToken(into: &loader, &buffer)
+  writeDefaultID(isQuickstart: invocation.command == .quickstart, into: &buffer)
+  let settings = try loader.finish(defaultID: buffer.span, into: &arena)
+  if report == .text { printDiagnostics(loader.diagnostics, &buffer) }
+  return settings
+}
+
+private func loadFile(_ path: Span<UInt8>, into loader: inout SettingsLoader, _ buffer: inout ByteBuffer) {
+  buffer.removeAll()
+  do throws(FileFailure) {
+    try Files.read(path, into: &buffer)
+    loader.load(buffer.span, name: path, isReadableByOthers: Files.isReadableByOthers(path))
+  } catch {
+    loader.noteUnreadable(name: path, reason: readFailure(error))
+  }
+}
+
+private func applyEnvironment(to loader: inout SettingsLoader, _ buffer: inout ByteBuffer) {
+  for index in 0..<EnvironmentVariable.count {
+    let variable = EnvironmentVariable.at(index)
+    buffer.removeAll()
+    if Environment.append(variable.name, to: &buffer) { loader.apply(variable, value: buffer.span) }
+  }
+}
+
+private func applyFlags(
+  to loader: inout SettingsLoader, _ invocation: Invocation, _ arguments: borrowing Arguments
+) {
+  if let index = invocation.logLevel { loader.apply(.logLevel, value: arguments[index], flag: "--log-level") }
+  if let index = invocation.host { loader.apply(.host, value: arguments[index], flag: "--host") }
+  if let index = invocation.port { loader.apply(.port, value: arguments[index], flag: "--port") }
+  if let index = invocation.type { loader.apply(.deviceType, value: arguments[index], flag: "--type") }
+  if let index = invocation.id { loader.apply(.deviceID, value: arguments[index], flag: "--id") }
+}
+
+private func readToken(into loader: inout SettingsLoader, _ buffer: inout ByteBuffer) {
+  guard loader.wantsTokenFile else { return }
+  buffer.removeAll()
+  do throws(FileFailure) {
+    try Files.read(loader.tokenFilePath, into: &buffer)
+    let isReadableByOthers = Files.isReadableByOthers(loader.tokenFilePath)
+    loader.supplyToken(buffer.span, isReadableByOthers: isReadableByOthers)
+  } catch {
+    loader.noteTokenUnreadable(reason: readFailure(error))
+  }
+}
+
+/// The identifier of a device that none is configured for: the first network interface's address, which people know
+/// from its label. For Quickstart it is random, since anyone can take over an identifier that he can guess.
+private func writeDefaultID(isQuickstart: Bool, into buffer: inout ByteBuffer) {
+  buffer.removeAll()
+  guard isQuickstart else {
+    _ = MachineRoots().appendFirstInterfaceAddress(to: &buffer)
+    return
+  }
+  buffer.append("mote-")
+  var seed = randomSeed()
+  for _ in 0..<4 {
+    buffer.append(hexadecimal: UInt8(truncatingIfNeeded: seed))
+    seed >>= 8
+  }
+}
+
+private func printDiagnostics(_ diagnostics: borrowing Diagnostics, _ buffer: inout ByteBuffer) {
+  guard diagnostics.count > 0 else { return }
+  for index in 0..<diagnostics.count {
+    buffer.removeAll()
+    buffer.append(diagnostics.text(at: index))
+    buffer.append(UInt8(ascii: "\n"))
+    _ = StandardStream.error.write(buffer.span)
+  }
+  buffer.removeAll()
+  diagnostics.appendSummary(into: &buffer)
+  buffer.append(UInt8(ascii: "\n"))
+  _ = StandardStream.error.write(buffer.span)
+}
+
+/// A file's failure in the words that diagnostics have.
+private func readFailure(_ failure: FileFailure) -> ReadFailure {
+  switch failure {
+  case .notFound: .notFound
+  case .notPermitted: .notPermitted
+  case .notRegular: .notUnderstood
+  case .tooLarge: .outOfRange
+  case .inputOutput: .inputOutput
+  }
+}

@@ -1,0 +1,182 @@
+// `mote run` and `mote quickstart`: builds the parts and turns the loop.
+
+import Agent
+import Bytes
+import Configuration
+import HostInterface
+import LinuxHost
+
+/// Where the last known time is kept between starts, if there is such a folder.
+private let clockPath: StaticString = "/var/lib/mote/clock"
+
+/// Runs the agent until a signal, or the end of `--for`.
+///
+/// - Throws: why it could not be started.
+func run(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(ExitStatus) {
+  var end: Instant?
+  if let duration = invocation.duration { end = bootTime() + duration }
+  var configuration = try loadConfiguration(invocation, arguments, report: .text)
+  while let next = try runOnce(configuration, until: end, invocation, arguments) { configuration = next }
+}
+
+/// Runs with one identity and server. Reloads that keep both happen inside.
+///
+/// - Returns: the configuration to go on with, where one has come that takes a new connection; nil at the end.
+private func runOnce(
+  _ configuration: consuming LoadedConfiguration, until end: Instant?, _ invocation: Invocation,
+  _ arguments: borrowing Arguments
+) throws(ExitStatus) -> LoadedConfiguration? {
+  guard var connection = MemoryBlock() else { throw .system }
+  var block = configuration.block
+  let settings = configuration.settings
+  var host = try makeHost(settings, connection: &connection.arena, configuration: &block.arena)
+  let plan = try makePlan(settings, host: &host, arena: &block.arena)
+  var agent = try makeAgent(plan, now: host.now(), arena: &connection.arena)
+  connection.seal()
+  block.seal()
+  agent.logStart(version: buildVersion, connection: connection.arena, configuration: block.arena, &host)
+
+  var replacement: LoadedConfiguration?
+  while true {
+    let deadline = agent.step(&host)
+    if agent.isEnded { break }
+    if let end, host.now() >= end { agent.stop(reason: "duration", &host) }
+    host.wait(until: min(deadline, end ?? deadline))
+    while let signal = host.takeSignal() {
+      guard signal == .reload else {
+        replacement = nil
+        agent.stop(reason: signal.name, &host)
+        continue
+      }
+      guard let loaded = reloadConfiguration(invocation, arguments) else {
+        agent.logReloadRefused(&host)
+        continue
+      }
+      if agent.needsNewConnection(for: loaded.settings) {
+        replacement = consume loaded
+        agent.stop(reason: "reload", &host)
+        continue
+      }
+      var newBlock = loaded.block
+      let newPlan = try replacePlan(loaded.settings, host: &host, arena: &newBlock.arena)
+      newBlock.seal()
+      agent.reload(plan: newPlan, &host)
+      block.release()
+      block = newBlock
+    }
+  }
+  host.close()
+  block.release()
+  connection.release()
+  return replacement
+}
+
+/// The configuration read anew; nil when something is wrong with it, which has been reported then.
+private func reloadConfiguration(
+  _ invocation: Invocation, _ arguments: borrowing Arguments
+) -> LoadedConfiguration? {
+  do throws(ExitStatus) {
+    return try loadConfiguration(invocation, arguments, report: .text)
+  } catch {
+    return nil
+  }
+}
+
+// MARK: Building the parts
+
+// Running out of start-up memory here would be a defect: the reserve is larger than the sum of all limits.
+
+private func makeHost(
+  _ settings: borrowing Settings, connection: inout Arena, configuration: inout Arena
+) throws(ExitStatus) -> LinuxHost {
+  let link = try makeLink(settings, from: &connection)
+  let clock = try makeClock(settings, from: &connection)
+  do throws(HostSetupFailure) {
+    return try LinuxHost(link: link, clock: clock, plan: hostPlan(of: settings), from: &configuration)
+  } catch {
+    throw .system
+  }
+}
+
+private func makeClock(_ settings: borrowing Settings, from arena: inout Arena) throws(ExitStatus) -> Clock {
+  do throws(ArenaExhausted) {
+    // Quickstart leaves no traces.
+    return try Clock(path: settings.isQuickstart ? Span() : clockPath.bytes, from: &arena)
+  } catch {
+    throw .software
+  }
+}
+
+private func makeLink(_ settings: borrowing Settings, from arena: inout Arena) throws(ExitStatus) -> Link {
+  let security: LinkSecurity =
+    !settings.server.tls ? .plain : settings.server.allowUnverifiedServer ? .unverified : .verified
+  do throws(ArenaExhausted) {
+    return try Link(
+      host: settings.bytes(settings.server.host), port: settings.server.port, security: security,
+      serverName: settings.bytes(settings.server.serverName),
+      trustedCertificates: settings.bytes(settings.server.caFile), from: &arena)
+  } catch {
+    throw .software
+  }
+}
+
+/// The host's tables are as large as the configuration asks for.
+private func hostPlan(of settings: borrowing Settings) -> HostPlan {
+  var plan = HostPlan(
+    sensorCount: settings.sensors.count, sensorTextBytes: 0, commandCount: settings.commands.count,
+    commandTextBytes: 0, sourceTimeout: settings.agent.sourceTimeout)
+  for index in 0..<settings.sensors.count { plan.sensorTextBytes += settings.sensors[index].argument.count }
+  for index in 0..<settings.commands.count {
+    plan.commandTextBytes += settings.commands[index].name.count + settings.commands[index].run.count
+  }
+  return plan
+}
+
+/// Opens the sources and names the programs of `settings` on the host, and makes the agent's part of them.
+private func makePlan(
+  _ settings: consuming Settings, host: inout LinuxHost, arena: inout Arena
+) throws(ExitStatus) -> Plan {
+  var sources = try makeSourceTable(settings.sensors.count, from: &arena)
+  for index in 0..<settings.sensors.count {
+    let sensor = settings.sensors[index]
+    let source = host.openSource(sensor.kind, argument: settings.bytes(sensor.argument))
+    guard let source, sources.append(source) else { throw .software }
+  }
+  for index in 0..<settings.commands.count {
+    let command = settings.commands[index]
+    let isAdded = host.addProgram(path: settings.bytes(command.run), commandName: settings.bytes(command.name))
+    guard isAdded else { throw .software }
+  }
+  do throws(ArenaExhausted) {
+    return try Plan(settings: settings, sources: sources, now: host.now(), from: &arena)
+  } catch {
+    throw .software
+  }
+}
+
+private func makeSourceTable(_ count: Int, from arena: inout Arena) throws(ExitStatus) -> FixedArray<Int> {
+  do throws(ArenaExhausted) {
+    return try FixedArray(capacity: count, for: "sensors", from: &arena)
+  } catch {
+    throw .software
+  }
+}
+
+private func replacePlan(
+  _ settings: consuming Settings, host: inout LinuxHost, arena: inout Arena
+) throws(ExitStatus) -> Plan {
+  do throws(ArenaExhausted) {
+    try host.replacePlan(hostPlan(of: settings), from: &arena)
+  } catch {
+    throw .software
+  }
+  return try makePlan(settings, host: &host, arena: &arena)
+}
+
+private func makeAgent(_ plan: consuming Plan, now: Instant, arena: inout Arena) throws(ExitStatus) -> Agent {
+  do throws(ArenaExhausted) {
+    return try Agent(plan: plan, now: now, seed: randomSeed(), from: &arena)
+  } catch {
+    throw .software
+  }
+}

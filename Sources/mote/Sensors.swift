@@ -1,0 +1,232 @@
+// `mote sensors`: what this machine has to read, each with its present value.
+
+import Bytes
+import HostInterface
+import JSON
+import LinuxHost
+import Telemetry
+
+/// Bounds of the list.
+private enum SensorList {
+  /// Sensors that are shown; a machine with more has them in its configuration by hand.
+  static var sensorsMax: Int { 512 }
+  /// Their names and paths, in bytes.
+  static var textBytes: Int { 128 * 1024 }
+  /// What is printed, in bytes.
+  static var outputBytes: Int { 512 * 1024 }
+  /// How long slow sensors are waited for.
+  static var patience: TimeSpan { .seconds(2) }
+  /// The time over which processor usage is measured.
+  static var usagePeriod: TimeSpan { .milliseconds(250) }
+}
+
+/// One sensor of the list; ranges are of the list's text.
+private struct ListEntry: BitwiseCopyable {
+  let kind: SourceKind
+  let unit: SensorUnit
+  let source: Int
+  let argument: TextRange
+  let name: TextRange
+  let path: TextRange
+  var channel: Channel
+}
+
+/// A range as trivial as the table needs it.
+private struct TextRange: BitwiseCopyable {
+  let lower: Int
+  let upper: Int
+
+  init(_ range: Range<Int>, at offset: Int) {
+    lower = range.lowerBound + offset
+    upper = range.upperBound + offset
+  }
+
+  var range: Range<Int> { lower..<upper }
+}
+
+/// Prints every sensor with its present value, as a table or as a JSON array.
+func listSensors(asJSON: Bool) throws(ExitStatus) {
+  guard var memory = MemoryBlock() else { throw .system }
+  var host = try makeReadingHost(from: &memory.arena)
+  var list = try makeList(&host, from: &memory.arena)
+  var raw = try takeBuffer(HostLimits.sourceBytesMax, from: &memory.arena)
+  var output = ByteBuffer(memory.takeRest())
+
+  // The first reading of processor usage tells of the whole time since boot, the second one of the present.
+  list.waitUntilReady(&host)
+  for index in 0..<list.entries.count where list.entries[index].kind == .cpu {
+    _ = list.read(index, into: &raw, &host)
+  }
+  let measured = host.now() + SensorList.usagePeriod
+  while host.now() < measured { host.wait(until: measured) }
+
+  output.append(asJSON ? "[" : "READ                                VALUE             UNIT  FROM\n")
+  for index in 0..<list.entries.count {
+    let reading = list.read(index, into: &raw, &host)
+    if asJSON {
+      output.append(index > 0 ? ",\n " : "\n ")
+      list.writeObject(index, reading, into: &output)
+    } else {
+      list.writeRow(index, reading, into: &output)
+    }
+  }
+  if asJSON { output.append("\n]\n") }
+  host.close()
+  try printOut(output.span)
+}
+
+/// The sensors that were found, with their text.
+private struct SensorTable: ~Copyable {
+  var entries: FixedArray<ListEntry>
+  var text: ByteBuffer
+
+  /// Waits until slow sources have answered, for as long as `SensorList.patience` at most.
+  func waitUntilReady(_ host: inout LinuxHost) {
+    let end = host.now() + SensorList.patience
+    while host.now() < end {
+      var areReady = true
+      for index in 0..<entries.count where !host.prepareSource(entries[index].source) { areReady = false }
+      if areReady { return }
+      host.wait(until: end)
+    }
+  }
+
+  mutating func read(_ index: Int, into raw: inout ByteBuffer, _ host: inout LinuxHost) -> Reading {
+    raw.removeAll()
+    switch host.readSource(entries[index].source, into: &raw) {
+    case .complete: return entries[index].channel.interpret(raw.span, field: Span())
+    case .pending: return .failed(.timeout)
+    case .failed(let failure): return .failed(failure)
+    }
+  }
+
+  func writeRow(_ index: Int, _ reading: Reading, into output: inout ByteBuffer) {
+    let entry = entries[index]
+    let start = output.count
+    appendRead(entry, into: &output)
+    output.pad(to: start + 36)
+    let valueStart = output.count
+    switch reading {
+    case .number(let value): output.append(value)
+    case .failed(let failure):
+      output.append(UInt8(ascii: "("))
+      output.append(failure.name)
+      output.append(UInt8(ascii: ")"))
+    case .boolean, .text: break
+    }
+    output.pad(to: valueStart + 18)
+    let unitStart = output.count
+    output.append(entry.unit.symbol)
+    // The degree sign has two bytes and one column.
+    output.pad(to: unitStart + 6 + (entry.unit.symbol.isASCII ? 0 : 1))
+    output.append(text.span.extracting(entry.path.range))
+    output.append(UInt8(ascii: "\n"))
+  }
+
+  func writeObject(_ index: Int, _ reading: Reading, into output: inout ByteBuffer) {
+    let entry = entries[index]
+    output.append("{\"name\":")
+    output.appendJSON(string: text.span.extracting(entry.name.range))
+    output.append(",\"read\":")
+    output.append(UInt8(ascii: "\""))
+    output.append(entry.kind.name)
+    if !entry.argument.range.isEmpty { output.append(UInt8(ascii: ":")) }
+    output.appendJSON(insideString: text.span.extracting(entry.argument.range))
+    output.append(UInt8(ascii: "\""))
+    output.append(",\"value\":")
+    if case .number(let value) = reading { output.append(value) } else { output.append("null") }
+    if case .failed(let failure) = reading {
+      output.append(",\"failure\":")
+      output.appendJSON(string: failure.name.bytes)
+    }
+    output.append(",\"unit\":")
+    output.appendJSON(string: entry.unit.symbol.bytes)
+    output.append(",\"path\":")
+    output.appendJSON(string: text.span.extracting(entry.path.range))
+    output.append(UInt8(ascii: "}"))
+  }
+
+  /// What stands behind `read =`.
+  private func appendRead(_ entry: ListEntry, into output: inout ByteBuffer) {
+    output.append(entry.kind.name)
+    guard !entry.argument.range.isEmpty else { return }
+    output.append(UInt8(ascii: ":"))
+    output.append(text.span.extracting(entry.argument.range))
+  }
+}
+
+// MARK: Finding
+
+private func makeList(_ host: inout LinuxHost, from arena: inout Arena) throws(ExitStatus) -> SensorTable {
+  do throws(ArenaExhausted) {
+    return try findSensors(&host, from: &arena)
+  } catch {
+    throw .software
+  }
+}
+
+private func findSensors(
+  _ host: inout LinuxHost, from arena: inout Arena
+) throws(ArenaExhausted) -> SensorTable {
+  var entries = try FixedArray<ListEntry>(capacity: SensorList.sensorsMax, for: "sensors", from: &arena)
+  var text = try ByteBuffer(capacity: SensorList.textBytes, for: "sensors", from: &arena)
+  var listing = try SensorListing(from: &arena)
+  listing.forEach { sensor, found in
+    let argument = found.extracting(sensor.argument)
+    guard entries.count < entries.capacity, found.count <= text.freeCount,
+      let source = host.openSource(sensor.kind, argument: argument),
+      let quantity = Quantity.number(of: sensor.kind, argument: argument, hasField: false)
+    else { return }
+    let offset = text.count
+    text.append(found)
+    _ = entries.append(
+      ListEntry(
+        kind: sensor.kind, unit: sensor.unit, source: source, argument: TextRange(sensor.argument, at: offset),
+        name: TextRange(sensor.name, at: offset), path: TextRange(sensor.path, at: offset),
+        channel: Channel(quantity: quantity, offset: Decimal(0), scale: Decimal(1), fractionDigits: nil)))
+  }
+  return SensorTable(entries: entries, text: text)
+}
+
+/// A host that reads sensors and has nothing else to do.
+private func makeReadingHost(from arena: inout Arena) throws(ExitStatus) -> LinuxHost {
+  let plan = HostPlan(
+    sensorCount: SensorList.sensorsMax, sensorTextBytes: SensorList.textBytes, commandCount: 0, commandTextBytes: 0,
+    sourceTimeout: SensorList.patience)
+  let link = try makeUnusedLink(from: &arena)
+  let clock = try makeUnusedClock(from: &arena)
+  do throws(HostSetupFailure) {
+    return try LinuxHost(link: link, clock: clock, plan: plan, from: &arena)
+  } catch {
+    throw .system
+  }
+}
+
+private func makeUnusedLink(from arena: inout Arena) throws(ExitStatus) -> Link {
+  do throws(ArenaExhausted) {
+    return try Link(
+      host: Span(), port: 0, security: .plain, serverName: Span(), trustedCertificates: Span(), from: &arena)
+  } catch {
+    throw .software
+  }
+}
+
+private func makeUnusedClock(from arena: inout Arena) throws(ExitStatus) -> Clock {
+  do throws(ArenaExhausted) { return try Clock(path: Span(), from: &arena) } catch { throw .software }
+}
+
+private func takeBuffer(_ byteCount: Int, from arena: inout Arena) throws(ExitStatus) -> ByteBuffer {
+  do throws(ArenaExhausted) {
+    return try ByteBuffer(capacity: byteCount, for: "sensors", from: &arena)
+  } catch {
+    throw .software
+  }
+}
+
+extension ByteBuffer {
+  /// Appends blanks up to a length, and at least one.
+  fileprivate mutating func pad(to length: Int) {
+    append(UInt8(ascii: " "))
+    while count < length, freeCount > 0 { append(UInt8(ascii: " ")) }
+  }
+}

@@ -1,0 +1,56 @@
+// What is said about a command line that is not understood.
+
+import Bytes
+import LinuxHost
+
+/// Explains `error` on standard error.
+func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
+  guard var memory = MemoryBlock() else { return }
+  var line = ByteBuffer(memory.takeRest())
+  line.append("mote: ")
+  switch error {
+  case .unknownCommand(let index):
+    line.append("unknown command ")
+    line.append(quoted: arguments[index])
+    line.append("; expected run, quickstart, check, sensors, version or help")
+  case .unknownOption(let index):
+    line.append("unknown option ")
+    line.append(quoted: arguments[index])
+    line.append("; `mote help ")
+    line.append(arguments[1])
+    line.append("` lists those that there are")
+  case .notForCommand(let index):
+    line.append("option ")
+    line.append(quoted: arguments[index])
+    line.append(" does not belong to `")
+    line.append(arguments[1])
+    line.append(UInt8(ascii: "`"))
+  case .missingValue(let index):
+    line.append("option ")
+    line.append(quoted: arguments[index])
+    line.append(" expects a value behind it")
+  case .givenTwice(let index):
+    line.append("option ")
+    line.append(quoted: arguments[index])
+    line.append(" is given twice")
+  case .surplus(let index):
+    line.append("unexpected argument ")
+    line.append(quoted: arguments[index])
+  case .badDuration(let index):
+    line.append(quoted: arguments[index])
+    line.append(" is no duration; expected a number with a unit, such as 20s, 5m or 1h")
+  }
+  line.append(UInt8(ascii: "\n"))
+  _ = StandardStream.error.write(line.span)
+}
+
+extension ByteBuffer {
+  /// Appends `text` in quotes, at most a screen line of it, with what is not printable made `?`.
+  fileprivate mutating func append(quoted text: Span<UInt8>) {
+    append(UInt8(ascii: "\""))
+    for index in 0..<min(text.count, 60) {
+      append(text[index] >= 0x20 && text[index] != 0x7F ? text[index] : UInt8(ascii: "?"))
+    }
+    append(UInt8(ascii: "\""))
+  }
+}
