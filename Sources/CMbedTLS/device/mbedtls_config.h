@@ -1,6 +1,6 @@
 // mbedTLS 3.6 for a TLS client on a small board. In a device build this file stands in for mbedTLS's own
-// `mbedtls/mbedtls_config.h`, and `crypto_config.h` beside it for `psa/crypto_config.h`: what is not here is not compiled.
-// The host build uses the distribution's mbedTLS and none of this.
+// `mbedtls/mbedtls_config.h`, and `crypto_config.h` beside it for `psa/crypto_config.h`: what is not here is not
+// compiled. The host build uses the distribution's mbedTLS and none of this.
 #pragma once
 
 // --- Platform ---------------------------------------------------------------------------------------------------
@@ -13,9 +13,9 @@
 #define MBEDTLS_HAVE_TIME_DATE
 #define MBEDTLS_PLATFORM_C
 #define MBEDTLS_PLATFORM_TIME_ALT
-// Random numbers come from the kernel by our own function (`mbedtls_psa_external_get_random`), for PSA and, as the `f_rng`
-// argument, for everything else: no generator state in memory, no seeding, no /dev files. This leaves out
-// ENTROPY_C and CTR_DRBG_C, 5 KB of code.
+// Random numbers come from the kernel by our own function (`mbedtls_psa_external_get_random`), for PSA and, as the
+// `f_rng` argument, for everything else: no generator to seed and keep in memory. This leaves out ENTROPY_C and
+// CTR_DRBG_C.
 #define MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG
 #define MBEDTLS_DEPRECATED_REMOVED
 // Left out on purpose: FS_IO (the agent reads files), NET_C and TIMING_C (the agent does I/O), ERROR_C, DEBUG_C and
@@ -33,7 +33,8 @@
 #define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED
 #define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_ENABLED
 #define MBEDTLS_SSL_SESSION_TICKETS
-// In TLS 1.2 the platform's documented suites. RSA key exchange has no forward secrecy; old services offer nothing else.
+// In TLS 1.2 the platform's documented suites. RSA key exchange has no forward secrecy, but is all that some old
+// services offer.
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_RSA_ENABLED
@@ -45,9 +46,9 @@
 #define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE
 
 // A server may send records of 16 KB, so there must be room for one. The agent never sends more than 4 KB at once.
-// MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH is not for us: when the send buffer is smaller than the receive buffer, 3.6 shrinks
-// the latter after the handshake to the size of the former without having negotiated that, and the first record of more
-// than 4 KB ends the connection. It would save little: pages of a buffer that nothing was written to cost nothing.
+// MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH is not for us: when the send buffer is smaller than the receive buffer, 3.6
+// shrinks the latter after the handshake to the size of the former without having negotiated that, and the first record
+// of more than 4 KB ends the connection. It would save little: pages of a buffer that nothing was written to cost nothing.
 #define MBEDTLS_SSL_IN_CONTENT_LEN 16384
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 4096
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
