@@ -73,7 +73,8 @@ let package = Package(
       name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],
       swiftSettings: common),
     .testTarget(
-      name: "ConfigurationTests", dependencies: ["Bytes", "Configuration", "HostInterface", "TestSupport"],
+      name: "ConfigurationTests",
+      dependencies: ["Bytes", "Configuration", "HostInterface", "IoTPlatform", "TestSupport"],
       swiftSettings: common),
     .testTarget(
       name: "LinuxHostTests", dependencies: ["Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],

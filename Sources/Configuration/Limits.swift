@@ -11,7 +11,7 @@ public enum ConfigurationLimits {
   /// All names and values together, in bytes.
   public static var textBytesMax: Int { 65_536 }
   /// All `key = value` lines together with environment variables and flags.
-  public static var entriesMax: Int { 2048 }
+  public static var entriesMax: Int { 2304 }
   /// Different files, environment variables and flags that give values or complaints.
   public static var originsMax: Int { 64 }
   /// Complaints that are kept word by word; more are counted.

@@ -1,4 +1,5 @@
 import Bytes
+import IoTPlatform
 import TestSupport
 import Testing
 
@@ -130,5 +131,33 @@ import Testing
     for index in 0..<EnvironmentVariable.count { names.insert(EnvironmentVariable.at(index).name.description) }
     #expect(names.count == EnvironmentVariable.count)
     #expect(EnvironmentVariable.at(EnvironmentVariable.count - 1).name.description == "WIOTP_OPTIONS_HTTP_VERIFY")
+  }
+}
+
+@Suite struct LimitTests {
+  /// Bounds that depend on each other; where they are named one does not see the other.
+  @Test func limitsGoTogether() {
+    // CONNECT: fixed header, protocol, flags, keep alive; then three fields with two bytes of length each (MQTT 3.1).
+    let connect =
+      5 + 10 + 2 + IdentityRules.clientIdentifierBytesMax
+      + 2 + IdentityRules.tokenUserName.utf8CodeUnitCount + 2 + ConfigurationLimits.tokenBytesMax
+    #expect(connect <= SizeLimits.packet.lowerBound)
+    #expect(SizeLimits.packet.upperBound >= PayloadLimits.bytesMax + Topics.eventTopicBytesMax + 9)
+    #expect(SizeLimits.packet.contains(SizeLimits.packetDefault))
+    #expect(SizeLimits.queue.contains(SizeLimits.queueDefault))
+    #expect(SizeLimits.queueDefault >= SizeLimits.packetDefault)
+    #expect(SizeLimits.inflight.contains(SizeLimits.inflightDefault))
+    #expect(SizeLimits.messagesPerSecond.contains(SizeLimits.messagesPerSecondDefault))
+    #expect(TimeLimits.keepAlive.contains(TimeLimits.keepAliveDefault))
+    #expect(TimeLimits.keepAlive.upperBound == .seconds(Int64(UInt16.max)))
+    #expect(TimeLimits.connectDelayMax.contains(TimeLimits.connectDelayMaxDefault))
+    #expect(TimeLimits.sourceTimeout.contains(TimeLimits.sourceTimeoutDefault))
+    #expect(TimeLimits.interval.contains(TimeLimits.intervalDefault))
+    #expect(TimeLimits.commandTimeout.contains(TimeLimits.commandTimeoutDefault))
+    // Each section may have all its keys, and every flag and variable may be given besides.
+    let entries =
+      ConfigurationLimits.eventsMax * 2 + ConfigurationLimits.sensorsMax * 7
+      + ConfigurationLimits.commandsMax * 2 + Int(Key.foreign.rawValue) * 3
+    #expect(entries <= ConfigurationLimits.entriesMax)
   }
 }
