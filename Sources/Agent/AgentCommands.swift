@@ -72,6 +72,8 @@ extension Agent {
     var changed = 0
     for index in 0..<plan.events.count where request.names(event: index, of: plan.settings, in: client.input) {
       plan.events[index].schedule.setInterval(interval, now: now)
+      // Slow sources that are being read belong to the event that will not come.
+      plan.events[index].collectionDeadline = nil
       changed += 1
     }
     report(changed > 0 ? .ok : .unknown, status: nil, slot: nil, now, &host)
