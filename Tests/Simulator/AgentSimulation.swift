@@ -21,6 +21,8 @@ public final class AgentSimulation {
   private var dice: Dice
   private var isCalm = false
   private var suspendedUntil: Instant
+  /// When the agent wants to wake next.
+  private var wake: Instant
   private var faultsEnd: Instant
   private var commandCount = 0
   /// How often the agent's loop woke.
@@ -59,6 +61,7 @@ public final class AgentSimulation {
     host = SimulatedHost(world: world, network: network, machine: machine, attempts: attempts)
     dice = Dice(seed: seed, colour: 4)
     suspendedUntil = world.now
+    wake = world.now
     faultsEnd = world.now + scenario.faultTime
     agent = try makeAgent(scenario, sourceCount: sources.behaviours.count, now: world.now, seed: seed, &arena)
     broker.observer = ledger
@@ -90,23 +93,20 @@ public final class AgentSimulation {
     let end = world.now + span
     var turnsAtOnce = 0
     while world.violation == nil, world.now < end {
-      var next = end
-      if world.now >= suspendedUntil {
-        next = min(next, step())
-      } else {
-        next = min(next, suspendedUntil)
-      }
-      if let planned = world.timeline.next { next = min(next, max(planned, world.now)) }
-      if world.hasNews, world.now >= suspendedUntil { next = world.now }
-      world.hasNews = false
-      if next > world.now {
-        turnsAtOnce = 0
-        world.now = next
-      } else {
+      if world.now >= suspendedUntil, world.hasNews || world.now >= wake {
+        world.hasNews = false
+        wake = step()
         turnsAtOnce += 1
         if turnsAtOnce > 3000 { return world.violate("the agent spins") }
       }
-      // All that happens at this moment, then the agent's turn.
+      // The next moment at which anything happens: the agent itself sleeps until its deadline or until there is news.
+      var next = min(end, world.hasNews ? world.now : wake)
+      if world.now < suspendedUntil { next = min(end, suspendedUntil) }
+      if let planned = world.timeline.next { next = min(next, planned) }
+      if next > world.now {
+        turnsAtOnce = 0
+        world.now = next
+      }
       while let action = world.timeline.take(upTo: world.now) { action() }
     }
   }
@@ -190,6 +190,9 @@ public final class AgentSimulation {
   }
 
   // MARK: The operator
+
+  /// Begins to send commands as the scenario says.
+  public func startOperator() { planCommand() }
 
   private func planCommand() {
     guard let pause = scenario.commandPause else { return }
@@ -289,6 +292,7 @@ public final class AgentSimulation {
     let disconnects = world.marks["disconnect"] ?? 0
     let asked = world.now
     agent.stop(reason: "test", &host)
+    world.hasNews = true
     while !agent.isEnded, world.violation == nil, world.now < asked + .seconds(10) { run(for: .milliseconds(50)) }
     if !agent.isEnded { return world.violate("not ended 10 s after it was asked to") }
     if network.link != nil { world.violate("the link is open after the end") }
@@ -318,6 +322,8 @@ public final class AgentSimulation {
   public func arrivedCount(_ index: Int) -> Int { ledger.arrivedCount(index) }
   /// How often the log said `component event`.
   public func logCount(_ line: String) -> Int { machine.logCounts[line] ?? 0 }
+  /// How often bytes were handed to the link.
+  public var sendCount: Int { network.sendCount }
   /// How many outcomes of commands have arrived.
   public var outcomeCount: Int { ledger.outcomes }
   /// Connections that the broker accepted.

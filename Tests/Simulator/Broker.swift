@@ -154,6 +154,7 @@ final class Broker: NetworkUser {
       session.acknowledge(identifier, .pubcomp, connection, self)
     case .pubrel(let identifier): session.release(identifier, connection, self)
     case .subscribe(let identifier, let subscriptions):
+      world.mark("subscribe")
       session.subscribe(subscriptions)
       sendUnlessLost(ServerPacket.suback(identifier, subscriptions.map(\.qos)), connection)
       session.sendPending(connection, self)
@@ -194,7 +195,7 @@ final class Broker: NetworkUser {
       world.mark("acknowledgement-lost")
       return false
     }
-    send(bytes, connection, after: dice.once(in: 20) ? dice.span(0...5000) : .zero)
+    send(bytes, connection, after: dice.once(in: network.weather.lateAcknowledgement) ? dice.span(0...5000) : .zero)
     return true
   }
 

@@ -18,7 +18,7 @@ public final class ClientSimulation: BrokerObserver {
     /// The longest pause between two packets from the client.
     public var keepAlive = TimeSpan.seconds(60)
     /// Times between two messages, either way, in milliseconds.
-    public var pause = 1...3000
+    public var pause = 1...8000
     /// How long things go wrong.
     public var faultTime = TimeSpan.minutes(120)
     /// The weathers that take turns.

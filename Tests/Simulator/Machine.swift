@@ -13,6 +13,8 @@ public enum SensorBehaviour: Sendable {
   case slow
   /// Text, at times too long.
   case wordy
+  /// Never has a value.
+  case broken
 }
 
 /// A reading of a counter that the agent was given.
@@ -133,6 +135,7 @@ final class Machine {
       return .complete
     case .faulty: return readFaulty(index, into: &buffer)
     case .slow: return readSlow(index, into: &buffer)
+    case .broken: return .failed(.inputOutput)
     case .wordy:
       append(String(repeating: "mäuse ", count: dice.once(in: 10) ? 600 : 2), to: &buffer)
       return .complete

@@ -56,6 +56,8 @@ final class Network {
   weak var user: NetworkUser?
   private(set) var link: SimulatedLink?
   private(set) var linkCount = 0
+  /// How often the client sent something.
+  private(set) var sendCount = 0
   /// What `describeLink` says.
   private(set) var lastFailure: LinkFailure?
 
@@ -138,7 +140,10 @@ final class Network {
     }
     link.wantsOutput = false
     link.blockedOffer = []
-    let count = min(bytes.count, min(free, dice.number(1...max(1, weather.pieceBytesMax))))
+    sendCount += 1
+    // A system takes what it has room for; only odd ones take less.
+    let piece = weather.pieceBytesMax < 1460 ? dice.number(1...weather.pieceBytesMax) : free
+    let count = min(bytes.count, free, piece)
     if count < bytes.count { world.mark("partial-send") }
     transmitUp((0..<count).map { bytes[$0] }[...], link)
     return .moved(count)
@@ -156,7 +161,7 @@ final class Network {
     // In up to three pieces, so that a cut leaves the beginning of a packet with the broker.
     var rest = bytes
     while !rest.isEmpty {
-      let piece = rest.prefix(dice.once(in: 4) ? dice.number(1...rest.count) : rest.count)
+      let piece = rest.prefix(dice.once(in: weather.split) ? dice.number(1...rest.count) : rest.count)
       rest = rest.dropFirst(piece.count)
       let arrival = max(link.lastUpArrival, world.now + dice.span(weather.delay))
       link.lastUpArrival = arrival
@@ -219,7 +224,8 @@ final class Network {
   func transmitDown(_ bytes: [UInt8], to link: SimulatedLink, after delay: TimeSpan = .zero) {
     var rest = bytes[...]
     while !rest.isEmpty {
-      let piece = rest.prefix(min(weather.pieceBytesMax, dice.once(in: 4) ? dice.number(1...rest.count) : rest.count))
+      let piece = rest.prefix(
+        min(weather.pieceBytesMax, dice.once(in: weather.split) ? dice.number(1...rest.count) : rest.count))
       rest = rest.dropFirst(piece.count)
       let arrival = max(link.lastDownArrival, world.now + delay + dice.span(weather.delay))
       link.lastDownArrival = arrival

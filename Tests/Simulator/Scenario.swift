@@ -121,7 +121,10 @@ public struct Scenario: Sendable {
         """
       for (number, sensor) in event.sensors.enumerated() {
         text += "[sensor s\(index)-\(number)]\nevent = \(event.name)\nread = file:/sensors/\(event.name)/\(number)\n"
-        if case .wordy = sensor { text += "type = text\n" }
+        switch sensor {
+        case .wordy: text += "type = text\n"
+        case .counter, .faulty, .slow, .broken: break
+        }
       }
     }
     for command in commands {

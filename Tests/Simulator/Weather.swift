@@ -55,10 +55,14 @@ public struct Weather: Sendable {
   public var cutKinds: [CutKind] = CutKind.allCases
   /// The most bytes that arrive or are taken in one piece.
   public var pieceBytesMax = 1460
+  /// Odds that what is sent at once arrives in two pieces, for each.
+  public var split = 0
   /// How many sent bytes the client's system holds until they have arrived.
   public var sendRoom = 2000...65_536
   /// What CONNECT is answered with, each as likely as the others.
   public var connackPlans: [ConnackPlan] = [.accept]
+  /// Odds that an acknowledgement takes seconds, for each.
+  public var lateAcknowledgement = 0
   /// Odds that an acknowledgement is never sent, for each.
   public var lostAcknowledgement = 0
   /// Odds that a message to the client is sent twice on the same connection, for each.
@@ -77,12 +81,20 @@ public struct Weather: Sendable {
   /// A weather in which nothing goes wrong yet.
   public init(_ name: String) { self.name = name }
 
+  /// A weather in which packets come in pieces and acknowledgements take their time.
+  private static func rough(_ name: String) -> Weather {
+    var weather = Weather(name)
+    weather.split = 4
+    weather.lateAcknowledgement = 20
+    return weather
+  }
+
   /// Nothing goes wrong.
   public static var calm: Weather { Weather("calm") }
 
   /// Long delays, little room.
   public static var slow: Weather {
-    var weather = Weather("slow")
+    var weather = rough("slow")
     weather.delay = 300...6000
     weather.sendRoom = 100...1500
     return weather
@@ -90,7 +102,7 @@ public struct Weather: Sendable {
 
   /// Everything arrives in single bytes.
   public static var dribble: Weather {
-    var weather = Weather("dribble")
+    var weather = rough("dribble")
     weather.pieceBytesMax = 1
     weather.sendRoom = 1...40
     weather.delay = 0...3
@@ -99,7 +111,7 @@ public struct Weather: Sendable {
 
   /// Links last seconds to minutes.
   public static var flaky: Weather {
-    var weather = Weather("flaky")
+    var weather = rough("flaky")
     weather.linkLife = 10...240_000
     weather.delay = 5...900
     weather.pieceBytesMax = 60
@@ -111,7 +123,7 @@ public struct Weather: Sendable {
 
   /// Links go silent without an end.
   public static var holes: Weather {
-    var weather = Weather("holes")
+    var weather = rough("holes")
     weather.linkLife = 1000...400_000
     weather.cutKinds = [.halfOpen, .deafClient, .muteClient]
     return weather
@@ -119,7 +131,7 @@ public struct Weather: Sendable {
 
   /// Nothing can be reached.
   public static var outage: Weather {
-    var weather = Weather("outage")
+    var weather = rough("outage")
     weather.linkLife = 1...60_000
     weather.openOutcomes = [
       .failure(.unreachable), .failure(.connectionRefused), .failure(.nameNotFound), .silence(.nameTimeout),
@@ -130,7 +142,7 @@ public struct Weather: Sendable {
 
   /// Our clock is wrong as far as certificates are concerned.
   public static var wrongClock: Weather {
-    var weather = Weather("wrong-clock")
+    var weather = rough("wrong-clock")
     weather.linkLife = 1...60_000
     weather.openOutcomes = [.failure(.tlsNotYetValid)]
     return weather
@@ -138,7 +150,7 @@ public struct Weather: Sendable {
 
   /// The broker takes its time with CONNACK, or never sends one.
   public static var sluggishBroker: Weather {
-    var weather = Weather("sluggish-broker")
+    var weather = rough("sluggish-broker")
     weather.linkLife = 1000...600_000
     weather.connackPlans = [.accept, .late(.seconds(20)), .late(.seconds(59)), .late(.seconds(80)), .never, .close]
     return weather
@@ -146,7 +158,7 @@ public struct Weather: Sendable {
 
   /// The broker refuses.
   public static func refusing(_ codes: [UInt8]) -> Weather {
-    var weather = Weather("refusing")
+    var weather = rough("refusing")
     weather.linkLife = 1000...600_000
     weather.connackPlans = codes.map { .refuse($0) }
     return weather
@@ -154,7 +166,7 @@ public struct Weather: Sendable {
 
   /// The broker accepts and closes.
   public static var revolvingDoor: Weather {
-    var weather = Weather("revolving-door")
+    var weather = rough("revolving-door")
     weather.linkLife = 50...5000
     weather.cutKinds = [.closedByPeer]
     return weather
@@ -162,7 +174,7 @@ public struct Weather: Sendable {
 
   /// The broker forgets acknowledgements and pings, sends twice, restarts.
   public static var forgetfulBroker: Weather {
-    var weather = Weather("forgetful-broker")
+    var weather = rough("forgetful-broker")
     weather.lostAcknowledgement = 12
     weather.duplicateDelivery = 3
     weather.lostPingResponse = 6
@@ -173,14 +185,14 @@ public struct Weather: Sendable {
 
   /// The broker says what no broker may say.
   public static var rudeBroker: Weather {
-    var weather = Weather("rude-broker")
+    var weather = rough("rude-broker")
     weather.malformed = 15
     return weather
   }
 
   /// Another client has our identifier.
   public static var rivalry: Weather {
-    var weather = Weather("rivalry")
+    var weather = rough("rivalry")
     weather.rival = 1
     return weather
   }

@@ -28,7 +28,7 @@ import Testing
 
   @Test func keepsItsPromisesInDurableSessions() throws {
     var tally = Tally()
-    for seed in Seeds.all(20) {
+    for seed in Seeds.all(9) {
       var parameters = ClientSimulation.Parameters()
       parameters.inflightMax = Int(seed % 3) * 5 + 1
       parameters.packetBytesMax = seed % 2 == 0 ? 256 : 1024
@@ -39,7 +39,7 @@ import Testing
 
   @Test func keepsItsPromisesInCleanSessions() throws {
     var tally = Tally()
-    for seed in Seeds.all(10) {
+    for seed in Seeds.all(4) {
       var parameters = ClientSimulation.Parameters()
       parameters.cleanSession = true
       try run(seed, parameters, &tally)
