@@ -47,8 +47,6 @@ extension SettingsLoader {
       let source = readSource(section)
       let typeIndex = choice(.valueType, in: section, ValueType.words, default: 0)
       let type = ValueType(rawValue: UInt8(truncatingIfNeeded: typeIndex)) ?? .number
-      // A thermal zone reports thousandths of a degree; people want degrees.
-      let scaleDefault = Decimal(significand: 1, exponent: source.kind == .thermal ? -3 : 0) ?? Decimal(1)
       var decimals: Int?
       if winner(.decimals, in: section) != nil {
         decimals = integer(.decimals, in: section, SizeLimits.decimals, default: 0)
@@ -57,7 +55,7 @@ extension SettingsLoader {
       let sensor = SensorSettings(
         name: settings.keep(bytes(sections[section].name)), event: event, kind: source.kind,
         argument: settings.keep(bytes(source.argument)), field: readField(section, &settings),
-        scale: decimal(.scale, in: section, default: scaleDefault),
+        scale: decimal(.scale, in: section, default: Decimal(1)),
         offset: decimal(.offset, in: section, default: Decimal(0)), decimals: decimals, valueType: type)
       _ = settings.sensors.append(sensor)
     }

@@ -89,8 +89,8 @@ private let example = """
       #expect(settings.string(temperature.name) == "cpu_temp")
       #expect(temperature.kind == .thermal)
       #expect(settings.string(temperature.argument) == "cpu-thermal")
-      // The kernel's thousandths of a degree become degrees.
-      #expect(temperature.scale == Decimal(significand: 1, exponent: -3))
+      // The host makes degrees of the kernel's thousandths.
+      #expect(temperature.scale == Decimal(1))
       #expect(settings.sensors[1].kind == .loadavg)
       #expect(settings.sensors[1].scale == Decimal(1))
       let level = settings.sensors[2]
@@ -463,7 +463,6 @@ private let example = """
       [sensor cpu_temp]
       event = status
       read = thermal:cpu-thermal
-      scale = 0.001
 
       [sensor load]
       event = status
