@@ -20,57 +20,350 @@ public enum LinkSecurity: Equatable, Sendable {
 /// (`noteReady`) and calls again. As long as the last `receive` (`send`) has not answered `.wouldBlock`, the link does
 /// not ask to be woken for input (output): a caller that stops earlier comes back by itself.
 public struct Link: ~Copyable {
-  private var state = LinkState.closed
+  /// What an attempt is busy with, and how it ended.
+  enum Phase: Equatable {
+    case closed
+    case lookingUp
+    case connecting
+    case shakingHands
+    case open
+    case failed(LinkFailure)
+  }
+
+  /// How long one address may take to answer: at least the first while others wait, at most the second.
+  static var connectTimeoutMin: TimeSpan { .seconds(5) }
+  static var connectTimeoutMax: TimeSpan { .seconds(10) }
+  /// How long a TLS handshake may take.
+  static var handshakeTimeout: TimeSpan { .seconds(30) }
+
+  private let host: CText
+  private let port: UInt16
+  // DEVIATION(unsafe-pointer): these live in start-up memory, because mbedTLS's callbacks point to them.
+  private let socket: UnsafeMutablePointer<Socket>
+  private let tls: UnsafeMutablePointer<TLSConnection>?
+  private var resolver = Resolver()
+  private var addresses: FixedArray<mote_address>
+  /// The address in use is the one before.
+  private var nextAddress = 0
+
+  private var phase = Phase.closed
+  private var attemptDeadline = Instant(milliseconds: 0)
+  private var stepDeadline = Instant(milliseconds: 0)
+  private var certificateTime = WallTime(milliseconds: 0)
+  /// What a handshake waits for: output rather than input.
+  private var wantsOutput = false
+  /// The most telling failure of this attempt so far.
+  private var account = FailureAccount()
+  private var pollIndex: Int?
+  /// Whether the last `poll` opened the link with a certificate that was checked in full against the time given to `open`:
+  /// that time is plausible then. False for a resumed session.
+  public private(set) var hasCheckedCertificate = false
 
   /// Remembers the server and takes all memory the link will use from `arena`, but for what mbedTLS allocates from the
   /// start of a handshake until `close`.
   ///
   /// `host` is a name or a numeric address. `serverName` is the name the certificate must have, sent as SNI; empty means
-  /// `host`. `trustedCertificates` is the path of a PEM file or of a directory of such; empty means the system's store.
+  /// `host`. `trustedCertificates` is the path of a PEM file or of a folder of such; empty means the system's store.
   public init(
     host: Span<UInt8>, port: UInt16, security: LinkSecurity, serverName: Span<UInt8>,
     trustedCertificates: Span<UInt8>, from arena: inout Arena
   ) throws(ArenaExhausted) {
+    let newHost = try CText(host, for: "link", from: &arena)
+    let newAddresses = try FixedArray<mote_address>(capacity: Int(MOTE_ADDRESSES_MAX), for: "link", from: &arena)
+    let newSocket = try makeSocket(from: &arena)
+    let name = certificateName(serverName.isEmpty ? host : serverName)
+    let newTLS =
+      security == .plain
+      ? nil
+      : try makeTLS(
+        name: name, isVerified: security == .verified, trustedCertificates: trustedCertificates, socket: newSocket,
+        from: &arena)
+    self.host = newHost
+    self.port = port
+    addresses = newAddresses
+    socket = newSocket
+    tls = newTLS
   }
+
+  // MARK: Opening
 
   /// Begins to open the link; any earlier one must have been closed. All addresses are tried; at `deadline` the whole
   /// attempt fails. `certificateTime` is the time certificates are checked against.
   public mutating func open(now: Instant, deadline: Instant, certificateTime: WallTime) {
+    close()
+    attemptDeadline = deadline
+    self.certificateTime = certificateTime
+    account = FailureAccount()
+    addresses.removeAll()
+    nextAddress = 0
+    phase = .lookingUp
+    follow(resolver.start(host, now: now, addresses: &addresses), now: now)
   }
 
-  /// Moves a link that is being opened forward and says where it stands. Makes at most one step of the handshake for
-  /// what has arrived; never waits.
-  public mutating func poll(now: Instant) -> LinkState { state }
+  /// Moves a link that is being opened forward and says where it stands. Goes on with the handshake for what has arrived;
+  /// never waits.
+  public mutating func poll(now: Instant) -> LinkState {
+    resolver.tidyUp()
+    hasCheckedCertificate = false
+    // Every turn that changes the phase uses up a step of the attempt: at most three for each address.
+    var stepsLeft = 3 * Int(MOTE_ADDRESSES_MAX) + 3
+    while isOpening, stepsLeft > 0 {
+      let before = (phase, nextAddress)
+      step(now: now)
+      if before == (phase, nextAddress) { break }
+      stepsLeft -= 1
+    }
+    return switch phase {
+    case .closed: .closed
+    case .lookingUp, .connecting, .shakingHands: .opening
+    case .open: .open
+    case .failed(let failure): .failed(failure)
+    }
+  }
+
+  private var isOpening: Bool { phase == .lookingUp || phase == .connecting || phase == .shakingHands }
+
+  private mutating func step(now: Instant) {
+    switch phase {
+    case .lookingUp:
+      if now >= attemptDeadline {
+        finishAttempt(.nameTimeout, code: 0)
+      } else {
+        follow(resolver.poll(now: now, addresses: &addresses), now: now)
+      }
+    case .connecting: finishConnecting(now: now)
+    case .shakingHands: shakeHands(now: now)
+    case .closed, .open, .failed: break
+    }
+  }
+
+  private mutating func follow(_ lookup: Lookup, now: Instant) {
+    switch lookup {
+    case .pending: break
+    case .found: tryNextAddress(now: now)
+    case .failed(let failure, let code): finishAttempt(failure, code: code)
+    }
+  }
+
+  /// Begins to connect to the next address. Where there is none left, the attempt has failed.
+  private mutating func tryNextAddress(now: Instant) {
+    guard nextAddress < addresses.count, now < attemptDeadline else {
+      return phase = .failed(account.failure ?? .connectTimeout)
+    }
+    let address = addresses[nextAddress]
+    let addressesLeft = Int64(addresses.count - nextAddress)
+    nextAddress += 1
+    let share = TimeSpan.milliseconds((attemptDeadline - now).milliseconds / addressesLeft)
+    let patience = min(max(share, Link.connectTimeoutMin), Link.connectTimeoutMax)
+    stepDeadline = min(now + patience, attemptDeadline)
+    phase = .connecting
+    do throws(Errno) {
+      socket.pointee.adopt(try System.openSocket(for: address))
+      System.setNoDelay(socket.pointee.descriptor)
+      if try System.connect(socket.pointee.descriptor, to: address, port: port) {
+        socket.pointee.note(Int16(POLLOUT))
+      }
+    } catch {
+      failAddress(connectFailure(error), code: error.code, now: now)
+    }
+  }
+
+  private mutating func finishConnecting(now: Instant) {
+    guard socket.pointee.maySend else {
+      if now >= stepDeadline { failAddress(.connectTimeout, code: 0, now: now) }
+      return
+    }
+    do throws(Errno) { try System.checkConnected(socket.pointee.descriptor) } catch {
+      return failAddress(connectFailure(error), code: error.code, now: now)
+    }
+    guard let tls else { return phase = .open }
+    phase = .shakingHands
+    stepDeadline = min(now + Link.handshakeTimeout, attemptDeadline)
+    wantsOutput = true
+    if tls.pointee.start(now: now, certificateTime: certificateTime) != .done { failHandshake(now: now) }
+  }
+
+  private mutating func shakeHands(now: Instant) {
+    guard now < stepDeadline else { return failAddress(.tlsTimeout, code: 0, now: now) }
+    guard wantsOutput ? socket.pointee.maySend : socket.pointee.mayReceive else { return }
+    switch tls?.pointee.shakeHands(now: now) {
+    case .done:
+      phase = .open
+      hasCheckedCertificate = tls?.pointee.hasCheckedCertificate ?? false
+    case .wantsInput: wantsOutput = false
+    case .wantsOutput: wantsOutput = true
+    case .ended: failAddress(.closedByPeer, code: 0, now: now)
+    case .failed, nil: failHandshake(now: now)
+    }
+  }
+
+  /// A certificate that is not good, or an alert, is the server's word and not the way's: other addresses are not tried.
+  private mutating func failHandshake(now: Instant) {
+    let failure = tls?.pointee.failure ?? .tlsFailed
+    guard failure != .connectionLost else {
+      return failAddress(failure, code: socket.pointee.failureCode, now: now)
+    }
+    account.note(failure, code: 0, address: nextAddress - 1)
+    release(orderly: true)
+    phase = .failed(failure)
+  }
+
+  private mutating func failAddress(_ failure: LinkFailure, code: Int32, now: Instant) {
+    account.note(failure, code: code, address: nextAddress - 1)
+    release(orderly: false)
+    tryNextAddress(now: now)
+  }
+
+  private mutating func finishAttempt(_ failure: LinkFailure, code: Int32) {
+    account.note(failure, code: code, address: -1)
+    release(orderly: false)
+    phase = .failed(failure)
+  }
+
+  private mutating func release(orderly: Bool) {
+    resolver.stop()
+    tls?.pointee.stop()
+    socket.pointee.close(orderly: orderly)
+  }
+
+  // MARK: Using
 
   /// Sends the beginning of `bytes`, which must not be empty. After `.wouldBlock` the next call must offer the same bytes
   /// again, more behind them being welcome: with TLS they may be in an encrypted record already.
-  public mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer { .wouldBlock }
+  public mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer {
+    guard phase == .open else { return .ended(.connectionLost) }
+    guard socket.pointee.maySend else { return .wouldBlock }
+    if let tls {
+      let result = tls.pointee.send(bytes)
+      return transfer(result.step, result.count)
+    }
+    return transfer(bytes.withUnsafeBufferPointer { socket.pointee.send($0) })
+  }
 
   /// Receives what is there into the free room of `buffer`, which must not be full.
-  public mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer { .wouldBlock }
+  public mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer {
+    guard phase == .open else { return .ended(.connectionLost) }
+    if let tls {
+      let result = tls.pointee.receive(into: &buffer)
+      return transfer(result.step, result.count)
+    }
+    var room = buffer.freeSpan
+    let result = room.withUnsafeMutableBufferPointer { socket.pointee.receive(into: $0) }
+    if case .moved(let count) = result { buffer.commit(count) }
+    return transfer(result)
+  }
+
+  private mutating func transfer(_ step: TLSStep, _ count: Int) -> LinkTransfer {
+    switch step {
+    case .done: .moved(count)
+    case .wantsInput, .wantsOutput: .wouldBlock
+    case .ended: end(.closedByPeer)
+    case .failed: end(tls?.pointee.failure ?? .tlsFailed)
+    }
+  }
+
+  private mutating func transfer(_ result: Socket.Transfer) -> LinkTransfer {
+    switch result {
+    case .moved(let count): .moved(count)
+    case .wouldBlock: .wouldBlock
+    case .ended: end(.closedByPeer)
+    case .broken: end(.connectionLost)
+    }
+  }
+
+  private mutating func end(_ failure: LinkFailure) -> LinkTransfer {
+    account.note(failure, code: socket.pointee.failureCode, address: nextAddress - 1)
+    return .ended(failure)
+  }
 
   /// Ends the link, telling the peer where that needs no waiting, and frees what the handshake allocated. Harmless without
   /// a link.
   public mutating func close() {
-    state = .closed
+    guard phase != .closed else { return }
+    release(orderly: phase == .open)
+    phase = .closed
   }
 
-  /// Appends what is known about the open link or the last failure as ` key=value` pairs, each with a space before it.
-  public func describe(into line: inout ByteBuffer) {
-  }
+  // MARK: Waiting
 
   /// When `poll` has something to do even if nothing becomes ready; nil if never.
-  public var deadline: Instant? { nil }
+  public var deadline: Instant? {
+    switch phase {
+    case .lookingUp: min(resolver.deadline, attemptDeadline)
+    case .connecting, .shakingHands: stepDeadline
+    case .closed, .open, .failed: nil
+    }
+  }
 
-  /// Adds what the link waits for, at most two descriptors, to `set`.
+  /// Adds what the link waits for to `set`: at most one descriptor, and none while the caller has something to do first.
   mutating func register(in set: inout PollSet) {
+    pollIndex = nil
+    var events: Int16 = 0
+    switch phase {
+    case .closed, .failed: return
+    case .lookingUp:
+      pollIndex = set.add(resolver.descriptor, events: Int16(POLLIN))
+      return
+    case .connecting: events = Int16(POLLOUT)
+    case .shakingHands: events = wantsOutput ? Int16(POLLOUT) : Int16(POLLIN)
+    case .open:
+      if !socket.pointee.mayReceive { events |= Int16(POLLIN) }
+      if !socket.pointee.maySend { events |= Int16(POLLOUT) }
+    }
+    // poll(2) reports errors and hang-ups unasked: a link that waits for nothing must not be in the set.
+    if events != 0 { pollIndex = set.add(socket.pointee.descriptor, events: events) }
   }
 
   /// Takes over what `set` found out since `register`.
   mutating func noteReady(in set: borrowing PollSet) {
+    guard let index = pollIndex, phase != .lookingUp else { return }
+    socket.pointee.note(set.readyEvents(index))
   }
 
-  /// Whether the certificate of the open link was checked in full against the time given to `open`, which makes that time
-  /// a plausible one. False for a resumed session.
-  public var hasCheckedCertificate: Bool { false }
+  // MARK: Describing
+
+  /// Appends what is known about the open link or the last failure as ` key=value` pairs, each with a space before it.
+  public func describe(into line: inout ByteBuffer) {
+    if account.failure == nil {
+      guard phase == .open else { return }
+      appendAddress(nextAddress - 1, to: &line)
+      tls?.pointee.describe(into: &line)
+      return
+    }
+    if account.address < 0 {
+      line.append(" name=")
+      line.append(plain: host)
+    }
+    appendAddress(account.address, to: &line)
+    account.describe(into: &line)
+    if account.isAboutTLS { tls?.pointee.describeFailure(into: &line) }
+  }
+
+  private func appendAddress(_ index: Int, to line: inout ByteBuffer) {
+    guard index >= 0, index < addresses.count else { return }
+    line.append(" address=")
+    line.append(addresses[index], port: port)
+  }
+}
+
+// MARK: Parts
+
+private func makeSocket(from arena: inout Arena) throws(ArenaExhausted) -> UnsafeMutablePointer<Socket> {
+  let ahead = try arena.take(Socket.aheadBytesMax, for: "link")
+  let socket = try takePlace(for: Socket.self, named: "link", from: &arena)
+  socket.initialize(to: Socket(ahead: ahead))
+  return socket
+}
+
+private func makeTLS(
+  name: Span<UInt8>, isVerified: Bool, trustedCertificates: Span<UInt8>, socket: UnsafeMutablePointer<Socket>,
+  from arena: inout Arena
+) throws(ArenaExhausted) -> UnsafeMutablePointer<TLSConnection> {
+  let name = try CText(name, for: "tls", from: &arena)
+  let trust = try takePlace(for: TrustStore.self, named: "tls trust", from: &arena)
+  trust.initialize(to: try TrustStore(path: trustedCertificates, from: &arena))
+  let peer = TLSPeer(name: name, address: numericAddress(name), isVerified: isVerified)
+  let tls = try takePlace(for: TLSConnection.self, named: "tls", from: &arena)
+  tls.initialize(to: try TLSConnection(peer: peer, socket: socket, trust: trust, from: &arena))
+  return tls
 }

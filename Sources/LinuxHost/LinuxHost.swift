@@ -90,6 +90,7 @@ public struct LinuxHost: ~Copyable, Host {
       programs.reap()
     }
     if sources.deadline != nil { sources.expire(now: System.bootTime()) }
+    clock.store(now: now, isEnding: false)
   }
 
   /// poll(2) does not wake before its time, and counts it on a clock that stands still during suspend: after one, a wait

@@ -14,3 +14,6 @@
 static inline int mote_random_seed(uint64_t *_Nonnull seed) {
   return getrandom(seed, sizeof *seed, GRND_NONBLOCK) == sizeof *seed ? 0 : -1;
 }
+
+// `errno` is a macro.
+static inline int mote_errno(void) { return errno; }

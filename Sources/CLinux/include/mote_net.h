@@ -1,16 +1,86 @@
-// What the link needs of the system: sockets, name look-up, the clocks.
+// What the link needs of C: name look-up, and the socket calls whose constants and structures each C library spells
+// differently.
 #pragma once
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
-#include <sys/random.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/types.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-// `errno` is a macro.
-static inline int mote_errno(void) { return errno; }
+// MARK: Addresses
+
+// How many addresses of a name are used.
+enum { MOTE_ADDRESSES_MAX = 16 };
+// The longest text of an address, with its terminating zero.
+enum { MOTE_ADDRESS_TEXT_MAX = 64 };
+
+// An IPv4 or IPv6 address.
+struct mote_address {
+  // In network order; IPv4 uses the first four.
+  uint8_t bytes[16];
+  // 4 or 16.
+  uint32_t byte_count;
+  // The interface of an IPv6 link-local address, otherwise 0.
+  uint32_t scope;
+};
+
+// What a look-up answers.
+struct mote_lookup_answer {
+  // How many addresses there are, or a negative EAI_… number.
+  int32_t count;
+  struct mote_address addresses[MOTE_ADDRESSES_MAX];
+};
+
+// Understands a numeric address, without any look-up. `answer->count` is 1 or negative.
+void mote_parse_address(const char *_Nonnull text, struct mote_lookup_answer *_Nonnull answer);
+
+// Starts a child process that looks `host` up and writes one `mote_lookup_answer` to the pipe whose other, non-blocking
+// end becomes `*pipe_end`. The child ends by itself after `seconds_max`. Returns its process id, or -1 with errno.
+pid_t mote_start_lookup(const char *_Nonnull host, unsigned seconds_max, int *_Nonnull pipe_end);
+
+// Writes the address as people write it; `text` has room for MOTE_ADDRESS_TEXT_MAX bytes.
+void mote_write_address(const struct mote_address *_Nonnull address, char *_Nonnull text);
+
+// getaddrinfo's "the name exists but has no address", where the C library knows it.
+static inline int mote_eai_no_data(void) {
+#ifdef EAI_NODATA
+  return EAI_NODATA;
+#else
+  return EAI_NONAME;
+#endif
+}
+
+// MARK: Files
+
+// open(2) is variadic: a new or emptied file for writing, closed on exec.
+static inline int mote_create(const char *_Nonnull path) {
+  return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+}
+
+// MARK: Sockets
+
+// A non-blocking TCP socket for addresses of `byte_count` 4 or 16, closed on exec; -1 with errno.
+int mote_open_socket(uint32_t byte_count);
+
+// connect(2): 0, or -1 with errno.
+int mote_connect(int descriptor, const struct mote_address *_Nonnull address, uint16_t port);
+
+// Sends each write at once instead of waiting for more (TCP_NODELAY): 0, or -1 with errno.
+int mote_set_no_delay(int descriptor);
+
+// send(2) without SIGPIPE.
+static inline ssize_t mote_send(int descriptor, const void *_Nullable bytes, size_t count) {
+  return send(descriptor, bytes, count, MSG_NOSIGNAL);
+}
+
+// shutdown(2) of the sending side.
+static inline int mote_shut_down_sending(int descriptor) { return shutdown(descriptor, SHUT_WR); }
+
+// The error that a finished connection attempt left behind (SO_ERROR); 0 for none.
+int mote_socket_error(int descriptor);
