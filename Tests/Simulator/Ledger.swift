@@ -21,9 +21,6 @@ public struct EventSpec: Sendable {
     self.qos = qos
     self.sensors = sensors
   }
-
-  /// Whether a slow sensor makes the agent read the others again: counter values are skipped then.
-  var skipsValues: Bool { sensors.contains { if case .slow = $0 { true } else { false } } }
 }
 
 /// What became of a command that the operator sent.
@@ -58,14 +55,12 @@ final class Ledger: BrokerObserver {
   private(set) var outcomes = 0
   private var programsSeen = 0
   private var messagesSeen = 0
-  private let sourceTimeout: TimeSpan
 
-  init(world: World, machine: Machine, events: [EventSpec], counters: [Int], sourceTimeout: TimeSpan) {
+  init(world: World, machine: Machine, events: [EventSpec], counters: [Int]) {
     self.world = world
     self.machine = machine
     self.events = events
     self.counters = counters
-    self.sourceTimeout = sourceTimeout
     arrivals = events.map { _ in [:] }
     highest = events.map { _ in 0 }
   }
@@ -128,9 +123,8 @@ final class Ledger: BrokerObserver {
       guard let parsed = parseTimeStamp(text) else { return world.violate("time stamp \(text)") }
       stamp = parsed
     }
-    let latest = readAt + (event.skipsValues ? sourceTimeout + .seconds(1) : .zero)
     var index = firstWallReading(from: readAt)
-    while index < machine.wallReadings.count, machine.wallReadings[index].time <= latest {
+    while index < machine.wallReadings.count, machine.wallReadings[index].time == readAt {
       if machine.wallReadings[index].wall == stamp { return }
       index += 1
     }

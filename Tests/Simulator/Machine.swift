@@ -162,18 +162,27 @@ final class Machine {
     return .complete
   }
 
-  private func readSlow(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
-    if let ready = slowReady[index] {
-      guard world.now >= ready else { return .pending }
-      slowReady[index] = nil
-      append("17", to: &buffer)
-      return .complete
+  /// Begins to read a slow source; others need no preparation.
+  func prepare(_ index: Int) -> Bool {
+    guard sensors.indices.contains(index) else {
+      world.violate("host: there is no source \(index)")
+      return true
     }
-    let delay = dice.once(in: 6) ? dice.span(6000...60_000) : dice.spanOfAnyMagnitude(1...4000)
+    guard case .slow = sensors[index] else { return true }
+    if let ready = slowReady[index] { return world.now >= ready }
+    let delay = dice.once(in: 6) ? dice.spanOfAnyMagnitude(6000...600_000) : dice.spanOfAnyMagnitude(0...4000)
     world.mark(delay > .seconds(5) ? "sensor-too-slow" : "sensor-slow")
     slowReady[index] = world.now + delay
+    if delay == .zero { return true }
     world.after(delay) { [world] in world.hasNews = true }
-    return .pending
+    return false
+  }
+
+  private func readSlow(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    guard prepare(index) else { return .pending }
+    slowReady[index] = nil
+    append("17", to: &buffer)
+    return .complete
   }
 
   private func append(_ text: String, to buffer: inout ByteBuffer) {
@@ -285,7 +294,7 @@ final class Machine {
     logLineCount += 1
     let words = text.split(separator: " ", maxSplits: 3)
     if words.count < 3 || words[0] != level.name.description { world.violate("log line without its parts: \(text)") }
-    if bytes.count > 512 || bytes.contains(where: { $0 < 0x20 }) { world.violate("log line that breaks: \(text)") }
+    if bytes.count > 768 || bytes.contains(where: { $0 < 0x20 }) { world.violate("log line that breaks: \(text)") }
     if !secret.isEmpty, text.contains(String(decoding: secret, as: UTF8.self)) { world.violate("secret in the log") }
     guard words.count >= 3 else { return }
     logCounts["\(words[1]) \(words[2])", default: 0] += 1
@@ -320,6 +329,8 @@ struct SimulatedHost: Host {
   mutating func describeLink(into line: inout ByteBuffer) {
     line.append(" address=192.0.2.1")
   }
+
+  mutating func prepareSource(_ index: Int) -> Bool { machine.prepare(index) }
 
   mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     machine.read(index, into: &buffer)

@@ -73,6 +73,9 @@ public struct Scenario: Sendable {
     ]
   }
 
+  /// The marks of everything malformed that a broker can send here.
+  public static var malformedMarks: [String] { Rubbish.all.map { "malformed-\($0.name)" } }
+
   /// Whether a refusal of the slow class may be the last thing that happens before the calm.
   var mayBeSlow: Bool {
     weathers.contains { weather in

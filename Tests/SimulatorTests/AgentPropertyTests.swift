@@ -71,4 +71,16 @@ import Testing
       try run(seed, scenario, &tally)
     }
   }
+
+  @Test func closesTheConnectionOnWhateverIsMalformed() throws {
+    var tally = Tally()
+    for seed in Seeds.all(4) {
+      var scenario = Scenario()
+      scenario.weathers = [.rudeBroker]
+      scenario.faultTime = .minutes(12 * 60)
+      scenario.commandPause = 1000...60_000
+      try run(seed, scenario, &tally)
+    }
+    #expect(Seeds.single != nil || tally.unseen(Scenario.malformedMarks) == [])
+  }
 }
