@@ -6,8 +6,8 @@ import Bytes
 enum INILine: Equatable {
   /// A comment, or nothing.
   case empty
-  /// `[kind name]`; the name may be empty.
-  case heading(kind: Range<Int>, name: Range<Int>)
+  /// `[kind name]`; the name may be empty. `surplus` is where text begins behind it, which there must not be.
+  case heading(kind: Range<Int>, name: Range<Int>, surplus: Int?)
   /// `key = value`, both without blanks at their ends; the value may be empty.
   case entry(key: Range<Int>, value: Range<Int>)
   /// None of these, and where that shows.
@@ -20,7 +20,6 @@ enum INIFault: Equatable {
   case noKey
   case headingUnclosed
   case headingEmpty
-  case textAfterHeading
   case lineTooLong
   case notUTF8
   case controlByte
@@ -86,12 +85,14 @@ struct INIReader {
     guard let bracket = content.firstIndex(of: UInt8(ascii: "]"), from: line.lowerBound) else {
       return .fault(.headingUnclosed, at: line.lowerBound)
     }
-    guard bracket == line.upperBound - 1 else { return .fault(.textAfterHeading, at: bracket + 1) }
     let inside = text.trimmed((line.lowerBound + 1)..<bracket)
     guard !inside.isEmpty else { return .fault(.headingEmpty, at: line.lowerBound) }
     var kindEnd = inside.lowerBound
     while kindEnd < inside.upperBound, !text[kindEnd].isBlank { kindEnd += 1 }
-    return .heading(kind: inside.lowerBound..<kindEnd, name: text.trimmed(kindEnd..<inside.upperBound))
+    let surplus = text.trimmed((bracket + 1)..<line.upperBound)
+    return .heading(
+      kind: inside.lowerBound..<kindEnd, name: text.trimmed(kindEnd..<inside.upperBound),
+      surplus: surplus.isEmpty ? nil : surplus.lowerBound)
   }
 
   /// Where `line` first has a control character other than a tab, or a byte that is no UTF-8.

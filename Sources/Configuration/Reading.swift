@@ -9,9 +9,11 @@ extension SettingsLoader {
     }
     switch line {
     case .empty: return
-    case .heading(let kind, let name):
+    case .heading(let kind, let name, let surplus):
       openSection(source.extracting(kind), name: source.extracting(name), at: place(kind.lowerBound))
       followsSecret = false
+      // What was meant is clear, so that the lines below need no complaints of their own.
+      if let surplus { reportSurplus(at: place(surplus)) }
     case .entry(let key, let value):
       // A value may be empty, then its place is where it would be.
       take(
@@ -20,7 +22,14 @@ extension SettingsLoader {
     case .fault(let fault, let offset):
       // What stands in a line that is not understood is not shown: it may be part of a token.
       report(fault, at: place(offset))
+      if fault == .headingUnclosed || fault == .headingEmpty { current = nil }
     }
+  }
+
+  private mutating func reportSurplus(at place: Place) {
+    diagnostics.begin(.error, at: place)
+    diagnostics.add("found text behind the heading; expected nothing, not even a comment")
+    diagnostics.end()
   }
 
   private mutating func report(_ fault: INIFault, at place: Place) {
@@ -30,7 +39,6 @@ extension SettingsLoader {
     case .noKey: diagnostics.add("found nothing before \"=\"; expected key = value")
     case .headingUnclosed: diagnostics.add("found a heading without \"]\"; expected [section]")
     case .headingEmpty: diagnostics.add("found an empty heading; expected [section]")
-    case .textAfterHeading: diagnostics.add("found text behind the heading; expected nothing, not even a comment")
     case .lineTooLong:
       diagnostics.add("found a longer line; expected at most ")
       diagnostics.add(ConfigurationLimits.lineBytesMax)

@@ -27,7 +27,11 @@ import Testing
     try expect(" = x", #"f:12:2: error: found nothing before "="; expected key = value"#)
     try expect("[server", #"f:12:1: error: found a heading without "]"; expected [section]"#)
     try expect("[]", "f:12:1: error: found an empty heading; expected [section]")
-    try expect("[mqtt] # x", "f:12:7: error: found text behind the heading; expected nothing, not even a comment")
+    // The section is open all the same; one that nobody can know is skipped.
+    try expect(
+      "[mqtt] # x\nkeep-alive = 5s",
+      "f:12:8: error: found text behind the heading; expected nothing, not even a comment")
+    try expect("[\nwhatever = 1", "f:12:1: error: found a heading without \"]\"; expected [section]")
     try expect("# \u{1}", "f:12:3: warning: found a byte in a comment that is not UTF-8 text")
     try expect("[mqtt]\na=\0", "f:13:3: error: found a control character; expected UTF-8 text")
     let long = String(repeating: "x", count: 3000)

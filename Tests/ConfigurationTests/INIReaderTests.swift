@@ -12,8 +12,9 @@ import Testing
     while let line = reader.next(in: bytes.span) {
       switch line {
       case .empty: lines.append("")
-      case .heading(let kind, let name):
-        lines.append("[\(Array(bytes[kind]).text):\(Array(bytes[name]).text)]")
+      case .heading(let kind, let name, let surplus):
+        let place = surplus.map { "@\(reader.column(of: $0, in: bytes.span))" } ?? ""
+        lines.append("[\(Array(bytes[kind]).text):\(Array(bytes[name]).text)]\(place)")
       case .entry(let key, let value):
         lines.append("\(Array(bytes[key]).text)=\(Array(bytes[value]).text)")
       case .fault(let fault, let offset):
@@ -58,7 +59,7 @@ import Testing
     #expect(read(" = 1") == ["noKey@1:2"])
     #expect(read("[a") == ["headingUnclosed@1:1"])
     #expect(read("[]") == ["headingEmpty@1:1"])
-    #expect(read("[a] # b") == ["textAfterHeading@1:4"])
+    #expect(read("[a] # b") == ["[a:]@5"])
     #expect(read("a=b\0c") == ["controlByte@1:4"])
     #expect(read("a=\u{7F}") == ["controlByte@1:3"])
     #expect(read("a\rb=1") == ["controlByte@1:2"])
