@@ -48,7 +48,8 @@
 // A server may send records of 16 KB, so there must be room for one. The agent never sends more than 4 KB at once.
 // MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH is not for us: when the send buffer is smaller than the receive buffer, 3.6
 // shrinks the latter after the handshake to the size of the former without having negotiated that, and the first record
-// of more than 4 KB ends the connection. It would save little: pages of a buffer that nothing was written to cost nothing.
+// of more than 4 KB ends the connection. It would save little: pages of a buffer that nothing was written to cost
+// nothing.
 #define MBEDTLS_SSL_IN_CONTENT_LEN 16384
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 4096
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
