@@ -635,16 +635,6 @@ import Testing
     #expect(try complaints(lines) == [])
   }
 
-  @Test func asManySectionsAsMayBe() throws {
-    var lines = "[device]\norg=ab12cd\ntype=t\nauth-token=x\n[server]\n[agent]\n[mqtt]\nmessages-per-second=0\n"
-    for index in 0..<ConfigurationLimits.eventsMax { lines += "[event e\(index)]\n" }
-    for index in 0..<ConfigurationLimits.sensorsMax {
-      lines += "[sensor s\(index)]\nevent=e\(index % 64)\nread=uptime\n"
-    }
-    for index in 0..<ConfigurationLimits.commandsMax { lines += "[command c\(index)]\nrun=/x\n" }
-    #expect(try complaints(lines) == [])
-  }
-
   @Test func moreSectionsThanFit() throws {
     var lines = base
     for index in 0..<ConfigurationLimits.commandsMax { lines += "[command c\(index)]\nrun=/x\n" }
