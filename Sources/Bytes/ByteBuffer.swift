@@ -78,10 +78,17 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// Drops the first `byteCount` bytes.
+  ///
+  /// Where more than a page is free at the front, and more than is held, what is held moves there (never more bytes than
+  /// were dropped): a large buffer that is always in use and never full would otherwise touch all of its pages by and by.
   public mutating func removeFirst(_ byteCount: Int) {
     precondition(byteCount >= 0 && byteCount <= count)
     head &+= byteCount
-    if head == tail { removeAll() }
+    if head == tail {
+      removeAll()
+    } else if head >= 4096, head >= tail &- head {
+      moveToFront()
+    }
   }
 
   /// Drops the bytes of `range`; the ones behind them move up. Costs nothing at the front.

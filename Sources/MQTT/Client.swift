@@ -86,7 +86,9 @@ public struct Client: ~Copyable {
   }
 
   /// Whether `output` lacks the room for answers that `nextEvent` needs: input may wait until some of it has been sent.
-  public var lacksRoomForAnswers: Bool { output.freeCount < ClientLimits.answerBytes + ClientLimits.lastBytes }
+  public var lacksRoomForAnswers: Bool {
+    @inline(__always) get { output.freeCount < ClientLimits.answerBytes + ClientLimits.lastBytes }
+  }
 
   /// How many messages of QoS 1 and 2 the server has not confirmed.
   public var inflightCount: Int {
@@ -113,9 +115,31 @@ public struct Client: ~Copyable {
   /// The link is gone. Forgets the connection, and keeps the session: what is in flight goes out again by itself after
   /// the next `open`.
   public mutating func linkClosed() {
+    if connection.hasAnswered {
+      session.fruitlessConnections = 0
+    } else if connection.resendIndex > 0 {
+      session.fruitlessConnections += 1
+    }
     connection = Connection(now: connection.lastReceived)
     input.removeAll()
     output.removeAll()
+  }
+
+  /// On how many connections in a row the oldest message in flight was written and no message was answered.
+  ///
+  /// A message that the server cannot take ends every connection that it is sent on. Where this number grows although
+  /// the network is fine, the message is to blame, and `abandonOldestInflight` ends the misery.
+  public var oldestInflightAttempts: Int { session.fruitlessConnections }
+
+  /// Forgets the oldest message in flight, between two connections; nobody will say whether it arrived.
+  ///
+  /// - Returns: its token; nil when there is none, or a connection is open.
+  public mutating func abandonOldestInflight() -> UInt64? {
+    guard connection.phase == .closed, session.inflight.count > 0 else { return nil }
+    let token = session.inflight[0].token
+    session.inflight.remove(at: 0)
+    session.fruitlessConnections = 0
+    return token
   }
 
   /// The first `byteCount` bytes of `output` have been sent.

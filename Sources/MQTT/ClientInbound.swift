@@ -154,6 +154,7 @@ extension Client {
       return .event(.acknowledged(token: token))
     case .release:
       guard let index else { return .silent }
+      connection.hasAnswered = true
       session.inflight[index].state = .awaitingPubcomp
       self.answer(.pubrel, packetIdentifier, now: now)
       if index == 0 { noteOldestMoved(now: now) }
@@ -179,6 +180,7 @@ extension Client {
   /// The server has the message at `index`.
   @inline(__always)
   private mutating func finish(at index: Int, now: Instant) {
+    connection.hasAnswered = true
     session.inflight.remove(at: index)
     if index < connection.resendIndex { connection.resendIndex -= 1 }
     if index == 0 { noteOldestMoved(now: now) }

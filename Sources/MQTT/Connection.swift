@@ -121,6 +121,8 @@ struct Connection {
   var requests = PendingRequests()
   /// Messages in flight before this one have been written on this connection.
   var resendIndex = 0
+  /// Whether an answer has moved on a message in flight.
+  var hasAnswered = false
   /// Whether the server had the session.
   var isSessionPresent = false
   var oversize: OversizePublish?

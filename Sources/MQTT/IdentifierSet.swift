@@ -14,8 +14,9 @@ struct IdentifierSet: ~Copyable {
 
   init(from arena: inout Arena) throws(ArenaExhausted) {
     words = try FixedArray(capacity: 1024, for: "mqtt identifiers", from: &arena)
-    // The arena's memory is zero already; saying so again would only touch it.
     words.useZeroed()
+    // Memory that is zero already is only read, so that it stays the system's one page of zeros.
+    clear()
   }
 
   func contains(_ identifier: UInt16) -> Bool {
@@ -36,8 +37,12 @@ struct IdentifierSet: ~Copyable {
 
   mutating func removeAll() {
     guard count > 0 else { return }
-    for index in 0..<words.count where words[index] != 0 { words[index] = 0 }
+    clear()
     count = 0
+  }
+
+  private mutating func clear() {
+    for index in 0..<words.count where words[index] != 0 { words[index] = 0 }
   }
 
   private func bit(_ identifier: UInt16) -> UInt64 { 1 << UInt64(identifier & 63) }

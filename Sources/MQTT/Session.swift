@@ -8,6 +8,8 @@ struct Session: ~Copyable {
   var inflight: InflightStore
   /// QoS 2 messages that we received and that the server has not released yet.
   var received: IdentifierSet
+  /// On how many connections in a row the oldest message in flight was written and none was answered.
+  var fruitlessConnections = 0
   private var lastIdentifier: UInt16
 
   init(

@@ -311,6 +311,35 @@ private let durable = ClientOptions(cleanSession: false)
     #expect(harness.inflightCount == 3)
   }
 
+  /// A message that the server answers by closing is found out, and can be given up.
+  @Test func aMessageThatEndsEveryConnectionCanBeAbandoned() throws {
+    let harness = try Harness(durable)
+    try harness.connect()
+    #expect(harness.abandonOldest() == nil)
+    try harness.publish("poison", "x", .atLeastOnce, token: 41)
+    try harness.publish("food", "y", .atLeastOnce, token: 42)
+    for attempts in 1...3 {
+      _ = try harness.reconnect(sessionPresent: attempts % 2 == 0)
+      #expect(harness.attempts == attempts)
+    }
+    #expect(harness.abandonOldest() == nil, "not while connected")
+    harness.client.linkClosed()
+    #expect(harness.attempts == 4)
+    // A connection that was refused or lost before CONNACK says nothing about the message.
+    try harness.open()
+    harness.client.linkClosed()
+    #expect(harness.attempts == 4)
+    #expect(harness.abandonOldest() == 41)
+    #expect(harness.attempts == 0)
+    #expect(
+      try harness.connect(sessionPresent: true)
+        == publishPacket("food", [0x79], qos: .atLeastOnce, identifier: 2, isDuplicate: true))
+    _ = try harness.receive(answerPacket(.puback, 2))
+    harness.client.linkClosed()
+    #expect(harness.attempts == 0 && harness.inflightCount == 0)
+    #expect(harness.abandonOldest() == nil)
+  }
+
   @Test func subscriptionsAreAnsweredOneByOne() throws {
     let harness = try Harness()
     try harness.connect()
