@@ -22,6 +22,8 @@ enum SourceLimits {
   /// A reading here that takes longer sends its source back to a child. A healthy source stays below it
   /// even on a busy machine.
   static var inlineTimeMax: TimeSpan { .milliseconds(20) }
+  /// How much longer than a reading may take its answer is kept for an event that waits for others.
+  static var answerSlack: TimeSpan { .seconds(1) }
   /// How long a source that failed is left alone: at first, and at most after doubling.
   static var retryDelayMin: TimeSpan { .seconds(2) }
   static var retryDelayMax: TimeSpan { .seconds(64) }

@@ -64,7 +64,7 @@ struct SourceTable: ~Copyable {
     let now = System.bootTime()
     if sources[index].answer >= 0 {
       // One that nobody wanted in time tells of the past.
-      if now <= sources[index].askedAt + timeout + timeout { return true }
+      if now <= sources[index].askedAt + timeout + SourceLimits.answerSlack { return true }
       dropAnswer(index)
     }
     if sources[index].failure(at: now) != nil { return true }

@@ -99,9 +99,9 @@ extension MachineTests {
       try tree.write("class/thermal/thermal_zone12/temp", "31000\n")
       let host = try MachineHost(sys: tree.path)
       defer { host.close() }
-      #expect(host.read(try host.open(.thermal, "cpu-thermal")).text == "45678\n")
-      #expect(host.read(try host.open(.thermal, "acpitz")).text == "30000\n", "the first of several")
-      #expect(host.read(try host.open(.thermal, "thermal_zone12")).text == "31000\n")
+      #expect(host.read(try host.open(.thermal, "cpu-thermal")).text == "45678e-3")
+      #expect(host.read(try host.open(.thermal, "acpitz")).text == "30000e-3", "the first of several")
+      #expect(host.read(try host.open(.thermal, "thermal_zone12")).text == "31000e-3")
       #expect(host.read(try host.open(.thermal, "thermal_zone1")).result == .failed(.notFound))
       #expect(host.read(try host.open(.thermal, "cpu")).result == .failed(.notFound))
       #expect(host.read(try host.open(.thermal, "")).result == .failed(.notFound))
@@ -114,11 +114,11 @@ extension MachineTests {
       try tree.hwmon(7, "lm75", ["temp1_input": "22500", "temp2_input": "3", "temp2_label": "temp1"])
       let host = try MachineHost(sys: tree.path)
       defer { host.close() }
-      #expect(host.read(try host.open(.hwmon, "lm75/temp1")).text == "21500\n")
-      #expect(host.read(try host.open(.hwmon, "coretemp/Package id 0")).text == "1\n")
-      #expect(host.read(try host.open(.hwmon, "coretemp/temp1")).text == "1\n")
-      #expect(host.read(try host.open(.hwmon, "coretemp/temp2")).text == "2\n")
-      #expect(host.read(try host.open(.hwmon, "hwmon7/temp1")).text == "3\n", "a label comes before a name")
+      #expect(host.read(try host.open(.hwmon, "lm75/temp1")).text == "21500e-3")
+      #expect(host.read(try host.open(.hwmon, "coretemp/Package id 0")).text == "1e-3")
+      #expect(host.read(try host.open(.hwmon, "coretemp/temp1")).text == "1e-3")
+      #expect(host.read(try host.open(.hwmon, "coretemp/temp2")).text == "2e-3")
+      #expect(host.read(try host.open(.hwmon, "hwmon7/temp1")).text == "3e-3", "a label comes before a name")
       for argument in ["coretemp/temp3", "coretemp", "coretemp/", "/temp1", "lm75/name", "lm7/temp1", "hwmon2/temp1"] {
         #expect(host.read(try host.open(.hwmon, argument)).result == .failed(.notFound), "\(argument)")
       }
@@ -136,7 +136,7 @@ extension MachineTests {
       try tree.hwmon(5, "lm75", ["temp1_input": "22000"])
       #expect(host.readOnce(sensor).result == .failed(.notFound), "left alone for a while")
       usleep(2_100_000)
-      #expect(host.read(sensor).text == "22000\n")
+      #expect(host.read(sensor).text == "22000e-3")
     }
 
     // MARK: Files of all sorts
