@@ -26,7 +26,8 @@ private let generalHelp: StaticString = """
   The configuration is /etc/mote/mote.conf unless --config names another. A DURATION is a number with a unit: 500ms,
   20s, 5m, 1h, 2d. A LEVEL is error, warning, info or debug. Logs go to standard error.
 
-  Exit status: 0 fine, 64 wrong usage, 66 a file cannot be read, 70 a defect of mote, 78 wrong configuration.
+  Exit status: 0 fine, 64 wrong usage, 70 a defect of mote, 71 the system refused memory or descriptors, 74 nobody takes
+  the output, 78 wrong configuration.
 
   """
 

@@ -14,25 +14,17 @@ struct LoadedConfiguration: ~Copyable {
 /// What is read when no file is named.
 let defaultConfigurationPath: StaticString = "/etc/mote/mote.conf"
 
-/// Where loading puts its complaints.
-enum Report {
-  /// On standard error, one line each, with a summary behind them: for a person at a terminal.
-  case text
-  /// Nowhere: they have been seen.
-  case none
-}
-
-/// Reads what `invocation` names. What is wrong with it, or merely doubtful, is reported.
+/// Reads what `invocation` names. What is wrong with it, or merely doubtful, is told on standard error, a line each.
 ///
 /// - Throws: `configuration` when something is wrong, `system` without memory.
 func loadConfiguration(
-  _ invocation: Invocation, _ arguments: borrowing Arguments, report: Report
+  _ invocation: Invocation, _ arguments: borrowing Arguments
 ) throws(ExitStatus) -> LoadedConfiguration {
   guard var scratch = MemoryBlock() else { throw .system }
   guard var block = MemoryBlock() else { throw .system }
   let settings: Settings?
   do throws(ArenaExhausted) {
-    settings = try load(invocation, arguments, scratch: &scratch.arena, into: &block.arena, report)
+    settings = try load(invocation, arguments, scratch: &scratch.arena, into: &block.arena)
   } catch {
     throw .system
   }
@@ -45,8 +37,7 @@ func loadConfiguration(
 }
 
 private func load(
-  _ invocation: Invocation, _ arguments: borrowing Arguments, scratch: inout Arena, into arena: inout Arena,
-  _ report: Report
+  _ invocation: Invocation, _ arguments: borrowing Arguments, scratch: inout Arena, into arena: inout Arena
 ) throws(ArenaExhausted) -> Settings? {
   var loader = try SettingsLoader(scratch: &scratch)
   // Big enough for the largest file and, one after the other, for everything else that is read.
@@ -65,7 +56,7 @@ private func load(
   readToken(into: &loader, &buffer)
   writeDefaultID(isQuickstart: invocation.command == .quickstart, into: &buffer)
   let settings = try loader.finish(defaultID: buffer.span, into: &arena)
-  if report == .text { printDiagnostics(loader.diagnostics, &buffer) }
+  printDiagnostics(loader.diagnostics, &buffer)
   return settings
 }
 

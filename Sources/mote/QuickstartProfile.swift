@@ -18,10 +18,6 @@ func writeQuickstartProfile(into buffer: inout ByteBuffer, scratch: inout Arena)
     [device]
     org = quickstart
     type = mote
-    [server]
-    tls = no
-    [mqtt]
-    connect-delay-max = 0s
     [event status]
     interval = 2s
     qos = 0

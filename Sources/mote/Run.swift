@@ -15,7 +15,7 @@ private let clockPath: StaticString = "/var/lib/mote/clock"
 func run(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(ExitStatus) {
   var end: Instant?
   if let duration = invocation.duration { end = bootTime() + duration }
-  var configuration = try loadConfiguration(invocation, arguments, report: .text)
+  var configuration = try loadConfiguration(invocation, arguments)
   while let next = try runOnce(configuration, until: end, invocation, arguments) { configuration = next }
 }
 
@@ -76,7 +76,7 @@ private func reloadConfiguration(
   _ invocation: Invocation, _ arguments: borrowing Arguments
 ) -> LoadedConfiguration? {
   do throws(ExitStatus) {
-    return try loadConfiguration(invocation, arguments, report: .text)
+    return try loadConfiguration(invocation, arguments)
   } catch {
     return nil
   }

@@ -12,8 +12,6 @@ private enum SensorList {
   static var sensorsMax: Int { 512 }
   /// Their names and paths, in bytes.
   static var textBytes: Int { 128 * 1024 }
-  /// What is printed, in bytes.
-  static var outputBytes: Int { 512 * 1024 }
   /// How long slow sensors are waited for.
   static var patience: TimeSpan { .seconds(2) }
   /// The time over which processor usage is measured.
