@@ -120,7 +120,7 @@ public struct Channel: BitwiseCopyable, Sendable {
 
   private func kibibytes(_ line: StaticString, in text: Span<UInt8>) -> Int64? {
     guard let range = SensorText.field(line.bytes, in: text),
-      let value = SensorText.firstNumber(in: text.extracting(range)), value.exponent == 0
+      let value = SensorText.firstNumber(in: text.extracting(range)), value.exponent == 0, value.significand >= 0
     else { return nil }
     return value.significand
   }

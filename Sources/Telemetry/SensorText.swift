@@ -69,10 +69,7 @@ public enum SensorText {
     var index = start
     var toSkip = skipping
     while index < end {
-      let byte = text[index]
-      let isSign = byte == UInt8(ascii: "-") || byte == UInt8(ascii: "+")
-      let startsNumber = byte.isDigit || (isSign && index + 1 < end && text[index + 1].isDigit)
-      guard startsNumber else {
+      guard startsNumber(in: text, at: index, upTo: end) else {
         index += 1
         continue
       }
@@ -83,6 +80,15 @@ public enum SensorText {
       index = parsed.end
     }
     return nil
+  }
+
+  /// Whether a number begins here: an optional sign, and digits or, as bc(1) prints it, a point and digits. A point
+  /// behind a digit separates levels of a version.
+  private static func startsNumber(in text: Span<UInt8>, at start: Int, upTo end: Int) -> Bool {
+    var index = start
+    if text[index] == UInt8(ascii: "-") || text[index] == UInt8(ascii: "+") { index += 1 }
+    if index < end, text[index] == UInt8(ascii: "."), index == 0 || !text[index - 1].isDigit { index += 1 }
+    return index < end && text[index].isDigit
   }
 
   private static func isWordByte(_ byte: UInt8) -> Bool {

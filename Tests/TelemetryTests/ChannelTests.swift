@@ -126,6 +126,8 @@ private func channel(
   @Test func memoryThatDoesNotAddUpIsNotUnderstood() throws {
     var used = try channel(.memory(.used))
     #expect(used.outcome("MemTotal: 5 kB\nMemAvailable: 6 kB\n") == .failed(.notUnderstood))
+    let overflowing = "MemTotal: 9000000000000000000 kB\nMemAvailable: -9000000000000000000 kB\n"
+    #expect(used.outcome(overflowing) == .failed(.notUnderstood))
   }
 
   @Test(arguments: [

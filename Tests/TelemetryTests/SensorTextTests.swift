@@ -34,7 +34,7 @@ func decimal(_ text: String) -> Decimal? {
   @Test(arguments: [
     ("45123\n", "45123"), ("-12\n", "-12"), ("+7", "7"), ("  3.14 V", "3.14"), ("t=23125", "23125"),
     ("temp: -0.05C", "-0.05"), ("1e3", "1000"), ("12abc", "12"), ("5.", "5"), ("--5", "-5"), ("a-5", "-5"),
-    ("0001", "1"), ("0.1", "0.1"), ("0.1000", "0.1"),
+    ("0001", "1"), ("0.1", "0.1"), ("0.1000", "0.1"), (".5", "0.5"), ("-.5\n", "-0.5"), ("x.25", "0.25"),
   ]) func findsTheFirstNumber(text: String, expected: String) {
     #expect(firstNumber(text) == decimal(expected))
     #expect(firstNumber(text) != nil)
