@@ -103,12 +103,23 @@ public struct LinuxHost: ~Copyable, Host {
   /// The next signal that a person or the service manager has sent; nil when all have been taken.
   public mutating func takeSignal() -> Signal? { signals.take() }
 
-  /// Ends readers, closes the link, and gives the signals back. Programs should have been stopped.
-  /// Nothing but `init` of another host may follow.
+  /// How long `close` waits for killed children to end, in milliseconds. Only one that is stuck in the kernel takes longer.
+  private static var closeWaitMs: Int { 100 }
+
+  /// Closes the link, kills readers and programs, and gives the signals back. Nothing but `init` of another host may
+  /// follow.
   public mutating func close() {
     link.close()
     clock.store(now: System.bootTime(), isEnding: true)
     sources.close()
+    programs.killAll()
+    // Whoever goes on with another host wants no zombies of this one.
+    for _ in 0..<LinuxHost.closeWaitMs {
+      sources.reap()
+      programs.reap()
+      guard sources.hasReaders || programs.areRunning else { break }
+      usleep(1000)
+    }
     signals.remove()
   }
 

@@ -179,6 +179,22 @@ struct Programs: ~Copyable {
     return deadline
   }
 
+  /// Whether any has not ended.
+  var areRunning: Bool {
+    for slot in running.indices {
+      if case .running = running[slot].phase { return true }
+    }
+    return false
+  }
+
+  /// Kills all that run; `reap` collects them.
+  mutating func killAll() {
+    for slot in running.indices {
+      stop(slot: slot, forcibly: true)
+      closeOutput(slot)
+    }
+  }
+
   /// Collects the programs that have ended.
   mutating func reap() {
     for slot in running.indices {

@@ -33,6 +33,12 @@ struct SourceReaders: ~Copyable {
     return false
   }
 
+  /// Whether any has not ended.
+  var areRunning: Bool {
+    for index in readers.indices where readers[index] != nil { return true }
+    return false
+  }
+
   /// Whether all of them were killed and have not ended: nothing can be read until one does.
   var isStuck: Bool {
     for index in readers.indices {

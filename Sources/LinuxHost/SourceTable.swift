@@ -240,6 +240,9 @@ struct SourceTable: ~Copyable {
     if isQuick, trust == .local, isDisk || answer.is_regular != 0 { sources[index].mode = .promotedByPath }
   }
 
+  /// Whether any reader has not ended.
+  var hasReaders: Bool { readers.areRunning }
+
   /// The moment at which something has to be done here.
   var deadline: Instant? { readers.deadline }
 

@@ -196,6 +196,20 @@ extension MachineTests {
       #expect(host.finish().state == .exited(0))
     }
 
+    @Test func nothingOutlivesTheHost() throws {
+      try run("trap '' TERM; sleep 1000 & echo $$ $!; wait")
+      let processes = host.finish(within: 0.3).output.split(whereSeparator: { $0.isWhitespace }).compactMap {
+        pid_t($0)
+      }
+      #expect(processes.count == 2)
+      let start = Date()
+      host.close()
+      #expect(Date().timeIntervalSince(start) < 0.1)
+      usleep(20_000)
+      for process in processes { #expect(!isRunning(process)) }
+      #expect(waitpid(processes[0], nil, WNOHANG) == -1, "it has been collected")
+    }
+
     @Test func refusesMoreCommandsThanPlanned() throws {
       defer { host.close() }
       for _ in 0..<16 { try host.add("/bin/true") }
