@@ -45,6 +45,14 @@ def test_tls_1_2_is_spoken_where_the_server_has_no_more(
     assert agent.wait_connected().fields["tls"] == "TLSv1.2"
 
 
+def test_rsa_signatures_are_understood_in_tls_1_2(start_broker, join_platform, run_agent, tmp_path):
+    root = Authority(tmp_path / "root", "Test Root", "rsa")
+    broker = start_broker(certificate=root.issue(algorithm="rsa"), listener_options="tls_version tlsv1.2")
+    platform = join_platform(broker)
+    run_agent(broker.port, with_tls(broker.port, root))
+    platform.next_event("status", timeout=20)
+
+
 @pytest.mark.parametrize("algorithm", ["rsa", "p384"])
 def test_other_kinds_of_keys_and_a_chain_are_accepted(start_broker, join_platform, run_agent, tmp_path, algorithm):
     root = Authority(tmp_path / "root", "Test Root", algorithm)
