@@ -89,18 +89,14 @@ static void close_from(int first) {
   for (int descriptor = first; descriptor < 1024; descriptor++) close(descriptor);
 }
 
-// Forks with all signals blocked, so that no handler of ours ever runs in the child.
+// Forks with all signals blocked, and they stay so in the child: no handler of ours ever runs there.
 static pid_t fork_quietly(void) {
   sigset_t all, saved;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &saved);
   pid_t process = fork();
   int fork_errno = errno;
-  if (process == 0) {
-    reset_signals();
-  } else {
-    sigprocmask(SIG_SETMASK, &saved, NULL);
-  }
+  if (process != 0) sigprocmask(SIG_SETMASK, &saved, NULL);
   errno = fork_errno;
   return process;
 }
@@ -141,6 +137,7 @@ int mote_output_pipe(int *reading, int *writing) {
 }
 
 static _Noreturn void run_program(const char *path, const char *variable, int input, int output, int report) {
+  reset_signals();
   setsid();
   // Out of the way of 0, 1 and 2 first, whatever numbers they have.
   int high_report = fcntl(report, F_DUPFD_CLOEXEC, 10);
@@ -241,6 +238,7 @@ static size_t read_unknown_file(const char *path, struct mote_answer *answer, ch
 }
 
 static _Noreturn void run_reader(const char *path, int what, size_t byte_count_max, int socket) {
+  // Of all signals only this one can come.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_NAME, "mote-reader");
   // Above all the connection to the server: while a stuck reader holds a copy, closing it would not end it.

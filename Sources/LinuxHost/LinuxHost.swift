@@ -83,9 +83,11 @@ public struct LinuxHost: ~Copyable, Host {
     var first = earlier(deadline, link.deadline)
     first = earlier(first, sources.deadline)
     first = earlier(first, programs.register(in: &set, now: now))
-    set.wait(milliseconds: milliseconds(from: now, until: first))
+    let isInterrupted = set.wait(milliseconds: milliseconds(from: now, until: first))
     link.noteReady(in: set)
-    if let signalIndex, set.readyEvents(signalIndex) != 0, signals.collect() {
+    // A signal that interrupted the wait is handled in the same turn, not in a second one.
+    let hasSignal = isInterrupted || signalIndex.map { set.readyEvents($0) != 0 } ?? true
+    if hasSignal, signals.collect() {
       sources.reap()
       programs.reap()
     }

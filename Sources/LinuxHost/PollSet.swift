@@ -32,15 +32,18 @@ struct PollSet: ~Copyable {
   /// Waits until a descriptor is ready or `milliseconds` have passed; -1 waits for ever.
   ///
   /// An interruption by a signal counts as a wake-up without ready descriptors: the caller computes its deadlines anew.
-  mutating func wait(milliseconds: Int32) {
+  ///
+  /// - Returns: whether a signal interrupted it.
+  @discardableResult
+  mutating func wait(milliseconds: Int32) -> Bool {
     for index in 0..<count { entries[index].revents = 0 }
     let used = count
     var span = entries.mutableSpan
-    span.withUnsafeMutableBufferPointer { buffer in
-      let found = poll(buffer.baseAddress, nfds_t(used), milliseconds)
-      if found < 0 {
-        for index in 0..<used { buffer[index].revents = 0 }
-      }
+    return span.withUnsafeMutableBufferPointer { buffer in
+      guard poll(buffer.baseAddress, nfds_t(used), milliseconds) < 0 else { return false }
+      let isInterrupted = mote_errno() == EINTR
+      for index in 0..<used { buffer[index].revents = 0 }
+      return isInterrupted
     }
   }
 }
