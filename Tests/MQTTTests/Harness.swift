@@ -17,7 +17,7 @@ final class Harness {
   var now = Instant(milliseconds: 5_000_000)
 
   init(_ options: ClientOptions = ClientOptions(cleanSession: true), packetBytesMax: Int = 1024) throws {
-    var arena = makeArena(byteCount: 1 << 20)
+    var arena = makeArena(byteCount: 32 * 1024 + 5 * packetBytesMax)
     client = try Client(options: options, packetBytesMax: packetBytesMax, from: &arena)
   }
 
