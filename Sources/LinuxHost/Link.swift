@@ -176,7 +176,7 @@ public struct Link: ~Copyable {
     do throws(Errno) { try System.checkConnected(socket.pointee.descriptor) } catch {
       return failAddress(connectFailure(error), code: error.code, now: now)
     }
-    guard let tls else { return phase = .open }
+    guard let tls else { return becomeOpen() }
     phase = .shakingHands
     stepDeadline = min(now + Link.handshakeTimeout, attemptDeadline)
     wantsOutput = true
@@ -188,13 +188,19 @@ public struct Link: ~Copyable {
     guard wantsOutput ? socket.pointee.maySend : socket.pointee.mayReceive else { return }
     switch tls?.pointee.shakeHands(now: now) {
     case .done:
-      phase = .open
+      becomeOpen()
       hasCheckedCertificate = tls?.pointee.hasCheckedCertificate ?? false
     case .wantsInput: wantsOutput = false
     case .wantsOutput: wantsOutput = true
     case .ended: failAddress(.closedByPeer, code: 0, now: now)
     case .failed, nil: failHandshake(now: now)
     }
+  }
+
+  /// What happened with addresses before this one is forgotten.
+  private mutating func becomeOpen() {
+    phase = .open
+    account = FailureAccount()
   }
 
   /// A certificate that is not good, or an alert, is the server's word and not the way's: other addresses are not tried.

@@ -20,6 +20,8 @@ struct Socket {
   private(set) var maySend = false
   /// The `errno` of what broke the connection; 0 as long as nothing has.
   private(set) var failureCode: Int32 = 0
+  /// Whether the peer takes nothing any more, while what it sent last may still be received.
+  private var hasOnlyLastWords = false
 
   /// What a transfer achieved.
   enum Transfer: Equatable {
@@ -45,6 +47,7 @@ struct Socket {
     mayReceive = false
     maySend = false
     failureCode = 0
+    hasOnlyLastWords = false
     aheadHead = 0
     aheadTail = 0
   }
@@ -67,7 +70,7 @@ struct Socket {
         mayReceive = false
         return .wouldBlock
       }
-      if count == 0 { return .ended }
+      if count == 0 { return hasOnlyLastWords ? .broken : .ended }
       // Less than there was room for: nothing is left.
       if count < bytes.count { mayReceive = false }
       return .moved(count)
@@ -106,6 +109,14 @@ struct Socket {
       failureCode = error.code
       return .broken
     }
+  }
+
+  /// After a send that broke: whether the peer has closed, so that it may have said before why.
+  mutating func expectLastWords() -> Bool {
+    guard failureCode == EPIPE || failureCode == ECONNRESET else { return false }
+    hasOnlyLastWords = true
+    mayReceive = true
+    return true
   }
 
   /// Closes the socket. With `orderly`, what was sent still arrives: bytes left unread would make the system reset the
