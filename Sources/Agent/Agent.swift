@@ -164,8 +164,18 @@ public struct Agent: ~Copyable {
   public mutating func reload<H: Host & ~Copyable>(plan newPlan: consuming Plan, _ host: inout H) {
     plan = newPlan
     log.threshold = plan.settings.agent.logLevel
+    logReloaded(connection: "kept", &host)
+  }
+
+  /// Asks for a clean end because a new configuration takes a new connection, which is another agent's.
+  public mutating func stopForNewConnection<H: Host & ~Copyable>(_ host: inout H) {
+    logReloaded(connection: "new", &host)
+    stop(reason: "reload", &host)
+  }
+
+  private mutating func logReloaded<H: Host & ~Copyable>(connection: StaticString, _ host: inout H) {
     log.begin(.info, "agent", "reloaded")
-    log.add("connection", "kept")
+    log.add("connection", connection)
     log.end(to: &host)
   }
 

@@ -9,6 +9,9 @@ import LinuxHost
 struct LoadedConfiguration: ~Copyable {
   var block: MemoryBlock
   var settings: Settings
+
+  /// Gives back its memory.
+  consuming func release() { block.release() }
 }
 
 /// What is read when no file is named.

@@ -37,6 +37,8 @@ private func runOnce(
   agent.logStart(version: buildVersion, connection: connection.arena, configuration: block.arena, &host)
 
   var replacement: LoadedConfiguration?
+  var isReplaced = false
+  var isEnding = false
   while true {
     let deadline = agent.step(&host)
     if agent.isEnded { break }
@@ -44,17 +46,22 @@ private func runOnce(
     host.wait(until: min(deadline, end ?? deadline))
     while let signal = host.takeSignal() {
       guard signal == .reload else {
-        replacement = nil
+        isEnding = true
+        replacement.take()?.release()
         agent.stop(reason: signal.name, &host)
         continue
       }
+      guard !isEnding else { continue }
       guard let loaded = reloadConfiguration(invocation, arguments) else {
         agent.logReloadRefused(&host)
         continue
       }
-      if agent.needsNewConnection(for: loaded.settings) {
+      // Once this agent is ending, the newest configuration is for the next one.
+      if isReplaced || agent.needsNewConnection(for: loaded.settings) {
+        replacement.take()?.release()
         replacement = consume loaded
-        agent.stop(reason: "reload", &host)
+        isReplaced = true
+        agent.stopForNewConnection(&host)
         continue
       }
       var newBlock = loaded.block
