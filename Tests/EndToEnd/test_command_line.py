@@ -8,7 +8,7 @@ import pytest
 
 from harness.configuration import TOKEN, status
 
-USAGE, NO_INPUT, CONFIGURATION = 64, 66, 78
+USAGE, CONFIGURATION = 64, 78
 COMMANDS = ("run", "quickstart", "check", "sensors", "version", "help")
 PLACE = re.compile(r"^(?P<file>\S+):(?P<line>\d+):(?P<column>\d+): ", re.MULTILINE)
 
@@ -32,18 +32,30 @@ def test_help_names_every_command_and_explains_each(program):
 
 
 @pytest.mark.parametrize("arguments", [
-    (), ("fly",), ("help", "fly"), ("run", "--colour"), ("run", "--for"), ("run", "--for", "soon"),
-    ("run", "--for", "-1s"), ("run", "--config"), ("run", "stray"), ("quickstart", "--port", "0"),
-    ("quickstart", "--port", "65536"), ("quickstart", "--port", "many"), ("quickstart", "--id", "a/b"),
-    ("run", "--log-level", "loud"), ("sensors", "--xml"), ("version", "now"),
-], ids=lambda arguments: " ".join(arguments) or "nothing")
+    ("fly",), ("help", "fly"), ("run", "--colour"), ("run", "--for"), ("run", "--for", "soon"), ("run", "--for", "-1s"),
+    ("run", "--for", "1s", "--for", "2s"), ("run", "--config"), ("run", "stray"), ("run", "--json"),
+    ("sensors", "--xml"), ("version", "now"),
+], ids=" ".join)
 def test_wrong_usage_is_told_with_status_64(program, arguments):
     done = program.run(*arguments)
     assert done.returncode == USAGE, f"{done.returncode}: {done.stderr}"
     assert done.stdout == ""
-    assert "mote help" in done.stderr, done.stderr
+    assert done.stderr.startswith("mote: "), done.stderr
     # What was wrong is named.
-    assert not arguments or arguments[-1] in done.stderr or arguments[0] in done.stderr
+    assert f'"{arguments[-1]}"' in done.stderr or f'"{arguments[1]}"' in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("flag, value", [("--port", "0"), ("--port", "65536"), ("--port", "many"), ("--id", "a/b"),
+                                         ("--type", ""), ("--host", "a b"), ("--log-level", "loud")])
+def test_wrong_values_of_flags_are_told(program, flag, value):
+    done = program.run("quickstart", flag, value, "--for", "1s")
+    assert done.returncode in (USAGE, CONFIGURATION), f"{done.returncode}: {done.stderr}"
+    assert flag in done.stderr and f'"{value}"' in done.stderr
+
+
+def test_without_a_command_there_is_help(program):
+    done = program.run()
+    assert "usage:" in done.stdout + done.stderr
 
 
 @pytest.mark.core
@@ -81,7 +93,7 @@ def test_run_refuses_a_wrong_configuration_as_check_does(program, write_configur
 def test_a_missing_configuration_is_named(program, tmp_path):
     for command in ("run", "check"):
         done = program.run(command, "--config", tmp_path / "none.conf")
-        assert done.returncode in (NO_INPUT, CONFIGURATION)
+        assert done.returncode == CONFIGURATION
         assert "none.conf" in done.stderr
 
 
@@ -93,7 +105,7 @@ def test_files_that_are_no_configuration_do_not_kill_the_program(program, write_
     empty = write_configuration("", name="empty.conf")
     for path in (binary, huge, empty, tmp_path, "/dev/null"):
         done = program.run("check", "--config", path)
-        assert done.returncode in (NO_INPUT, CONFIGURATION), f"{path}: {done.returncode}"
+        assert done.returncode == CONFIGURATION, f"{path}: {done.returncode}"
         assert 0 < len(done.stderr) < 20_000, f"{path}: {len(done.stderr)} bytes of diagnostics"
 
 
@@ -155,9 +167,13 @@ def test_a_token_readable_by_others_is_warned_about(program, write_configuration
     path = write_configuration(1883, sections)
     done = program.run("check", "--config", path)
     assert done.returncode == 0
-    assert "warning" in done.stderr and str(token) in done.stderr and TOKEN not in done.stderr
+    assert "warning" in done.stderr and "auth-token-file" in done.stderr and TOKEN not in done.stderr
     token.chmod(0o600)
     assert program.run("check", "--config", path).stderr == ""
+    path = write_configuration(1883, status(a="uptime"), name="open.conf")
+    path.chmod(0o644)
+    done = program.run("check", "--config", path)
+    assert done.returncode == 0 and "warning" in done.stderr and "auth-token" in done.stderr
 
 
 @pytest.mark.core

@@ -217,7 +217,7 @@ def test_an_idle_agent_sleeps(broker, platform, run_agent):
 @pytest.mark.native
 def test_the_journal_gets_priorities(broker, run_agent, tmp_path):
     # systemd names the journal's socket by device and inode; anything else on standard error gets plain lines.
-    agent = run_agent(broker.port, environment={"JOURNAL_STREAM": "1:1"})
+    agent = run_agent(broker.port, status(a="uptime"), environment={"JOURNAL_STREAM": "1:1"})
     agent.wait_connected()
     assert not re.search(r"^<\d>", agent.log, re.MULTILINE)
     done = subprocess.run(

@@ -2,11 +2,14 @@
 
 import os
 import re
+import signal
 import time
 
 import pytest
 
+from harness import packets
 from harness.configuration import CLIENT, configuration, status
+from harness.peer import ScriptedBroker
 from harness.waiting import wait_until
 
 
@@ -75,6 +78,28 @@ def test_another_server_makes_a_new_connection(broker, start_broker, join_platfo
     change(agent, configuration(other.port, status("200ms", 1, a="constant:1")))
     agent.wait_log("info", "agent", "reloaded", connection="new")
     join_platform(other).next_event("status")
+
+
+def test_the_newest_of_several_configurations_wins(broker, run_agent, change):
+    agent = run_agent(broker.port, status("200ms", 1, a="constant:1"))
+    agent.wait_connected()
+    for number in (3, 4, 2):
+        device = {"device": {"id": f"e7-004{number}"}}
+        change(agent, configuration(broker.port, {**device, **status("200ms", 1, a="constant:1")}))
+        time.sleep(0.02)
+    agent.wait_log("info", "agent", "reloaded")
+    wait_until(lambda: agent.find("info", "agent", "starting")[-1].fields["client-id"] == CLIENT
+               and len(agent.find("info", "mqtt", "connected")) >= 2, 10, "the last one is at work")
+
+
+def test_an_end_cannot_be_undone_by_a_reload(start_peer, run_agent, change):
+    peer = start_peer(answers=ScriptedBroker.ALL - {packets.PUBLISH})
+    agent = run_agent(peer.port, status("1h", 1, a="constant:1"))
+    peer.accept().expect(packets.PUBLISH)
+    agent.signal(signal.SIGTERM)
+    agent.wait_log("info", "agent", "stopping")
+    change(agent, configuration(peer.port, {"device": {"id": "another"}}))
+    assert agent.wait_end() == 0
 
 
 def test_commands_come_and_go(broker, platform, run_agent, change, tmp_path):

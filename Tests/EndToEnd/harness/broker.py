@@ -16,6 +16,16 @@ import paho.mqtt.client
 
 from .waiting import can_connect, end_process, free_port, wait_until
 
+# Mosquitto can only set a least version of TLS; the greatest is OpenSSL's affair.
+ONLY_TLS_1_2 = """
+openssl_conf = top
+[top]
+ssl_conf = ssl
+[ssl]
+system_default = default
+[default]
+MaxProtocol = TLSv1.2
+"""
 EVENT_FILTER = "iot-2/evt/+/fmt/+"
 # Scripts/setup unpacks the broker there where it is not installed.
 TOOLS = pathlib.Path(__file__).resolve().parents[3] / "build/tools/bin"
@@ -124,10 +134,10 @@ def password_line(user, password):
 class Mosquitto:
     """A Mosquitto that ends with the test."""
 
-    def __init__(self, folder, *, certificate=None, options="", listener_options="", users=None, port=None):
+    def __init__(self, folder, *, certificate=None, options="", listener_options="", users=None, only_tls_1_2=False):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = port or free_port()
+        self.port = free_port()
         # The test's own client always goes the plain way, so that only the agent's side is under test.
         self.side_port = free_port()
         self.process = None
@@ -143,6 +153,10 @@ class Mosquitto:
         else:
             lines += ["allow_anonymous true"]
         lines += [f"listener {self.side_port} 127.0.0.1", "allow_anonymous true"]
+        self.environment = dict(os.environ)
+        if only_tls_1_2:
+            self.environment["OPENSSL_CONF"] = str(self.folder / "openssl.cnf")
+            (self.folder / "openssl.cnf").write_text(ONLY_TLS_1_2)
         self.configuration = self.folder / "mosquitto.conf"
         self.configuration.write_text("\n".join(lines) + "\n")
         self.start()
@@ -155,7 +169,7 @@ class Mosquitto:
     def start(self):
         self.process = subprocess.Popen(
             [MOSQUITTO, "-c", str(self.configuration)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL)
+            stderr=subprocess.DEVNULL, env=self.environment)
 
         def is_up():
             assert self.process.poll() is None, f"mosquitto ended: {self.log}"

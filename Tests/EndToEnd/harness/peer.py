@@ -87,13 +87,14 @@ class ScriptedBroker:
     ALL = frozenset((packets.CONNECT, packets.PUBLISH, packets.SUBSCRIBE, packets.UNSUBSCRIBE, packets.PINGREQ,
                      packets.PUBREC, packets.PUBREL))
 
-    def __init__(self, *, answers=ALL, connack=packets.connack(), patience=1):
+    def __init__(self, *, answers=ALL, connack=packets.connack(), patience=1, address="127.0.0.1", port=0):
         self.answers = set(answers)
         self.connack = connack
         self.patience = patience
         self.connections = []
         self._accepted = 0
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=16)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, port), family=family, backlog=16)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

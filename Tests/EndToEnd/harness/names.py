@@ -1,0 +1,56 @@
+"""A name server for a network namespace of our own, where port 53 and /etc belong to the test."""
+
+import ipaddress
+import socket
+import struct
+import threading
+
+A, AAAA = 1, 28
+NO_ERROR, SERVER_FAILURE, NO_SUCH_NAME = 0, 2, 3
+
+
+class NameServer:
+    """Answers queries for the names in `addresses` (name: list of addresses); others do not exist."""
+
+    def __init__(self, addresses, *, address="127.0.0.1", silent=False, failing=False):
+        self.addresses = addresses
+        self.silent = silent
+        self.failing = failing
+        self.queries = []
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, 53))
+        # A thread that waits for ever would keep the port bound beyond close().
+        self._socket.settimeout(0.1)
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        while not self._is_closing:
+            try:
+                query, peer = self._socket.recvfrom(2048)
+            except TimeoutError:
+                continue
+            labels, offset = [], 12
+            while query[offset]:
+                labels.append(query[offset + 1:offset + 1 + query[offset]].decode())
+                offset += 1 + query[offset]
+            name, (kind,) = ".".join(labels), struct.unpack_from(">H", query, offset + 1)
+            self.queries.append(name)
+            if not self.silent:
+                self._socket.sendto(self._answer(query, offset + 5, name, kind), peer)
+
+    def _answer(self, query, question_end, name, kind):
+        code = SERVER_FAILURE if self.failing else NO_ERROR if name in self.addresses else NO_SUCH_NAME
+        found = [ipaddress.ip_address(text) for text in self.addresses.get(name, [])]
+        wanted = [one.packed for one in found if one.version == (4 if kind == A else 6)] if kind in (A, AAAA) else []
+        if code != NO_ERROR:
+            wanted = []
+        head = query[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, len(wanted), 0, 0)
+        records = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 1, len(data)) + data for data in wanted)
+        return head + query[12:question_end] + records
+
+    def close(self):
+        self._is_closing = True
+        self._thread.join()
+        self._socket.close()

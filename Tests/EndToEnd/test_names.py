@@ -1,0 +1,154 @@
+"""Looking up the server's name, and trying all of its addresses.
+
+These tests need port 53, /etc/resolv.conf and addresses of their own, so they run themselves once more in new network and
+mount namespaces.
+"""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness import packets
+from harness.configuration import status
+from harness.names import NameServer
+
+INSIDE = "MOTE_TEST_NAMESPACE"
+pytestmark = pytest.mark.native
+only_inside = pytest.mark.skipif(INSIDE not in os.environ, reason="runs inside the namespaces")
+NAME = "ab12cd.messaging.example.test"
+
+
+@pytest.mark.skipif(INSIDE in os.environ, reason="this is the inside")
+def test_names_in_namespaces_of_our_own(pytestconfig):
+    namespaces = ["unshare", "--net", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]
+    options = [f"--{name}={value}" for name in ("arch", "mote") if (value := pytestconfig.getoption(name))]
+    run = " ".join(["ip link set lo up && exec", sys.executable, "-B -m pytest -q -rs", *options, __file__])
+    done = subprocess.run([*namespaces, "sh", "-c", run], env={**os.environ, INSIDE: "1"}, capture_output=True,
+                          text=True, timeout=140, check=False)
+    assert done.returncode == 0 and "passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.fixture
+def resolve(tmp_path):
+    """Makes /etc/resolv.conf name these servers, and /etc/hosts have these lines."""
+    mounted = []
+
+    def put(path, text):
+        source = tmp_path / pathlib.Path(path).name
+        source.write_text(text)
+        if path not in mounted:
+            subprocess.run(["mount", "--bind", source, path], check=True)
+            mounted.append(path)
+
+    def set_up(*servers, hosts=""):
+        put("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers))
+        put("/etc/hosts", f"127.0.0.1 localhost\n{hosts}")
+    yield set_up
+    for path in mounted:
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.fixture
+def serve_names(closing):
+    def serve(addresses, **options):
+        server = NameServer(addresses, **options)
+        closing.append(server)
+        return server
+    return serve
+
+
+def named(port, host=NAME):
+    return port, {"server": {"host": host}, **status("1h", 0, a="constant:1")}
+
+
+@only_inside
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["::1"], ["127.0.0.2", "127.0.0.3", "127.0.0.1"],
+                                       ["::2", "127.0.0.2", "127.0.0.1"]], ids=" ".join)
+def test_every_address_is_tried(start_peer, run_agent, resolve, serve_names, addresses):
+    resolve("127.0.0.1")
+    serve_names({NAME: addresses})
+    peer = start_peer(address=addresses[-1])
+    agent = run_agent(*named(peer.port))
+    peer.accept().expect(packets.CONNECT)
+    line = agent.wait_connected()
+    assert addresses[-1] in line.fields["address"], line.text
+    assert len(agent.find("info", "link", "connecting")) == 1, "all addresses belong to one attempt"
+
+
+@only_inside
+def test_an_address_that_does_not_answer_costs_seconds_only(start_peer, run_agent, resolve, serve_names):
+    # A listener whose queue is full lets the kernel drop every further attempt, as a dead network does.
+    deaf = socket.socket()
+    deaf.bind(("127.0.0.2", 0))
+    deaf.listen(0)
+    port = deaf.getsockname()[1]
+    fillers = [socket.socket() for _ in range(3)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(("127.0.0.2", port))
+    time.sleep(0.1)
+    resolve("127.0.0.1")
+    serve_names({NAME: ["127.0.0.2", "127.0.0.1"]})
+    peer = start_peer(port=port)
+    begin = time.monotonic()
+    agent = run_agent(*named(port))
+    agent.wait_connected(timeout=25)
+    assert time.monotonic() - begin < 15
+    assert peer.accept()
+
+
+@only_inside
+def test_a_name_that_does_not_exist_is_told(run_agent, resolve, serve_names):
+    resolve("127.0.0.1")
+    server = serve_names({})
+    run_agent(*named(1883)).wait_log("warning", "link", "failed", reason="name-not-found")
+    assert NAME in server.queries
+
+
+@only_inside
+@pytest.mark.parametrize("how", ["silent", "failing", "nobody"])
+def test_a_name_server_that_is_no_help_is_told_and_blocks_nothing(run_agent, resolve, serve_names, how):
+    resolve("127.0.0.1")
+    if how != "nobody":
+        serve_names({NAME: ["127.0.0.1"]}, **{how: True})
+    agent = run_agent(*named(1883))
+    agent.wait_log("info", "link", "connecting")
+    begin = time.monotonic()
+    agent.wait_log("warning", "link", "failed", reason="name-timeout", timeout=14)
+    assert time.monotonic() - begin < 12
+    agent.reload()
+    agent.wait_log("info", "agent", "reloaded")
+
+
+@only_inside
+def test_an_end_does_not_wait_for_the_name_server(run_agent, resolve, serve_names):
+    resolve("127.0.0.1")
+    serve_names({NAME: ["127.0.0.1"]}, silent=True)
+    agent = run_agent(*named(1883))
+    agent.wait_log("info", "link", "connecting")
+    begin = time.monotonic()
+    assert agent.stop() == 0
+    assert time.monotonic() - begin < 2
+
+
+@only_inside
+def test_the_resolvers_configuration_is_read_anew(start_peer, run_agent, resolve, serve_names):
+    resolve("127.0.0.9")
+    serve_names({NAME: ["127.0.0.1"]})
+    peer = start_peer()
+    agent = run_agent(*named(peer.port))
+    agent.wait_log("warning", "link", "failed", reason="name-timeout", timeout=14)
+    resolve("127.0.0.1")
+    agent.wait_connected(timeout=20)
+
+
+@only_inside
+def test_names_of_the_hosts_file_need_no_server(start_peer, run_agent, resolve):
+    resolve("127.0.0.9", hosts="127.0.0.1 broker.local\n")
+    peer = start_peer()
+    run_agent(*named(peer.port, "broker.local")).wait_connected()
