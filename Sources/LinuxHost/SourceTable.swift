@@ -94,7 +94,7 @@ struct SourceTable: ~Copyable {
   ) -> SourceRead {
     switch sources[index].mode {
     case .trusted: return readTrusted(index, into: &buffer, roots: roots)
-    case .promotedOpen, .promotedByPath: return readPromoted(index, into: &buffer)
+    case .promotedOpen, .promotedByPath: return readPromoted(index, into: &buffer, roots: roots)
     case .inChild:
       guard prepare(index, roots: roots) else { return .pending }
       if sources[index].answer >= 0 { return receiveAnswer(index, into: &buffer) }
@@ -131,7 +131,9 @@ struct SourceTable: ~Copyable {
     return try System.openForReading(path)
   }
 
-  private mutating func readPromoted(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+  private mutating func readPromoted(
+    _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
+  ) -> SourceRead {
     let now = System.bootTime()
     let start = buffer.count
     let result: SourceRead
@@ -140,7 +142,7 @@ struct SourceTable: ~Copyable {
       case .promotedOpen:
         let descriptor = sources[index].descriptor
         try System.readFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
-      default: try readByPath(index, into: &buffer)
+      default: try readByPath(index, into: &buffer, roots: roots)
       }
       sources[index].succeed()
       result = .complete
@@ -161,16 +163,19 @@ struct SourceTable: ~Copyable {
     return result
   }
 
-  private mutating func readByPath(_ index: Int, into buffer: inout ByteBuffer) throws(Errno) {
-    let path = PathText(text.span.extracting(sources[index].place))
-    guard sources[index].kind == .disk else {
+  private mutating func readByPath(
+    _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
+  ) throws(Errno) {
+    let source = sources[index]
+    let found = roots.path(of: source.kind, place: text.span.extracting(source.place))
+    guard let path = found else { throw Errno(code: ENOENT) }
+    guard source.kind == .disk else {
       let descriptor = try System.openForReading(path)
       defer { System.close(descriptor) }
       return try System.readFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
     }
     var sizes = mote_answer()
-    let place = sources[index].place.isEmpty ? PathText(("/" as StaticString).bytes) : path
-    guard place.withPointer({ mote_disk_sizes($0, &sizes) }) == 0 else { throw .last }
+    guard path.withPointer({ mote_disk_sizes($0, &sizes) }) == 0 else { throw .last }
     buffer.append(diskSizes: sizes)
     // Something else may have been mounted there.
     if FileSystemTrust(statfsNumber: sizes.file_system) != .local { sources[index].mode = .inChild }

@@ -21,7 +21,7 @@ extension MachineTests {
         } while host.host.now() < deadline
         #expect(wakeups < 8, "never early")
         let late = host.host.now() - deadline
-        #expect(late < .milliseconds(40), "\(late.milliseconds) ms late")
+        #expect(late < .milliseconds(300), "\(late.milliseconds) ms late")
       }
       host.host.wait(until: Instant(milliseconds: 0))
     }

@@ -61,8 +61,19 @@ final class MachineHost {
     }
   }
 
-  /// Reads until the source is read in place, which it is after its first good reading in a child.
-  func promote(_ index: Int) { _ = read(index) }
+  /// Reads until the source is read in place: after its first good reading in a child, or some more on a busy machine, where
+  /// a child may be interrupted for longer than a quick source takes.
+  ///
+  /// - Returns: how many readings it took.
+  @discardableResult
+  func promote(_ index: Int) -> Int {
+    for attempt in 0..<200 {
+      if readOnce(index).result == .complete { return attempt }
+      _ = read(index)
+    }
+    Issue.record("source \(index) is not read in place")
+    return .max
+  }
 
   func wait(until end: Date) {
     let milliseconds = Int64(max(0, end.timeIntervalSinceNow * 1000).rounded(.up))

@@ -204,7 +204,7 @@ extension MachineTests {
       #expect(processes.count == 2)
       let start = Date()
       host.close()
-      #expect(Date().timeIntervalSince(start) < 0.1)
+      #expect(Date().timeIntervalSince(start) < 1)
       usleep(20_000)
       for process in processes { #expect(!isRunning(process)) }
       #expect(waitpid(processes[0], nil, WNOHANG) == -1, "it has been collected")
