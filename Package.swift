@@ -11,8 +11,8 @@ let common: [SwiftSetting] =
   [.enableExperimentalFeature("Lifetimes")]
   + (isDeviceBuild ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])] : [])
 
-/// On 32-bit machines Swift 6.3.1 takes any conversion between Int and Int64 for a use of the heap (the words of an Int64
-/// are a collection there), so the proof is left to the 64-bit builds of the same sources.
+/// On 32-bit machines Swift 6.3.1 takes any conversion between Int and Int64 for a use of the heap (the words of an
+/// Int64 are a collection there), so the proof is left to the 64-bit builds of the same sources.
 let is32Bit = Context.environment["MOTE_ARCH"]?.hasPrefix("armv") == true
 
 /// Settings of the targets that may not allocate: all but `LinuxHost`. The compiler refuses any use of the heap.
@@ -32,7 +32,9 @@ let package = Package(
     // Roof: programs.
     .executableTarget(
       name: "mote",
-      dependencies: ["Agent", "Bytes", "Configuration", "HostInterface", "IoTPlatform", "LinuxHost"],
+      dependencies: [
+        "Agent", "Bytes", "Configuration", "HostInterface", "IoTPlatform", "JSON", "LinuxHost", "Telemetry",
+      ],
       swiftSettings: noHeap),
 
     // Middle: protocol logic without I/O.

@@ -79,8 +79,9 @@ public struct ByteBuffer: ~Copyable {
 
   /// Drops the first `byteCount` bytes.
   ///
-  /// Where more than a page is free at the front, and more than is held, what is held moves there (never more bytes than
-  /// were dropped): a large buffer that is always in use and never full would otherwise touch all of its pages by and by.
+  /// Where more than a page is free at the front, and more than is held, what is held moves there (never more bytes
+  /// than were dropped): a large buffer that is always in use and never full would otherwise touch all of its pages by
+  /// and by.
   public mutating func removeFirst(_ byteCount: Int) {
     precondition(byteCount >= 0 && byteCount <= count)
     head &+= byteCount
@@ -201,8 +202,8 @@ public struct ByteBuffer: ~Copyable {
     head = 0
   }
 
-  /// Moves bytes, which may overlap. Not `update(from:count:)`: optimised for size, that becomes a loop over single bytes
-  /// instead of the C library's memmove.
+  /// Moves bytes, which may overlap. Not `update(from:count:)`: optimised for size, that becomes a loop over single
+  /// bytes instead of the C library's memmove.
   private func copy(from source: UnsafePointer<UInt8>, to offset: Int, count: Int) {
     UnsafeMutableRawPointer(start + offset).copyMemory(from: source, byteCount: count)
   }

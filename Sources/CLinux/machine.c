@@ -79,8 +79,8 @@ static void reset_signals(void) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-// Closes every descriptor from `first` on. Ours all close on exec, but a reader does not exec, and whoever started us may
-// have left some open.
+// Closes every descriptor from `first` on. Ours all close on exec, but a reader does not exec, and whoever started us
+// may have left some open.
 static void close_from(int first) {
 #ifdef SYS_close_range
   if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;

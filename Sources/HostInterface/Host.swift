@@ -1,7 +1,7 @@
 // The seam between the agent and the machine it runs on.
 //
-// `LinuxHost` is the real one. The simulator of the tests is another, with a seeded network and clock. Embedded Swift has
-// no `any`, so whoever needs a host is generic over this protocol.
+// `LinuxHost` is the real one. The simulator of the tests is another, with a seeded network and clock. Embedded Swift
+// has no `any`, so whoever needs a host is generic over this protocol.
 
 import Bytes
 
@@ -60,8 +60,9 @@ public protocol Host: ~Copyable {
   /// (0..<`HostLimits.programsMax`), with `input` on its standard input, and reports whether it could be started.
   mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart
 
-  /// Moves the program in `slot` forward: collects at most `HostLimits.programOutputBytesMax` bytes of what it writes (standard output
-  /// and error together) into `output`, discards the rest, and says whether it has ended. After an end the slot is free.
+  /// Moves the program in `slot` forward: collects at most `HostLimits.programOutputBytesMax` bytes of what it writes
+  /// (standard output and error together) into `output`, discards the rest, and says whether it has ended. After an end
+  /// the slot is free.
   mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState
 
   /// Signals the program in `slot` and all its children: first politely, then, `forcibly`, for good.
@@ -69,7 +70,8 @@ public protocol Host: ~Copyable {
 
   // MARK: Log
 
-  /// Writes one log line, without line feed, already filtered by level. Never blocks; a line that cannot be written is lost.
+  /// Writes one log line, without line feed, already filtered by level. Never blocks; a line that cannot be written is
+  /// lost.
   mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>)
 }
 

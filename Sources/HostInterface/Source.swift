@@ -2,11 +2,11 @@
 
 /// The kinds of places that a sensor can be read from, as written before the colon of `read =`.
 public enum SourceKind: UInt8, Sendable, BitwiseCopyable {
-  /// `thermal:TYPE`: a thermal zone by its type (or `thermal_zoneN`); a number in degrees Celsius with a power of ten, as
-  /// the kernel counts in thousandths: `47250e-3`.
+  /// `thermal:TYPE`: a thermal zone by its type (or `thermal_zoneN`); a number in degrees Celsius with a power of ten,
+  /// as the kernel counts in thousandths: `47250e-3`.
   case thermal
-  /// `hwmon:CHIP/LABEL`: a hwmon input by chip name and label (or input name, `temp1`); a number with the power of ten that
-  /// brings it to °C, V, A, W, J, %, rpm or Hz.
+  /// `hwmon:CHIP/LABEL`: a hwmon input by chip name and label (or input name, `temp1`); a number with the power of ten
+  /// that brings it to °C, V, A, W, J, %, rpm or Hz.
   case hwmon
   /// `loadavg:1|5|15`: text of /proc/loadavg.
   case loadavg

@@ -4,8 +4,8 @@
 public enum ReconnectClass: Equatable, Sendable {
   /// Jittered backoff from a second on.
   case ordinary
-  /// Something that a person must mend (credentials, identity): a minute at the least, and an error in the log. The server
-  /// counts failed authentications and answers later each time, so hammering makes it worse.
+  /// Something that a person must mend (credentials, identity): a minute at the least, and an error in the log. The
+  /// server counts failed authentications and answers later each time, so hammering makes it worse.
   case slow
 }
 

@@ -1,7 +1,7 @@
 // The two clocks of the system, and the lower bound that a board without a battery needs.
 //
-// Such a board starts in 1970, and then no certificate is valid yet. But time has certainly passed since this program was
-// built, and since it last ran: the clock floor is the later of the two.
+// Such a board starts in 1970, and then no certificate is valid yet. But time has certainly passed since this program
+// was built, and since it last ran: the clock floor is the later of the two.
 
 import Bytes
 import CLinux
@@ -10,8 +10,8 @@ import CLinux
 public struct Clock: ~Copyable {
   /// How often the last known time is stored at most: flash wears out.
   public static var storeInterval: TimeSpan { .minutes(60) }
-  /// How far behind the build a stored time may be to be believed: 30 years. A damaged file must not make every certificate
-  /// expired.
+  /// How far behind the build a stored time may be to be believed: 30 years. A damaged file must not make every
+  /// certificate expired.
   static var storedAfterBuildMax: Int64 { 30 * 365 * 86_400 }
 
   /// Empty when nothing is stored.
@@ -51,15 +51,15 @@ public struct Clock: ~Copyable {
 
   // MARK: Remembering
 
-  /// Takes the present time as proven: a certificate was checked against it and is good. Only such a time is ever stored,
-  /// for a wrong one in the future would outlast its correction.
+  /// Takes the present time as proven: a certificate was checked against it and is good. Only such a time is ever
+  /// stored, for a wrong one in the future would outlast its correction.
   public mutating func noteProven(now: Instant) {
     provenNow = now
     provenTime = certificateTime()
   }
 
-  /// Stores the last known time, if one was proven: at most once every `storeInterval`, or at once at the orderly end. Waits
-  /// for one small write. That it fails, on a read-only file system for instance, is no harm.
+  /// Stores the last known time, if one was proven: at most once every `storeInterval`, or at once at the orderly end.
+  /// Waits for one small write. That it fails, on a read-only file system for instance, is no harm.
   public mutating func store(now: Instant, isEnding: Bool) {
     guard path.count > 0, let provenNow else { return }
     if !isEnding, let lastStore, now - lastStore < Clock.storeInterval { return }
@@ -94,7 +94,8 @@ public struct Clock: ~Copyable {
     return Int64(exactly: value)
   }
 
-  /// Writes another file and puts it in the old one's place, so that one of the two is always whole. Not flushed to the disk:
+  /// Writes another file and puts it in the old one's place, so that one of the two is always whole. Not flushed to the
+  /// disk:
   /// after a power cut an old time, or none, does.
   private func writeStored(_ seconds: Int64) {
     var newPath = PathText(copying: path)

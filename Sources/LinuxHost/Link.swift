@@ -55,15 +55,17 @@ public struct Link: ~Copyable {
   /// The most telling failure of this attempt so far.
   private var account = FailureAccount()
   private var pollIndex: Int?
-  /// Whether the last `poll` opened the link with a certificate that was checked in full against the time given to `open`:
+  /// Whether the last `poll` opened the link with a certificate that was checked in full against the time given to
+  /// `open`:
   /// that time is plausible then. False for a resumed session.
   public private(set) var hasCheckedCertificate = false
 
   /// Remembers the server and takes all memory the link will use from `arena`, but for what mbedTLS allocates from the
   /// start of a handshake until `close`.
   ///
-  /// `host` is a name or a numeric address. `serverName` is the name the certificate must have, sent as SNI; empty means
-  /// `host`. `trustedCertificates` is the path of a PEM file or of a folder of such; empty means the system's store.
+  /// `host` is a name or a numeric address. `serverName` is the name the certificate must have, sent as SNI; empty
+  /// means `host`. `trustedCertificates` is the path of a PEM file or of a folder of such; empty means the system's
+  /// store.
   public init(
     host: Span<UInt8>, port: UInt16, security: LinkSecurity, serverName: Span<UInt8>,
     trustedCertificates: Span<UInt8>, from arena: inout Arena
@@ -100,8 +102,8 @@ public struct Link: ~Copyable {
     follow(resolver.start(host, now: now, addresses: &addresses), now: now)
   }
 
-  /// Moves a link that is being opened forward and says where it stands. Goes on with the handshake for what has arrived;
-  /// never waits.
+  /// Moves a link that is being opened forward and says where it stands. Goes on with the handshake for what has
+  /// arrived; never waits.
   public mutating func poll(now: Instant) -> LinkState {
     resolver.tidyUp()
     hasCheckedCertificate = false
@@ -203,7 +205,8 @@ public struct Link: ~Copyable {
     account = FailureAccount()
   }
 
-  /// A certificate that is not good, or an alert, is the server's word and not the way's: other addresses are not tried.
+  /// A certificate that is not good, or an alert, is the server's word and not the way's: other addresses are not
+  /// tried.
   private mutating func failHandshake(now: Instant) {
     let failure = tls?.pointee.failure ?? .tlsFailed
     guard failure != .connectionLost else {
@@ -234,8 +237,8 @@ public struct Link: ~Copyable {
 
   // MARK: Using
 
-  /// Sends the beginning of `bytes`, which must not be empty. After `.wouldBlock` the next call must offer the same bytes
-  /// again, more behind them being welcome: with TLS they may be in an encrypted record already.
+  /// Sends the beginning of `bytes`, which must not be empty. After `.wouldBlock` the next call must offer the same
+  /// bytes again, more behind them being welcome: with TLS they may be in an encrypted record already.
   public mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer {
     guard phase == .open else { return .ended(.connectionLost) }
     guard socket.pointee.maySend else { return .wouldBlock }
@@ -282,8 +285,8 @@ public struct Link: ~Copyable {
     return .ended(failure)
   }
 
-  /// Ends the link, telling the peer where that needs no waiting, and frees what the handshake allocated. Harmless without
-  /// a link.
+  /// Ends the link, telling the peer where that needs no waiting, and frees what the handshake allocated. Harmless
+  /// without a link.
   public mutating func close() {
     guard phase != .closed else { return }
     release(orderly: phase == .open)
@@ -301,7 +304,8 @@ public struct Link: ~Copyable {
     }
   }
 
-  /// Adds what the link waits for to `set`: at most one descriptor, and none while the caller has something to do first.
+  /// Adds what the link waits for to `set`: at most one descriptor, and none while the caller has something to do
+  /// first.
   mutating func register(in set: inout PollSet) {
     pollIndex = nil
     var events: Int16 = 0

@@ -95,8 +95,8 @@ public struct LinuxHost: ~Copyable, Host {
     clock.store(now: now, isEnding: false)
   }
 
-  /// poll(2) does not wake before its time, and counts it on a clock that stands still during suspend: after one, a wait
-  /// may last longer than it should by at most what was left of it.
+  /// poll(2) does not wake before its time, and counts it on a clock that stands still during suspend: after one, a
+  /// wait may last longer than it should by at most what was left of it.
   private func milliseconds(from now: Instant, until deadline: Instant?) -> Int32 {
     guard let deadline else { return -1 }
     return Int32(clamping: max(0, (deadline - now).milliseconds))
@@ -105,7 +105,8 @@ public struct LinuxHost: ~Copyable, Host {
   /// The next signal that a person or the service manager has sent; nil when all have been taken.
   public mutating func takeSignal() -> Signal? { signals.take() }
 
-  /// How long `close` waits for killed children to end, in milliseconds. Only one that is stuck in the kernel takes longer.
+  /// How long `close` waits for killed children to end, in milliseconds. Only one that is stuck in the kernel takes
+  /// longer.
   private static var closeWaitMs: Int { 100 }
 
   /// Closes the link, kills readers and programs, and gives the signals back. Nothing but `init` of another host may

@@ -35,8 +35,9 @@ public struct LogSink: ~Copyable {
     }
   }
 
-  /// Writes one line. The journal gets its priority in front, as sd-daemon(3) defines it. Where lines are missing, how many is
-  /// told together with the first that gets through: in one write, or a nearly full pipe would take only the shorter.
+  /// Writes one line. The journal gets its priority in front, as sd-daemon(3) defines it. Where lines are missing, how
+  /// many is told together with the first that gets through: in one write, or a nearly full pipe would take only the
+  /// shorter.
   public mutating func write(_ level: LogLevel, _ line: Span<UInt8>) {
     var start = PathText()
     if isMidLine { start.append("\n") }

@@ -18,8 +18,8 @@ struct NetworkInterface: ~Copyable {
     return readAttribute(path) ?? PathText()
   }
 
-  /// Appends its address as twelve lower-case hexadecimal digits; false when it has none, one of zeros, or one that is no
-  /// EUI-48.
+  /// Appends its address as twelve lower-case hexadecimal digits; false when it has none, one of zeros, or one that is
+  /// no EUI-48.
   func appendAddress(to buffer: inout ByteBuffer) -> Bool {
     let text = attribute("/address")
     guard text.count == 17 else { return false }

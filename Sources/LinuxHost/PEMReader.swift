@@ -43,8 +43,8 @@ struct PEMReader: ~Copyable {
     try System.read(descriptor, into: &chunk, byteCountMax: chunk.freeCount) > 0
   }
 
-  /// Reads on. True when a certificate is complete; false when the piece is used up. One that is too large or not base64 is
-  /// passed over. Handles at most one piece.
+  /// Reads on. True when a certificate is complete; false when the piece is used up. One that is too large or not
+  /// base64 is passed over. Handles at most one piece.
   mutating func nextCertificate() -> Bool {
     for index in 0..<chunk.count {
       let byte = chunk[index]
@@ -139,8 +139,8 @@ enum DER {
     return index..<subject.content.upperBound
   }
 
-  /// Whether two Names are the same, not minding the kind of string and the case of letters: some authorities write their
-  /// name once as PrintableString and once as UTF8String (RFC 5280 7.1).
+  /// Whether two Names are the same, not minding the kind of string and the case of letters: some authorities write
+  /// their name once as PrintableString and once as UTF8String (RFC 5280 7.1).
   static func isSameName(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
     guard left.count == right.count else { return false }
     var index = 0

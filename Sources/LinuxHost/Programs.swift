@@ -25,7 +25,8 @@ private struct Program: BitwiseCopyable {
 
 /// Bounds of how programs are treated.
 enum ProgramLimits {
-  /// How long a start waits for the system to say whether the file could be executed: longer than any local storage takes.
+  /// How long a start waits for the system to say whether the file could be executed: longer than any local storage
+  /// takes.
   static var startWaitMs: Int32 { 250 }
   /// How often output is taken in one turn, 4096 bytes each: a full pipe, no more.
   static var chunksMax: Int { 16 }

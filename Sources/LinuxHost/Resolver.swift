@@ -1,5 +1,5 @@
-// Name look-up in a child process: getaddrinfo blocks, and only a process can be ended at a deadline. The child reads the
-// resolver's configuration anew each time, and what it allocates goes away with it.
+// Name look-up in a child process: getaddrinfo blocks, and only a process can be ended at a deadline. The child reads
+// the resolver's configuration anew each time, and what it allocates goes away with it.
 
 import Bytes
 import CLinux
@@ -103,8 +103,8 @@ struct Resolver: ~Copyable {
   }
 }
 
-/// Fills `addresses` in the resolver's order of preference, but taking turns between IPv6 and IPv4 (RFC 8305 4), so that a
-/// network without one of them costs one failed attempt and not many.
+/// Fills `addresses` in the resolver's order of preference, but taking turns between IPv6 and IPv4 (RFC 8305 4), so
+/// that a network without one of them costs one failed attempt and not many.
 func interleave(_ answer: mote_lookup_answer, into addresses: inout FixedArray<mote_address>) {
   var answer = answer
   addresses.removeAll()

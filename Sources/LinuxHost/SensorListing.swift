@@ -68,8 +68,8 @@ public struct SensorListing: ~Copyable {
     }
   }
 
-  /// The most telling of CHIP/LABEL, CHIP/INPUT, hwmonN/LABEL and hwmonN/INPUT that leads to the input: chips and labels
-  /// may occur twice.
+  /// The most telling of CHIP/LABEL, CHIP/INPUT, hwmonN/LABEL and hwmonN/INPUT that leads to the input: chips and
+  /// labels may occur twice.
   private func hwmonArgument(_ chip: borrowing HwmonChip, _ input: HwmonInput) -> PathText {
     let path = chip.valuePath(of: input)
     var inputName = PathText()

@@ -55,8 +55,8 @@ func placeOfSource(_ kind: SourceKind, _ argument: Span<UInt8>) -> Range<Int> {
 }
 
 extension MachineRoots {
-  /// The path that a source is read at, as things are now; nil when nothing of that name exists. Reads only folders and the
-  /// kernel's names of things, which never takes long.
+  /// The path that a source is read at, as things are now; nil when nothing of that name exists. Reads only folders and
+  /// the kernel's names of things, which never takes long.
   func path(of kind: SourceKind, place: Span<UInt8>) -> PathText? {
     switch kind {
     case .loadavg: return procPath("loadavg")

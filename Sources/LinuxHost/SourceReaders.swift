@@ -1,10 +1,10 @@
 // Children that read what could block.
 //
 // A read of a file on FUSE or NFS, or of an attribute whose driver waits for a slow bus, blocks inside the kernel
-// whatever flags the file was opened with, and a thread cannot be given up. So such a read happens in a child of its own,
-// which reads once, answers and ends. A child per read is the simplest thing that can be killed: there is no protocol,
-// nothing to bring back to a known state, and nothing in memory while nothing slow is being read. A fork of a process of
-// this size costs a fraction of a millisecond, little against what such a source takes.
+// whatever flags the file was opened with, and a thread cannot be given up. So such a read happens in a child of its
+// own, which reads once, answers and ends. A child per read is the simplest thing that can be killed: there is no
+// protocol, nothing to bring back to a known state, and nothing in memory while nothing slow is being read. A fork of a
+// process of this size costs a fraction of a millisecond, little against what such a source takes.
 
 import Bytes
 import CLinux

@@ -133,8 +133,8 @@ struct TLSConnection: ~Copyable {
     return (.failed, 0)
   }
 
-  /// Sends the beginning of `bytes`, at most one record; `count` is positive if the step is `.done`. After `.wantsOutput`
-  /// the same bytes must come again.
+  /// Sends the beginning of `bytes`, at most one record; `count` is positive if the step is `.done`. After
+  /// `.wantsOutput` the same bytes must come again.
   mutating func send(_ bytes: Span<UInt8>) -> (step: TLSStep, count: Int) {
     let result = bytes.withUnsafeBufferPointer { bytes -> Int32 in
       guard let start = bytes.baseAddress else { return Int32(MOTE_TLS_WANTS_OUTPUT) }

@@ -6,8 +6,8 @@ import Bytes
 import CLinux
 import CMbedTLS
 
-/// Where trusted certificates are looked up. The callback of TLS holds a pointer to it, so it lives in start-up memory and
-/// never moves.
+/// Where trusted certificates are looked up. The callback of TLS holds a pointer to it, so it lives in start-up memory
+/// and never moves.
 struct TrustStore: ~Copyable {
   /// Empty for the system's store.
   private let path: PathText
@@ -31,8 +31,8 @@ struct TrustStore: ~Copyable {
     self.path = PathText(path)
   }
 
-  /// Hands the trusted certificates whose subject is `issuer`, a DER Name, to `found`. False if there are no certificates
-  /// at all.
+  /// Hands the trusted certificates whose subject is `issuer`, a DER Name, to `found`. False if there are no
+  /// certificates at all.
   mutating func find(_ issuer: Span<UInt8>, into found: OpaquePointer) -> Bool {
     seenCount = 0
     foundCount = 0
@@ -51,7 +51,8 @@ struct TrustStore: ~Copyable {
     return !isUnreadable
   }
 
-  /// A number that changes when the store does: a session whose server was checked against another store is not resumed.
+  /// A number that changes when the store does: a session whose server was checked against another store is not
+  /// resumed.
   func fingerprint() -> UInt64 {
     var status = stat()
     let place = presentPath
@@ -98,8 +99,8 @@ struct TrustStore: ~Copyable {
     }
   }
 
-  /// Streams the files of a folder whose names end like certificates do. The links that OpenSSL adds beside them, named after
-  /// a hash, would show each certificate again.
+  /// Streams the files of a folder whose names end like certificates do. The links that OpenSSL adds beside them, named
+  /// after a hash, would show each certificate again.
   private mutating func searchFolder(_ folder: borrowing PathText, _ issuer: Span<UInt8>, _ found: OpaquePointer) {
     var filesLeft = TrustStore.filesMax
     var file = PathText(copying: folder)

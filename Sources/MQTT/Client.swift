@@ -1,8 +1,8 @@
 // The client: a session and at most one connection, driven by bytes and time.
 //
 // The host receives into `input`, calls `nextEvent` until it gives nil, and sends from `output`, telling `removeSent`.
-// It calls `tick` when `deadline` has come, after having received what is there. Whoever gets a `PeerFault` or a refusal
-// closes the link and says `linkClosed`.
+// It calls `tick` when `deadline` has come, after having received what is there. Whoever gets a `PeerFault` or a
+// refusal closes the link and says `linkClosed`.
 
 import Bytes
 

@@ -209,8 +209,8 @@ extension Client {
     }
   }
 
-  /// Tells a message and acknowledges it. Answers go out in the order of the packets they answer, because each is written
-  /// before the next packet is looked at [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4].
+  /// Tells a message and acknowledges it. Answers go out in the order of the packets they answer, because each is
+  /// written before the next packet is looked at [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4].
   private mutating func deliver(_ publish: Publish, isTruncated: Bool, now: Instant) -> Progress {
     let message = ClientEvent.message(
       IncomingMessage(

@@ -1,4 +1,5 @@
-// What the client's owner asks for: publish, subscribe, unsubscribe, disconnect; and the resending that follows from it.
+// What the client's owner asks for: publish, subscribe, unsubscribe, disconnect; and the resending that follows from
+// it.
 
 import Bytes
 
@@ -78,8 +79,8 @@ extension Client {
     return packetIdentifier
   }
 
-  /// Writes DISCONNECT where a connection was accepted. From now on nothing is read or written [MQTT-3.14.4-2]; the link
-  /// is to be closed as soon as `output` is empty.
+  /// Writes DISCONNECT where a connection was accepted. From now on nothing is read or written [MQTT-3.14.4-2]; the
+  /// link is to be closed as soon as `output` is empty.
   public mutating func disconnect(now: Instant) {
     guard connection.phase != .closed else { return }
     if isConnected, output.appendBare(.disconnect) { noteWritten(2, now: now) }
@@ -135,8 +136,8 @@ extension Client {
     }
   }
 
-  /// Writes the next message in flight that this connection has not seen: PUBLISH, or PUBREL for one that the server has
-  /// received [MQTT-4.4.0-1].
+  /// Writes the next message in flight that this connection has not seen: PUBLISH, or PUBREL for one that the server
+  /// has received [MQTT-4.4.0-1].
   private mutating func sendNextInflight(now: Instant) -> Bool {
     let index = connection.resendIndex
     let message = session.inflight[index]

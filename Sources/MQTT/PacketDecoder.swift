@@ -1,5 +1,5 @@
-// Bytes become packets. Every length is checked before it is used, and every rule that can be checked without knowing the
-// session is checked here.
+// Bytes become packets. Every length is checked before it is used, and every rule that can be checked without knowing
+// the session is checked here.
 
 import Bytes
 

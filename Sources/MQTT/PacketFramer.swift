@@ -7,7 +7,8 @@ public struct PacketExtent: Equatable, Sendable, BitwiseCopyable {
   /// Bytes of the whole packet, 2...268,435,460.
   public let byteCount: Int
 
-  /// Reads the fixed header at the front of `bytes`; nil while more bytes are needed to know. Looks at five bytes at most.
+  /// Reads the fixed header at the front of `bytes`; nil while more bytes are needed to know. Looks at five bytes at
+  /// most.
   ///
   /// - Throws: for a reserved type, wrong flags, or a remaining length of more than four bytes.
   public init?(_ bytes: Span<UInt8>) throws(PeerFault) {

@@ -102,8 +102,8 @@ private func isPlain(_ byte: UInt8) -> Bool {
   byte != 0 && byte < 0x80 && byte != multiLevelWildcard && byte != singleLevelWildcard
 }
 
-/// Subtracting 1 from each byte sets the top bit of a byte that was 0, as long as no byte has it already. `#` (0x23) and
-/// `+` (0x2B) differ in one bit, so both become 0 by setting that bit and flipping those of `+`.
+/// Subtracting 1 from each byte sets the top bit of a byte that was 0, as long as no byte has it already. `#` (0x23)
+/// and `+` (0x2B) differ in one bit, so both become 0 by setting that bit and flipping those of `+`.
 private func isPlain(_ word: UInt64) -> Bool {
   let ones: UInt64 = 0x0101_0101_0101_0101
   let wildcards = (word | ones &* 0x08) ^ (ones &* 0x2B)

@@ -147,7 +147,8 @@ public struct Channel: BitwiseCopyable, Sendable {
     return value.significand
   }
 
-  /// proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user already.
+  /// proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user
+  /// already.
   private mutating func processorUsage(in text: Span<UInt8>) -> Decimal? {
     guard text.starts(with: "cpu ") else { return nil }
     var ticks = ProcessorTicks()

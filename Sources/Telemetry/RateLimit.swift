@@ -1,5 +1,5 @@
-// The platform reads faster publishers more slowly, and Quickstart throws away what exceeds its rate. So the agent keeps
-// to the rate by itself.
+// The platform reads faster publishers more slowly, and Quickstart throws away what exceeds its rate. So the agent
+// keeps to the rate by itself.
 
 import Bytes
 

@@ -4,6 +4,7 @@ import Bytes
 import HostInterface
 import LinuxHost
 
+// DEVIATION(unsafe-pointer): how C hands arguments over; `Arguments` is the only one that looks at them.
 /// Where the C library enters, under the name that the package manager gives to a program's `main`.
 @c(mote_main)
 func main(_ count: Int32, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {

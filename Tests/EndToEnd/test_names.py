@@ -1,7 +1,7 @@
 """Looking up the server's name, and trying all of its addresses.
 
-These tests need port 53, /etc/resolv.conf and addresses of their own, so they run themselves once more in new network and
-mount namespaces.
+These tests need port 53, /etc/resolv.conf and addresses of their own, so they run themselves once more in new network
+and mount namespaces.
 """
 
 import os

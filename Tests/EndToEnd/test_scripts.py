@@ -78,7 +78,7 @@ def test_a_second_setup_takes_no_time():
 def test_lint_finds_what_it_looks_for():
     planted = ROOT / "Sources/Bytes/Planted.swift"
     wrong = ["import CLinux", "public class Wrong { var text: String = \"\" }", "func f() { print(1); g() as! Int }",
-             "let path = \"/ro" + "ot/x\"", "// DEVIATION(unknown): none", "x" * 121, "let a: Double = 0"]
+             "let path = \"/ro" + "ot/x\"", "// DEVIATION" + "(unknown): none", "x" * 121, "let a: Double = 0"]
     try:
         planted.write_text("\n".join(wrong) + "\n")
         done = script("lint")

@@ -62,7 +62,8 @@ struct Identity {
   var key: String { folder.appendingPathComponent("\(name).key").path }
 }
 
-/// What the tests trust and meet. Everything is valid from now for ten days (the root: twenty); tests move the time instead.
+/// What the tests trust and meet. Everything is valid from now for ten days (the root: twenty); tests move the time
+/// instead.
 final class Certificates: Sendable {
   static let shared = Certificates()
 

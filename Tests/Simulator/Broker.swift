@@ -1,5 +1,5 @@
-// A model of an MQTT 3.1.1 broker that watches its one client closely: whatever the standard forbids a client is a broken
-// promise of the agent.
+// A model of an MQTT 3.1.1 broker that watches its one client closely: whatever the standard forbids a client is a
+// broken promise of the agent.
 
 import Bytes
 

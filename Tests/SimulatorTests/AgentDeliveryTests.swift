@@ -27,7 +27,8 @@ import Testing
         let missing = simulation.missing(0)
         #expect(missing.count == simulation.droppedCount)
         #expect(waiting > 10, "there is room for some")
-        // What is missing is the oldest part of the outage, without gaps; at most the one on its way at the cut is saved.
+        // What is missing is the oldest part of the outage, without gaps; at most the one on its way at the cut is
+        // saved.
         #expect(missing.count > 300)
         #expect(missing.first.map { $0 - before } ?? 0 <= 2)
         #expect(missing.last == missing.first.map { $0 + missing.count - 1 })

@@ -5,7 +5,8 @@ import Testing
 
 /// The whole agent through long stretches of bad weather, chosen by seed.
 @Suite struct AgentSimulationTests {
-  /// What must have happened at least once in the default seeds: a check of a branch that is never reached proves nothing.
+  /// What must have happened at least once in the default seeds: a check of a branch that is never reached proves
+  /// nothing.
   private static let rareThings = [
     "acknowledgement-lost", "broker-restart", "closed-instead-of-connack", "connack-late", "connack-never",
     "cut-closedByPeer", "cut-deafClient", "cut-halfOpen", "cut-inside-a-packet", "cut-muteClient", "cut-reset",

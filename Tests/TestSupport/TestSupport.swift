@@ -10,8 +10,8 @@ public func makeArena(byteCount: Int = 1 << 20) -> Arena {
   return Arena(Region(start: start, count: byteCount))
 }
 
-/// Lends an arena over `byteCount` zeroed bytes to `body` and frees them afterwards; nothing that lives in the arena may
-/// leave `body`.
+/// Lends an arena over `byteCount` zeroed bytes to `body` and frees them afterwards; nothing that lives in the arena
+/// may leave `body`.
 public func withArena<Result: ~Copyable>(
   byteCount: Int = 1 << 20, _ body: (inout Arena) throws -> Result
 ) rethrows -> Result {

@@ -1,6 +1,6 @@
 // What the machine's side of LinuxHost needs of C: macros and variadic functions that Swift cannot import, and the code
-// that runs in a forked child. Between fork and exec or exit only async-signal-safe functions may be called, which C can
-// promise and Swift cannot, so those few lines are C.
+// that runs in a forked child. Between fork and exec or exit only async-signal-safe functions may be called, which C
+// can promise and Swift cannot, so those few lines are C.
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
@@ -56,8 +56,8 @@ void mote_remove_signals(int wakeup);
 // MARK: Programs
 
 // Starts the program at an absolute path, without arguments, in a session of its own. Its environment is PATH and
-// `variable`; `input` becomes its standard input, `output` its standard output and error. Waits at most `wait_ms` for the
-// system to say whether it could be executed. Returns its process id, or -1 with errno.
+// `variable`; `input` becomes its standard input, `output` its standard output and error. Waits at most `wait_ms` for
+// the system to say whether it could be executed. Returns its process id, or -1 with errno.
 pid_t mote_start_program(const char *_Nonnull path, const char *_Nonnull variable, int input, int output, int wait_ms);
 
 // A pipe for a program's output: reading never blocks, writing does.
@@ -87,12 +87,12 @@ struct mote_answer {
   uint64_t disk_bytes[3];
 };
 
-// Starts a child that reads up to `byte_count_max` (at most 4096) bytes of `path`, answers once, and ends. `*answer` becomes the
-// descriptor to receive from. Returns its process id, or -1 with errno.
+// Starts a child that reads up to `byte_count_max` (at most 4096) bytes of `path`, answers once, and ends. `*answer`
+// becomes the descriptor to receive from. Returns its process id, or -1 with errno.
 pid_t mote_start_reader(const char *_Nonnull path, int what, size_t byte_count_max, int *_Nonnull answer);
 
-// Receives a reader's answer without waiting. `*file` becomes a descriptor of the file that was read, or -1. Returns how
-// many bytes of text came, or -1 with errno (EPIPE when the reader died).
+// Receives a reader's answer without waiting. `*file` becomes a descriptor of the file that was read, or -1. Returns
+// how many bytes of text came, or -1 with errno (EPIPE when the reader died).
 ssize_t mote_receive_answer(int descriptor, struct mote_answer *_Nonnull answer, void *_Nullable text,
                             size_t room, int *_Nonnull file);
 
@@ -101,7 +101,8 @@ ssize_t mote_receive_answer(int descriptor, struct mote_answer *_Nonnull answer,
 // Sizes of the file system that holds `path`, in the same form as a reader's answer.
 int mote_disk_sizes(const char *_Nonnull path, struct mote_answer *_Nonnull answer);
 
-// Reads entries of a directory into `buffer`; returns bytes, 0 at the end, -1 with errno. Unlike readdir it needs no heap.
+// Reads entries of a directory into `buffer`; returns bytes, 0 at the end, -1 with errno. Unlike readdir it needs no
+// heap.
 ssize_t mote_read_directory(int descriptor, void *_Nullable buffer, size_t room);
 
 // MARK: Log
@@ -111,6 +112,6 @@ ssize_t mote_read_directory(int descriptor, void *_Nullable buffer, size_t room)
 ssize_t mote_write_line(int descriptor, int is_socket, const void *_Nullable prefix, size_t prefix_count,
                         const void *_Nullable line, size_t line_count);
 
-// A second, non-blocking way to write to what `descriptor` is open on, when the system offers one; otherwise -1. The flag
-// must not be set on `descriptor` itself: a shell shares it with us.
+// A second, non-blocking way to write to what `descriptor` is open on, when the system offers one; otherwise -1. The
+// flag must not be set on `descriptor` itself: a shell shares it with us.
 int mote_reopen_for_log(int descriptor);

@@ -29,7 +29,8 @@ enum {
   MOTE_TLS_NEW_SESSION = -5,
 };
 
-// What the caller's `receive` and `send` answer instead of a number of bytes; 0 from `receive` is the end of the stream.
+// What the caller's `receive` and `send` answer instead of a number of bytes; 0 from `receive` is the end of the
+// stream.
 enum { MOTE_TLS_IO_BLOCKED = -1, MOTE_TLS_IO_BROKEN = -2 };
 
 // Why a connection failed.
@@ -62,8 +63,8 @@ typedef struct {
   int32_t (*_Nonnull receive)(void *_Nonnull io_context, uint8_t *_Nonnull bytes, size_t count);
   int32_t (*_Nonnull send)(void *_Nonnull io_context, const uint8_t *_Nonnull bytes, size_t count);
   void *_Nonnull io_context;
-  // Calls `mote_tls_add_certificate` with each trusted certificate whose subject is `issuer` (a DER Name). A result other
-  // than 0 ends the handshake.
+  // Calls `mote_tls_add_certificate` with each trusted certificate whose subject is `issuer` (a DER Name). A result
+  // other than 0 ends the handshake.
   int32_t (*_Nonnull find_trusted)(
     void *_Nonnull trust_context, const uint8_t *_Nonnull issuer, size_t issuer_count,
     mote_tls_certificates *_Nonnull found);
@@ -80,7 +81,8 @@ int32_t mote_tls_start(mote_tls *_Nonnull tls, const mote_tls_options *_Nonnull 
 // Moves the handshake forward as far as input and output allow. DONE, WANTS_INPUT, WANTS_OUTPUT, ENDED or FAILED.
 int32_t mote_tls_shake_hands(mote_tls *_Nonnull tls);
 
-// Receives up to `count` > 0 bytes. A positive number or any of the codes above. No memory is allocated but for tickets.
+// Receives up to `count` > 0 bytes. A positive number or any of the codes above. No memory is allocated but for
+// tickets.
 int32_t mote_tls_read(mote_tls *_Nonnull tls, uint8_t *_Nonnull bytes, size_t count);
 
 // Sends up to `count` > 0 bytes in one record, and answers how many. After WANTS_OUTPUT that many are in a record
@@ -94,8 +96,8 @@ bool mote_tls_has_pending(const mote_tls *_Nonnull tls);
 // readable until the next start. Harmless when nothing was started.
 void mote_tls_stop(mote_tls *_Nonnull tls);
 
-// Writes the session to `bytes` and answers its size. 0: there is none, `bytes` is as it was. -1: it does not fit, `bytes` is
-// spoilt.
+// Writes the session to `bytes` and answers its size. 0: there is none, `bytes` is as it was. -1: it does not fit,
+// `bytes` is spoilt.
 int32_t mote_tls_save_session(mote_tls *_Nonnull tls, uint8_t *_Nonnull bytes, size_t capacity);
 
 // "TLSv1.2", "TLSv1.3"; after the handshake only.

@@ -11,8 +11,9 @@ extension System {
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
   }
 
-  /// open(2), write(2) and close(2): makes or empties the file, readable by all, and writes `bytes` at once. A short write is
-  /// a failure, for these bytes fit wherever there is any room. Not repeated when interrupted: regular files are not.
+  /// open(2), write(2) and close(2): makes or empties the file, readable by all, and writes `bytes` at once. A short
+  /// write is a failure, for these bytes fit wherever there is any room. Not repeated when interrupted: regular files
+  /// are not.
   static func writeFile(_ path: borrowing PathText, _ bytes: Span<UInt8>) throws(Errno) {
     guard !path.isTooLong else { throw Errno(code: ENAMETOOLONG) }
     let descriptor = path.withPointer { mote_create($0) }

@@ -10,8 +10,8 @@ extension System {
     return descriptor
   }
 
-  /// connect(2): begins to connect; true when that is done already. An interrupted call goes on in the background like one
-  /// that has to wait, so it is not repeated (POSIX).
+  /// connect(2): begins to connect; true when that is done already. An interrupted call goes on in the background like
+  /// one that has to wait, so it is not repeated (POSIX).
   static func connect(_ descriptor: Int32, to address: mote_address, port: UInt16) throws(Errno) -> Bool {
     var address = address
     if mote_connect(descriptor, &address, port) == 0 { return true }
@@ -31,8 +31,8 @@ extension System {
     _ = mote_set_no_delay(descriptor)
   }
 
-  /// recv(2): up to `bytes.count` bytes, often fewer; 0 at the end; nil when nothing is there now. Repeated when interrupted,
-  /// which a call that never waits can hardly be.
+  /// recv(2): up to `bytes.count` bytes, often fewer; 0 at the end; nil when nothing is there now. Repeated when
+  /// interrupted, which a call that never waits can hardly be.
   static func receive(
     _ descriptor: Int32, into bytes: UnsafeMutableBufferPointer<UInt8>
   ) throws(Errno) -> Int? {
@@ -43,7 +43,8 @@ extension System {
     return try nilIfNotNow()
   }
 
-  /// send(2) without SIGPIPE: as much of `bytes` as there is room for; nil when there is none now. Repeated when interrupted.
+  /// send(2) without SIGPIPE: as much of `bytes` as there is room for; nil when there is none now. Repeated when
+  /// interrupted.
   static func send(_ descriptor: Int32, _ bytes: UnsafeBufferPointer<UInt8>) throws(Errno) -> Int? {
     // DEVIATION(unsafe-pointer): the system reads from memory.
     var result = mote_send(descriptor, bytes.baseAddress, bytes.count)
@@ -59,8 +60,8 @@ extension System {
     return nil
   }
 
-  /// shutdown(2) of the sending side: the peer reads the end behind everything sent before. Failures are ignored, for the
-  /// connection ends anyway.
+  /// shutdown(2) of the sending side: the peer reads the end behind everything sent before. Failures are ignored, for
+  /// the connection ends anyway.
   static func shutDownSending(_ descriptor: Int32) {
     _ = mote_shut_down_sending(descriptor)
   }

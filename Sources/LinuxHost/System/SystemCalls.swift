@@ -1,5 +1,5 @@
-// One wrapper per system call. Each states what it does about interruption and short results; whatever is opened closes on
-// exec.
+// One wrapper per system call. Each states what it does about interruption and short results; whatever is opened closes
+// on exec.
 
 import Bytes
 import CLinux
@@ -35,7 +35,8 @@ enum System {
   /// How often an interrupted call is repeated: signals are rare, so only a defect comes this far.
   private static var interruptionsMax: Int { 8 }
 
-  /// open(2) for reading. Never waits for a FIFO's writer, never takes a controlling terminal. Repeated when interrupted.
+  /// open(2) for reading. Never waits for a FIFO's writer, never takes a controlling terminal. Repeated when
+  /// interrupted.
   static func openForReading(_ path: borrowing PathText) throws(Errno) -> Int32 {
     guard !path.isTooLong else { throw Errno(code: ENAMETOOLONG) }
     let flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC
@@ -68,8 +69,8 @@ enum System {
     throw .last
   }
 
-  /// read(2), appending at most `byteCountMax` bytes to `buffer`; 0 at the end of the file. Short reads are the caller's
-  /// affair. Repeated when interrupted.
+  /// read(2), appending at most `byteCountMax` bytes to `buffer`; 0 at the end of the file. Short reads are the
+  /// caller's affair. Repeated when interrupted.
   static func read(_ descriptor: Int32, into buffer: inout ByteBuffer, byteCountMax: Int) throws(Errno) -> Int {
     for _ in 0..<interruptionsMax {
       var free = buffer.freeSpan
@@ -126,7 +127,8 @@ enum System {
     }
   }
 
-  /// clock_gettime(2) of the boot-time clock, in milliseconds, rounded down. Cannot fail: every Linux since 2.6.39 has it.
+  /// clock_gettime(2) of the boot-time clock, in milliseconds, rounded down. Cannot fail: every Linux since 2.6.39 has
+  /// it.
   static func bootTime() -> Instant {
     var time = timespec()
     _ = clock_gettime(CLOCK_BOOTTIME, &time)

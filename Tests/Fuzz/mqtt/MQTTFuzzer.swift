@@ -1,6 +1,6 @@
-// Plays short scripts to a client, one command per line (README.md). Whatever the script: nothing traps, the client writes
-// nothing but whole packets that a client may send, keeps its window and its deadlines, and tells nothing out of range. What
-// is received is also given to the packet decoder, and what that takes is encoded again.
+// Plays short scripts to a client, one command per line (README.md). Whatever the script: nothing traps, the client
+// writes nothing but whole packets that a client may send, keeps its window and its deadlines, and tells nothing out of
+// range. What is received is also given to the packet decoder, and what that takes is encoded again.
 
 import Bytes
 import MQTT
@@ -265,7 +265,8 @@ private func encode(_ connect: Connect, of bytes: [UInt8], to buffer: inout Byte
     cleanSession: connect.cleanSession, keepAliveSeconds: connect.keepAliveSeconds)
 }
 
-/// The bytes that pairs of hexadecimal digits name; other characters are passed over, `*` repeats the last byte 64 times.
+/// The bytes that pairs of hexadecimal digits name; other characters are passed over, `*` repeats the last byte 64
+/// times.
 private func bytes(ofHex text: [UInt8]) -> [UInt8] {
   var bytes: [UInt8] = []
   var high: UInt8?
