@@ -340,6 +340,32 @@ private let durable = ClientOptions(cleanSession: false)
     #expect(harness.abandonOldest() == nil)
   }
 
+  /// A resumed session may answer what it has, before that is sent again on this connection.
+  @Test func aResumedSessionMayAnswerEarly() throws {
+    let harness = try Harness(ClientOptions(cleanSession: false, inflightBytesMax: 1500), packetBytesMax: 256)
+    try harness.connect()
+    let text = String(repeating: "x", count: 200)
+    for index in 0..<4 {
+      try harness.publish("\(index)", text, .exactlyOnce, token: UInt64(index))
+      _ = harness.sent()
+    }
+    harness.client.linkClosed()
+    try harness.open()
+    // There was room for the first only. Then the second is released, the third released and finished.
+    _ = try harness.receive([0x20, 2, 1, 0])
+    _ = try harness.receive(answerPacket(.pubrec, 2) + answerPacket(.pubrec, 3))
+    #expect(try harness.receive(answerPacket(.pubcomp, 3)) == [.event(.acknowledged(token: 2))])
+    var sent: [UInt8] = []
+    while case let more = harness.sent(), !more.isEmpty { sent += more }
+    let text200 = text.utf8Array
+    #expect(
+      try packets(in: sent) == [
+        publishPacket("0", text200, qos: .exactlyOnce, identifier: 1, isDuplicate: true), answerPacket(.pubrel, 2),
+        answerPacket(.pubrel, 3), answerPacket(.pubrel, 2),
+        publishPacket("3", text200, qos: .exactlyOnce, identifier: 4, isDuplicate: true),
+      ])
+  }
+
   @Test func subscriptionsAreAnsweredOneByOne() throws {
     let harness = try Harness()
     try harness.connect()

@@ -152,7 +152,7 @@ private let pingPause = TimeSpan.milliseconds(59_500)
     _ = harness.sent()
     let start = harness.now
     #expect(throws: PeerFault.publishTimeout) {
-      for identifier in UInt16(2)... {
+      for identifier in UInt16(2)...20 {
         harness.wait(.seconds(10))
         try harness.publish("a", "x", .atLeastOnce)
         _ = harness.sent()
@@ -197,6 +197,24 @@ private let pingPause = TimeSpan.milliseconds(59_500)
     #expect(harness.deadline == harness.now + .seconds(60))
     harness.wait(.seconds(60))
     #expect(throws: PeerFault.requestTimeout) { try harness.tick() }
+  }
+
+  @Test func youngerRequestsDoNotHideAnUnansweredOne() throws {
+    let harness = try Harness(ClientOptions(keepAlive: .zero, cleanSession: true))
+    try harness.connect()
+    let start = harness.now
+    _ = harness.subscribe("a", .atMostOnce)
+    _ = harness.sent()
+    #expect(throws: PeerFault.requestTimeout) {
+      for _ in 0..<20 {
+        harness.wait(.seconds(10))
+        let identifier = try #require(harness.unsubscribe("b"))
+        _ = harness.sent()
+        _ = try harness.receive(answerPacket(.unsuback, identifier))
+        try harness.tick()
+      }
+    }
+    #expect(harness.now - start == .seconds(60))
   }
 
   /// An output that nobody takes is a dead link, whatever is in it.
