@@ -24,6 +24,7 @@ extension Client {
   }
 
   /// Whether `publish` would take a message whose topic and payload have `byteCount` bytes together.
+  @inline(__always)  // As for `deadline`.
   public func canPublish(byteCount: Int, qos: QoS) -> Bool {
     let byteCount = PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount
     return isConnected && refusal(of: byteCount, qos: qos) == nil

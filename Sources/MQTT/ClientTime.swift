@@ -4,6 +4,7 @@ import Bytes
 
 extension Client {
   /// When `tick` has something to do next; nil without a connection, or with an idle one without keep alive.
+  @inline(__always)  // Otherwise a caller that may change the client lends a copy of it: 600 bytes for each wake-up.
   public func deadline() -> Instant? {
     switch connection.phase {
     case .closed:
