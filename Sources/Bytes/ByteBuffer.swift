@@ -123,6 +123,7 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// Appends one byte.
+  @inline(never)  // small code: this is called from everywhere
   public mutating func append(_ byte: UInt8) {
     guard reserve(1) else { return }
     start[tail] = byte

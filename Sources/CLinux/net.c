@@ -44,11 +44,6 @@ static void look_up(const char *host, int flags, struct mote_lookup_answer *answ
 
 void mote_parse_address(const char *text, struct mote_lookup_answer *answer) { look_up(text, AI_NUMERICHOST, answer); }
 
-void mote_write_address(const struct mote_address *address, char *text) {
-  text[0] = 0;
-  (void)inet_ntop(address->byte_count == 4 ? AF_INET : AF_INET6, address->bytes, text, MOTE_ADDRESS_TEXT_MAX);
-}
-
 // --- The child that looks up ------------------------------------------------------------------------------------
 
 // getaddrinfo is not async-signal-safe, but this process has one thread, so no lock can be held by another at the fork.

@@ -71,21 +71,54 @@ func certificateName(_ name: Span<UInt8>) -> Span<UInt8> {
 
 extension ByteBuffer {
   /// Appends an address and a port: `127.0.0.1:8883`, `[::1]:8883`.
+  ///
+  /// Not by the C library's inet_ntop: musl's is built on snprintf, which brings 11 KB of code for formatting
+  /// floating-point numbers with it.
   mutating func append(_ address: mote_address, port: UInt16) {
-    var text = InlineArray<64, CChar>(repeating: 0)
-    var address = address
-    var span = text.mutableSpan
-    span.withUnsafeMutableBufferPointer { buffer in
-      // DEVIATION(unsafe-pointer): MOTE_ADDRESS_TEXT_MAX is the size of this array.
-      if let start = buffer.baseAddress { mote_write_address(&address, start) }
+    withUnsafeBytes(of: address.bytes) { raw in
+      let isIPv6 = address.byte_count == 16
+      for index in 0..<(isIPv6 ? 0 : 4) {
+        if index > 0 { append(UInt8(ascii: ".")) }
+        append(decimal: Int(raw[index]))
+      }
+      guard isIPv6 else { return }
+      append(UInt8(ascii: "["))
+      var groups = InlineArray<8, Int>(repeating: 0)
+      for index in 0..<8 { groups[index] = Int(raw[2 * index]) << 8 | Int(raw[2 * index + 1]) }
+      append(groups: groups)
+      append(UInt8(ascii: "]"))
     }
-    let isIPv6 = address.byte_count == 16
-    if isIPv6 { append(UInt8(ascii: "[")) }
-    text.span.withUnsafeBufferPointer { buffer in
-      if let start = buffer.baseAddress { append(cString: start) }
-    }
-    append(isIPv6 ? "]:" : ":")
+    append(UInt8(ascii: ":"))
     append(decimal: Int(port))
+  }
+
+  /// Appends the groups of an IPv6 address in the form of RFC 5952 4: the first of the longest runs of zeros becomes
+  /// `::`, unless it is a single group.
+  private mutating func append(groups: InlineArray<8, Int>) {
+    var gap = 0..<0
+    var start = 0
+    for index in 0..<8 {
+      if groups[index] != 0 { start = index + 1 }
+      if index + 1 - start > max(gap.count, 1) { gap = start..<(index + 1) }
+    }
+    for index in 0..<8 {
+      if gap.contains(index) {
+        if index == gap.lowerBound { append("::") }
+        continue
+      }
+      if index > 0, index != gap.upperBound { append(UInt8(ascii: ":")) }
+      append(group: groups[index])
+    }
+  }
+
+  /// Appends 16 bits in hexadecimal, without leading zeros.
+  private mutating func append(group: Int) {
+    var shift = 12
+    while shift > 0, group >> shift == 0 { shift -= 4 }
+    while shift >= 0 {
+      append(hexDigit(UInt8(truncatingIfNeeded: group >> shift & 15)))
+      shift -= 4
+    }
   }
 
   /// Appends text for a log line, what is not plain ASCII as question marks.

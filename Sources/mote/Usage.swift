@@ -46,6 +46,7 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
 
 extension ByteBuffer {
   /// Appends `text` in quotes, at most a screen line of it, with what is not printable made `?`.
+  @inline(never)
   fileprivate mutating func append(quoted text: Span<UInt8>) {
     append(UInt8(ascii: "\""))
     for index in 0..<min(text.count, 60) {

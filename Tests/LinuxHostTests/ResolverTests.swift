@@ -53,7 +53,13 @@ private final class ResolverUnderTest {
 }
 
 @Suite struct ResolverTests {
-  @Test(arguments: [("127.0.0.1", "127.0.0.1:1"), ("::1", "[::1]:1"), ("fe80::1%lo", "[fe80::1]:1")])
+  // The forms are those of RFC 5952 4.
+  @Test(arguments: [
+    ("127.0.0.1", "127.0.0.1:1"), ("::1", "[::1]:1"), ("fe80::1%lo", "[fe80::1]:1"), ("::", "[::]:1"),
+    ("2001:0DB8::", "[2001:db8::]:1"), ("2001:db8:0:1:1:1:1:1", "[2001:db8:0:1:1:1:1:1]:1"),
+    ("2001:0:0:1:0:0:0:1", "[2001:0:0:1::1]:1"), ("2001:db8:0:0:1:0:0:1", "[2001:db8::1:0:0:1]:1"),
+    ("1:20:300:4000:5:6:7:0", "[1:20:300:4000:5:6:7:0]:1"),
+  ])
   func understandsNumericAddressesAtOnce(host: String, text: String) throws {
     let test = try ResolverUnderTest(host)
     #expect(test.start() == .found)

@@ -17,8 +17,6 @@
 
 // How many addresses of a name are used.
 enum { MOTE_ADDRESSES_MAX = 16 };
-// The longest text of an address, with its terminating zero.
-enum { MOTE_ADDRESS_TEXT_MAX = 64 };
 
 // An IPv4 or IPv6 address.
 struct mote_address {
@@ -43,9 +41,6 @@ void mote_parse_address(const char *_Nonnull text, struct mote_lookup_answer *_N
 // Starts a child process that looks `host` up and writes one `mote_lookup_answer` to the pipe whose other, non-blocking
 // end becomes `*pipe_end`. The child ends by itself after `seconds_max`. Returns its process id, or -1 with errno.
 pid_t mote_start_lookup(const char *_Nonnull host, unsigned seconds_max, int *_Nonnull pipe_end);
-
-// Writes the address as people write it; `text` has room for MOTE_ADDRESS_TEXT_MAX bytes.
-void mote_write_address(const struct mote_address *_Nonnull address, char *_Nonnull text);
 
 // getaddrinfo's "the name exists but has no address", where the C library knows it.
 static inline int mote_eai_no_data(void) {
