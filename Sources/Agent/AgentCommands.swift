@@ -105,6 +105,8 @@ extension Agent {
     return nil
   }
 
+  // Called where the agent is being changed, a function that is not inlined would get a copy of it.
+  @inline(__always)
   private func freeSlot() -> Int? {
     for slot in programs.indices where programs[slot].phase == .free { return slot }
     return nil
@@ -136,6 +138,7 @@ extension Agent {
     }
   }
 
+  @inline(__always)
   func programDeadline() -> Instant? {
     var deadline: Instant?
     for slot in programs.indices { deadline = earlier(deadline, programs[slot].deadline) }
