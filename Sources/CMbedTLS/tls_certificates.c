@@ -60,8 +60,8 @@ static bool names_address(const mbedtls_x509_crt *certificate, const mote_tls_op
   return false;
 }
 
-// mbedTLS calls this for each certificate of the chain, from the top down, with what it found wrong. Time is judged here
-// because only the caller knows it: mbedTLS would ask a system clock that may be in 1970.
+// mbedTLS calls this for each certificate of the chain, from the top down, with what it found wrong. Time is judged
+// here because only the caller knows it: mbedTLS would ask a system clock that may be in 1970.
 static int judge(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags) {
   mote_tls *tls = context;
   const mote_tls_options *options = &tls->options;

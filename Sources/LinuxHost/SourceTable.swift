@@ -11,8 +11,8 @@ struct SourceTable: ~Copyable {
   private let timeout: TimeSpan
   private var readers = SourceReaders()
 
-  /// Takes room for `capacity` sources with `textBytes` of places from `arena`. A reading that takes longer than `timeout`
-  /// has failed.
+  /// Takes room for `capacity` sources with `textBytes` of places from `arena`. A reading that takes longer than
+  /// `timeout` has failed.
   init(
     capacity: Int, textBytes: Int, timeout: TimeSpan, from arena: inout Arena
   ) throws(ArenaExhausted) {

@@ -61,8 +61,8 @@ final class MachineHost {
     }
   }
 
-  /// Reads until the source is read in place: after its first good reading in a child, or some more on a busy machine, where
-  /// a child may be interrupted for longer than a quick source takes.
+  /// Reads until the source is read in place: after its first good reading in a child, or some more on a busy machine,
+  /// where a child may be interrupted for longer than a quick source takes.
   ///
   /// - Returns: how many readings it took.
   @discardableResult

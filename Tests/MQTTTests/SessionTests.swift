@@ -44,7 +44,7 @@ private let durable = ClientOptions(cleanSession: false)
     #expect(harness.inflightCount == 0)
   }
 
-  /// [MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-2.3.1-3], [MQTT-4.6.0-1]: same identifiers, same order, DUP, PUBREL where due.
+  /// [MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-2.3.1-3], [MQTT-4.6.0-1]: same identifiers and order, DUP, PUBREL where due.
   @Test func aPresentSessionIsResumed() throws {
     let harness = try Harness(durable)
     try harness.connect()
@@ -279,7 +279,7 @@ private let durable = ClientOptions(cleanSession: false)
     try harness.connect()
     #expect(try harness.receive(answerPacket(.puback, 7) + answerPacket(.pubcomp, 7)) == [])
     #expect(harness.sent() == [])
-    // [MQTT-4.3.3-1]: PUBREC is answered by PUBREL; so a server that kept more of the session than we did gets rid of it.
+    // [MQTT-4.3.3-1]: PUBREC is answered by PUBREL; so a server that kept more of the session than we gets rid of it.
     #expect(try harness.receive(answerPacket(.pubrec, 7)) == [])
     #expect(harness.sent() == answerPacket(.pubrel, 7))
   }

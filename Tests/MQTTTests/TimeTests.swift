@@ -44,7 +44,7 @@ private let pingPause = TimeSpan.milliseconds(59_500)
     #expect(harness.sent() == [])
   }
 
-  /// Publishing with QoS 0 keeps the server content, but says nothing about the way back: ping when nothing is received.
+  /// Publishing with QoS 0 keeps the server content, but says nothing about the way back: ping if nothing is received.
   @Test func steadyPublishingDoesNotHideADeadLink() throws {
     let harness = try Harness(minute)
     try harness.connect()
