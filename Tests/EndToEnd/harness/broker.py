@@ -9,6 +9,7 @@ import pathlib
 import queue
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -74,6 +75,9 @@ class Platform:
         self._client.on_subscribe = lambda *_: subscribed.append(True)
         if username:
             self._client.username_pw_set(username, password)
+        # Without it two small packets in a row wait for the other side's delayed acknowledgement.
+        self._client.on_socket_open = lambda _client, _user, stream: stream.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client.reconnect_delay_set(1, 1)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
@@ -142,7 +146,7 @@ class Mosquitto:
         self.side_port = free_port()
         self.process = None
         lines = ["user root", "persistence false", "log_type all", f"log_dest file {self.folder / 'mosquitto.log'}",
-                 "per_listener_settings true", "max_queued_messages 0", options,
+                 "per_listener_settings true", "max_queued_messages 0", "set_tcp_nodelay true", options,
                  f"listener {self.port} 127.0.0.1", listener_options]
         if certificate:
             lines += [f"certfile {certificate.certificate}", f"keyfile {certificate.key}"]
