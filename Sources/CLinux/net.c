@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "mote_net.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -61,7 +61,8 @@ static bool names_address(const mbedtls_x509_crt *certificate, const mote_tls_op
 }
 
 // mbedTLS calls this for each certificate of the chain, from the top down, with what it found wrong. Time is judged
-// here because only the caller knows it: mbedTLS would ask a system clock that may be in 1970.
+// here because only the caller knows it: mbedTLS, where it is built with a clock at all, would ask one that may be in
+// 1970.
 static int judge(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags) {
   mote_tls *tls = context;
   const mote_tls_options *options = &tls->options;
@@ -78,6 +79,10 @@ static int judge(void *context, mbedtls_x509_crt *certificate, int depth, uint32
   return 0;
 }
 
+static bool is_valid_at(const mbedtls_x509_crt *certificate, int64_t time) {
+  return seconds_of(&certificate->valid_from) <= time && time <= seconds_of(&certificate->valid_to);
+}
+
 bool mote_tls_add_certificate(mote_tls_certificates *found, const uint8_t *der, size_t count) {
   mbedtls_x509_crt *certificate = mbedtls_calloc(1, sizeof(*certificate));
   if (certificate == NULL) return false;
@@ -87,9 +92,11 @@ bool mote_tls_add_certificate(mote_tls_certificates *found, const uint8_t *der, 
     mbedtls_free(certificate);
     return false;
   }
-  mbedtls_x509_crt **end = &found->first;
-  while (*end != NULL) end = &(*end)->next;
-  *end = certificate;
+  // The first that fits is used: an expired authority must not hide the one that was renewed with the same key.
+  mbedtls_x509_crt **place = &found->first;
+  while (*place != NULL && !is_valid_at(certificate, found->time)) place = &(*place)->next;
+  certificate->next = *place;
+  *place = certificate;
   return true;
 }
 
@@ -120,7 +127,7 @@ static int find_issuers(mote_tls *tls, const mbedtls_x509_crt *child, mote_tls_c
 
 // mbedTLS asks while it walks up the chain, and frees what it gets.
 static int find_trusted(void *context, const mbedtls_x509_crt *child, mbedtls_x509_crt **candidates) {
-  mote_tls_certificates found = {NULL};
+  mote_tls_certificates found = {NULL, ((mote_tls *)context)->options.time};
   int result = find_issuers(context, child, &found);
   *candidates = found.first;
   return result;
@@ -144,7 +151,7 @@ static int judge_again(void *context, mbedtls_x509_crt *certificate, int depth, 
   *flags = 0;
   // The server's own certificate comes last, and the others that the server sent hang on it.
   if (depth > 0) return 0;
-  mote_tls_certificates found = {NULL};
+  mote_tls_certificates found = {NULL, tls->options.time};
   int count = 0;
   for (const mbedtls_x509_crt *child = certificate; child != NULL && count < CHAIN_MAX; child = child->next) {
     int result = find_issuers(tls, child, &found);

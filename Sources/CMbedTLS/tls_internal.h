@@ -40,6 +40,8 @@ struct mote_tls {
 
 struct mote_tls_certificates {
   mbedtls_x509_crt *first;
+  // The time that counts, in seconds since 1970.
+  int64_t time;
 };
 
 // Makes mbedTLS check the server's certificate as the options say.

@@ -69,6 +69,8 @@ final class Certificates: Sendable {
 
   let folder: URL
   let root: Identity
+  /// The root's earlier certificate, of the same name and key: valid for a day only.
+  let formerRoot: Identity
   /// Issued by the root, for `localhost` and 127.0.0.1.
   let server: Identity
   /// The same by way of an intermediate authority, whose certificate is in `between`.
@@ -90,6 +92,8 @@ final class Certificates: Sendable {
     }
     let authority = "basicConstraints=critical,CA:TRUE"
     root = Certificates.issue("root", "/O=Mote/CN=Test CA", nil, authority, in: folder)
+    formerRoot = Certificates.issue(
+      "former", "/O=Mote/CN=Test CA", nil, authority, key: root.key, days: "1", in: folder)
     impostor = Certificates.issue("impostor", "/O=Mote/CN=Test CA", nil, authority, in: folder)
     between = Certificates.issue("between", "/O=Mote/CN=Test Intermediate", root, authority, in: folder)
     let local = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1"
@@ -103,7 +107,7 @@ final class Certificates: Sendable {
 
   private static func issue(
     _ name: String, _ subject: String, _ issuer: Identity?, _ extensions: String, algorithm: String = "ec",
-    in folder: URL
+    key: String? = nil, days: String = "20", in folder: URL
   ) -> Identity {
     let identity = Identity(folder: folder, name: name)
     let path = { (suffix: String) in folder.appendingPathComponent(name + suffix).path }
@@ -111,12 +115,11 @@ final class Certificates: Sendable {
       preconditionFailure("cannot write: \(error)")
     }
     let curve = algorithm == "ec" ? ["-pkeyopt", "ec_paramgen_curve:P-256"] : []
-    run(
-      ["req", "-new", "-newkey", algorithm] + curve
-        + ["-nodes", "-keyout", identity.key, "-out", path(".csr"), "-subj", subject])
+    let newKey = ["-newkey", algorithm] + curve + ["-nodes", "-keyout", identity.key]
+    run(["req", "-new", "-out", path(".csr"), "-subj", subject] + (key.map { ["-key", $0] } ?? newKey))
     let signer =
       issuer.map { ["-CA", $0.certificate, "-CAkey", $0.key, "-CAcreateserial", "-days", "10"] }
-      ?? ["-signkey", identity.key, "-days", "20"]
+      ?? ["-signkey", key ?? identity.key, "-days", days]
     run(["x509", "-req", "-in", path(".csr"), "-out", identity.certificate, "-extfile", path(".ext")] + signer)
     return identity
   }

@@ -132,6 +132,13 @@ import Testing
     #expect(try driver(server, trusted: both).open() == .open)
   }
 
+  @Test func prefersAnAuthorityThatIsValid() throws {
+    let server = try TLSServer(pki.server)
+    let renewed = try pki.bundle("renewed.pem", [pki.formerRoot, pki.root])
+    #expect(try driver(server, trusted: renewed, days: 5).open() == .open)
+    #expect(try driver(server, trusted: pki.formerRoot.certificate, days: 5).open() == .failed(.tlsExpired))
+  }
+
   @Test func missesAnIntermediate() throws {
     let server = try TLSServer(pki.chained)
     let driver = try driver(server)

@@ -6,13 +6,11 @@
 // --- Platform ---------------------------------------------------------------------------------------------------
 // Assembler in the big-number code: shorter than what the compiler makes of it on ARM, and quicker.
 #define MBEDTLS_HAVE_ASM
-// Certificates are checked against the wall clock, and that clock is ours to replace
-// (`mbedtls_platform_set_time`): a board without a battery clock starts in 1970, and the agent knows better.
-// Ages of session tickets use the monotonic clock and need nothing.
+// Ages of sessions and tickets. Certificates are not checked against this clock (HAVE_TIME_DATE): a board without a
+// battery starts in 1970, and the agent, which knows better, judges their validity itself. That saves a calendar,
+// too.
 #define MBEDTLS_HAVE_TIME
-#define MBEDTLS_HAVE_TIME_DATE
 #define MBEDTLS_PLATFORM_C
-#define MBEDTLS_PLATFORM_TIME_ALT
 // Random numbers come from the kernel by our own function (`mbedtls_psa_external_get_random`), for PSA and, as the
 // `f_rng` argument, for everything else: no generator to seed and keep in memory. This leaves out ENTROPY_C and
 // CTR_DRBG_C.
