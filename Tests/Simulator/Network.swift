@@ -52,7 +52,13 @@ protocol NetworkUser: AnyObject {
 final class Network {
   private let world: World
   private var dice: Dice
-  var weather: Weather { didSet { if let link, case .open = link.state { planCut(link) } } }
+  var weather: Weather {
+    didSet {
+      guard let link, case .open = link.state else { return }
+      link.room = max(link.room, weather.sendRoom.lowerBound)
+      planCut(link)
+    }
+  }
   weak var user: NetworkUser?
   private(set) var link: SimulatedLink?
   private(set) var linkCount = 0
