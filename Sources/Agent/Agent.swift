@@ -79,6 +79,7 @@ public struct Agent: ~Copyable {
   var stopDeadline: Instant?
   /// Whether the present outage's first drop has been logged.
   var isDropping = false
+  /// How many messages had been dropped before that.
   var droppedBeforeOutage: UInt64 = 0
   /// What has happened so far.
   public internal(set) var counters = AgentCounters()
@@ -164,6 +165,7 @@ public struct Agent: ~Copyable {
   public mutating func reload<H: Host & ~Copyable>(plan newPlan: consuming Plan, _ host: inout H) {
     plan = newPlan
     log.threshold = plan.settings.agent.logLevel
+    rate = RateLimit(messagesPerSecond: plan.settings.mqtt.messagesPerSecondMax)
     logReloaded(connection: "kept", &host)
   }
 

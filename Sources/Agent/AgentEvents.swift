@@ -148,7 +148,7 @@ extension Agent {
       if rate.allows(at: now), publish(qos: qos, token: token, now) { return }
     }
     let dropped = queue.append(topic: scratch, payload: payload, qos: qos.rawValue)
-    if dropped > 0 { noteDropping(&host) }
+    if dropped > 0 { noteDropping(dropped, &host) }
   }
 
   private mutating func publish(qos: QoS, token: UInt64, _ now: Instant) -> Bool {
@@ -182,9 +182,10 @@ extension Agent {
     }
   }
 
-  private mutating func noteDropping<H: Host & ~Copyable>(_ host: inout H) {
+  private mutating func noteDropping<H: Host & ~Copyable>(_ dropped: Int, _ host: inout H) {
     guard !isDropping else { return }
     isDropping = true
+    droppedBeforeOutage = queue.droppedCount - UInt64(dropped)
     log.begin(.warning, "queue", "dropping")
     log.add("policy", "oldest")
     log.add("waiting", queue.count)

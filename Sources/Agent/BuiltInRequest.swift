@@ -33,6 +33,7 @@ struct BuiltInRequest: Equatable {
           depth += 1
         case .endObject:
           depth -= 1
+          if depth == 1 { isInData = false }
         case .beginArray: depth += 1
         case .endArray: depth -= 1
         case .key(let range): key = range
