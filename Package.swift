@@ -69,7 +69,10 @@ let package = Package(
       name: "Simulator",
       dependencies: ["Agent", "Bytes", "Configuration", "HostInterface", "MQTT", "TestSupport"],
       path: "Tests/Simulator", swiftSettings: common),
-    .testTarget(name: "SimulatorTests", dependencies: ["Simulator", "TestSupport"], swiftSettings: common),
+    .testTarget(
+      name: "AgentTests",
+      dependencies: ["Agent", "Bytes", "HostInterface", "IoTPlatform", "Simulator", "TestSupport"],
+      swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
     .testTarget(
       name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],

@@ -33,7 +33,16 @@ import Testing
         #expect(missing.first.map { $0 - before } ?? 0 <= 2)
         #expect(missing.last == missing.first.map { $0 + missing.count - 1 })
         #expect(simulation.logCount("queue dropping") == 1)
-        #expect(simulation.logCount("queue drained") == 1)
+        #expect(simulation.lastLogLine("queue drained") == "info queue drained dropped=\(missing.count)")
+        // The next outage counts from the beginning.
+        simulation.setWeather(.outage)
+        simulation.cut(.reset)
+        simulation.run(for: .minutes(30))
+        simulation.beginCalm()
+        simulation.run(for: .minutes(10))
+        let more = simulation.missing(0).count - missing.count
+        #expect(more > 100)
+        #expect(simulation.lastLogLine("queue drained") == "info queue drained dropped=\(more)")
       }
     }
   }
@@ -159,5 +168,49 @@ import Testing
       #expect(simulation.arrivedCount(0) == 3 && simulation.arrivedCount(1) == 2)
     }
     #expect(tally.marks["outcome-unknown"] == 1)
+  }
+
+  @Test func takesOverANewConfigurationWithoutLosingAnything() throws {
+    var tally = Tally()
+    for seed in Seeds.all(5) {
+      try run(seed, Scenario(), &tally) { simulation in
+        simulation.run(for: .minutes(10))
+        var faster = Scenario()
+        faster.events[0].interval = .seconds(20)
+        faster.messagesPerSecond = 1
+        #expect(throws: Never.self) { try simulation.reload(faster) }
+        let count = simulation.readTimes(0).count
+        simulation.run(for: .minutes(10))
+        #expect(simulation.connectionCount == 1)
+        #expect(simulation.readTimes(0).count - count == 31, "one at once and three a minute")
+
+        // In an outage: what waits goes on waiting.
+        simulation.setWeather(.outage)
+        simulation.cut(.reset)
+        simulation.run(for: .minutes(30))
+        let waiting = simulation.queuedCount
+        #expect(waiting > 60)
+        #expect(throws: Never.self) { try simulation.reload(Scenario()) }
+        #expect(simulation.queuedCount == waiting)
+        simulation.beginCalm()
+        simulation.run(for: .minutes(10))
+        #expect(simulation.missing(0).isEmpty && simulation.missing(1).isEmpty)
+      }
+    }
+  }
+
+  @Test func keepsToTheRateOfANewConfiguration() throws {
+    var tally = Tally()
+    var scenario = Scenario()
+    scenario.events = (1...5).map { EventSpec("e\($0)", every: .seconds(10), qos: 0) }
+    try run(1, scenario, &tally) { simulation in
+      simulation.run(for: .minutes(1))
+      scenario.messagesPerSecond = 1
+      #expect(throws: Never.self) { try simulation.reload(scenario) }
+      let before = (0..<5).map { simulation.readTimes($0).count }
+      simulation.run(for: .minutes(5))
+      let times = (0..<5).flatMap { simulation.readTimes($0).dropFirst(before[$0]) }.map(\.milliseconds).sorted()
+      #expect(zip(times, times.dropFirst()).allSatisfy { $1 - $0 >= 1000 })
+    }
   }
 }

@@ -62,7 +62,8 @@ public final class AgentSimulation {
     suspendedUntil = world.now
     wake = world.now
     faultsEnd = world.now + scenario.faultTime
-    agent = try makeAgent(scenario, sourceCount: sources.behaviours.count, now: world.now, seed: seed, &arena)
+    let plan = try makePlan(scenario, now: world.now, &arena)
+    agent = try Agent(plan: plan, now: world.now, seed: seed, from: &arena)
     broker.observer = ledger
   }
 
@@ -150,6 +151,16 @@ public final class AgentSimulation {
       suspendedUntil = world.now + span
       machine.awakeFrom = suspendedUntil
     }
+  }
+
+  /// Goes over to the configuration of `scenario`, whose events and sensors must be of the same number and kind.
+  public func reload(_ scenario: Scenario) throws {
+    // Never given back: the plan lives in it.
+    var arena = makeArena(byteCount: 1 << 18)
+    let plan = try makePlan(scenario, now: world.now, &arena)
+    if agent.needsNewConnection(for: plan.settings) { world.violate("a new connection is asked for") }
+    agent.reload(plan: plan, &host)
+    world.hasNews = true
   }
 
   /// Changes the weather and leaves it so.
@@ -318,6 +329,8 @@ public final class AgentSimulation {
   public func missing(_ index: Int) -> [Int] { ledger.missing(index) }
   /// How many values of event `index` have arrived.
   public func arrivedCount(_ index: Int) -> Int { ledger.arrivedCount(index) }
+  /// The last log line that begins with `component event`, as it was written.
+  public func lastLogLine(_ line: String) -> String? { machine.lastLogLines[line] }
   /// How often the log said `component event`.
   public func logCount(_ line: String) -> Int { machine.logCounts[line] ?? 0 }
   /// How often bytes were handed to the link.
@@ -330,12 +343,10 @@ public final class AgentSimulation {
   public var logLineCount: Int { machine.logLineCount }
 }
 
-/// Builds the agent as the program does: from a configuration's text.
-private func makeAgent(
-  _ scenario: Scenario, sourceCount: Int, now: Instant, seed: UInt64, _ arena: inout Arena
-) throws -> Agent {
-  let scratchBytes = SettingsLoader.scratchByteCount
-  return try withArena(byteCount: scratchBytes) { scratch in
+/// Builds a plan as the program does: from a configuration's text.
+private func makePlan(_ scenario: Scenario, now: Instant, _ arena: inout Arena) throws -> Plan {
+  let sourceCount = scenario.sources.behaviours.count
+  return try withArena(byteCount: SettingsLoader.scratchByteCount) { scratch in
     var loader = try SettingsLoader(scratch: &scratch)
     let text = Array(scenario.configuration.utf8)
     loader.load(text.span, name: StaticString("simulated.conf").bytes)
@@ -346,8 +357,7 @@ private func makeAgent(
     }
     var sources = try FixedArray<Int>(capacity: sourceCount, for: "sources", from: &arena)
     for index in 0..<sourceCount { _ = sources.append(index) }
-    let plan = try Plan(settings: settings, sources: sources, now: now, from: &arena)
-    return try Agent(plan: plan, now: now, seed: seed, from: &arena)
+    return try Plan(settings: settings, sources: sources, now: now, from: &arena)
   }
 }
 

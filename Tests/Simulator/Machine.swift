@@ -87,6 +87,7 @@ final class Machine {
 
   // Log.
   private(set) var logCounts: [String: Int] = [:]
+  private(set) var lastLogLines: [String: String] = [:]
   private(set) var logLineCount = 0
   /// What must never be logged.
   var secret: [UInt8] = []
@@ -298,6 +299,7 @@ final class Machine {
     if !secret.isEmpty, text.contains(String(decoding: secret, as: UTF8.self)) { world.violate("secret in the log") }
     guard words.count >= 3 else { return }
     logCounts["\(words[1]) \(words[2])", default: 0] += 1
+    lastLogLines["\(words[1]) \(words[2])"] = text
     attempts?.noteLog(words[1], words[2], words.count > 3 ? words[3] : "")
   }
 }
