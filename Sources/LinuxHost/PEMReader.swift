@@ -10,8 +10,9 @@ struct PEMReader: ~Copyable {
   static var certificateBytesMax: Int { 3072 }
 
   private var chunk: ByteBuffer
-  /// The certificate that was read last, in DER.
-  private(set) var certificate: ByteBuffer
+  // DEVIATION(unsafe-pointer): start-up memory for one certificate, of which `decodedCount` bytes are used.
+  private let decoded: UnsafeMutablePointer<UInt8>
+  private var decodedCount = 0
   private var isInside = false
   /// How many bytes of the first line the present line has matched so far; -1 once it differs.
   private var matchedCount = 0
@@ -25,15 +26,20 @@ struct PEMReader: ~Copyable {
 
   init(for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
     let newChunk = try ByteBuffer(capacity: PEMReader.chunkBytesMax, for: name, from: &arena)
-    let newCertificate = try ByteBuffer(capacity: PEMReader.certificateBytesMax, for: name, from: &arena)
+    let room = try arena.take(PEMReader.certificateBytesMax, for: name)
     chunk = newChunk
-    certificate = newCertificate
+    decoded = room.start.bindMemory(to: UInt8.self, capacity: room.count)
+  }
+
+  /// The certificate that was read last, in DER.
+  var certificate: Span<UInt8> {
+    @_lifetime(borrow self)
+    get { _overrideLifetime(Span(_unsafeStart: decoded, count: decodedCount), borrowing: self) }
   }
 
   /// Begins with a new file.
   mutating func reset() {
     chunk.removeAll()
-    certificate.removeAll()
     isInside = false
     matchedCount = 0
   }
@@ -46,18 +52,17 @@ struct PEMReader: ~Copyable {
   /// Reads on. True when a certificate is complete; false when the piece is used up. One that is too large or not
   /// base64 is passed over. Handles at most one piece.
   mutating func nextCertificate() -> Bool {
-    for index in 0..<chunk.count {
-      let byte = chunk[index]
-      if !isInside {
-        match(byte)
-      } else if byte == UInt8(ascii: "-") {
-        isInside = false
-        matchedCount = -1
-        guard isGood, !certificate.hasOverflowed else { continue }
-        chunk.removeFirst(index + 1)
+    var index = 0
+    while index < chunk.count {
+      guard isInside else {
+        match(chunk[index])
+        index += 1
+        continue
+      }
+      index = decodeBody(from: index)
+      if !isInside, isGood {
+        chunk.removeFirst(index)
         return true
-      } else {
-        decode(byte)
       }
     }
     chunk.removeAll()
@@ -75,30 +80,56 @@ struct PEMReader: ~Copyable {
       isGood = true
       bits = 0
       bitCount = 0
-      certificate.removeAll()
+      decodedCount = 0
     }
   }
 
-  /// Takes one character of base64. The padding at the end brings no bits.
-  private mutating func decode(_ byte: UInt8) {
-    let value: UInt8
-    switch byte {
-    case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = byte - UInt8(ascii: "A")
-    case UInt8(ascii: "a")...UInt8(ascii: "z"): value = byte - UInt8(ascii: "a") + 26
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): value = byte - UInt8(ascii: "0") + 52
-    case UInt8(ascii: "+"): value = 62
-    case UInt8(ascii: "/"): value = 63
-    case UInt8(ascii: "="): return
-    default:
-      if !byte.isBlank { isGood = false }
-      return
+  /// Decodes the base64 (RFC 4648 4) from `start` to the line that ends the certificate or to the end of the piece;
+  /// gives the position behind it. Nearly all of a store goes through here, hence the local variables.
+  private mutating func decodeBody(from start: Int) -> Int {
+    var index = start
+    var bits = self.bits
+    var bitCount = self.bitCount
+    var count = decodedCount
+    while index < chunk.count {
+      let byte = chunk[index]
+      index += 1
+      let value = base64Value(byte)
+      if value < 64 {
+        bits = bits << 6 | UInt32(value)
+        bitCount += 6
+        guard bitCount >= 8 else { continue }
+        bitCount -= 8
+        if count < PEMReader.certificateBytesMax {
+          decoded[count] = UInt8(truncatingIfNeeded: bits >> bitCount)
+          count += 1
+        } else {
+          isGood = false
+        }
+      } else if byte == UInt8(ascii: "-") {
+        isInside = false
+        matchedCount = -1
+        break
+      } else if byte != UInt8(ascii: "="), !byte.isBlank {
+        isGood = false
+      }
     }
-    bits = bits << 6 | UInt32(value)
-    bitCount += 6
-    if bitCount >= 8 {
-      bitCount -= 8
-      certificate.append(UInt8(truncatingIfNeeded: bits >> bitCount))
-    }
+    decodedCount = count
+    self.bits = bits
+    self.bitCount = bitCount
+    return index
+  }
+}
+
+/// The six bits of a character of base64; 64 for any other.
+private func base64Value(_ byte: UInt8) -> UInt8 {
+  switch byte {
+  case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte - UInt8(ascii: "A")
+  case UInt8(ascii: "a")...UInt8(ascii: "z"): byte - UInt8(ascii: "a") + 26
+  case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0") + 52
+  case UInt8(ascii: "+"): 62
+  case UInt8(ascii: "/"): 63
+  default: 64
   }
 }
 

@@ -93,7 +93,7 @@ struct TrustStore: ~Copyable {
       } catch { return }
       while reader.nextCertificate() {
         seenCount += 1
-        if offer(reader.certificate.span, ifIssuerIs: issuer, to: found) { foundCount += 1 }
+        if offer(reader.certificate, ifIssuerIs: issuer, to: found) { foundCount += 1 }
         if foundCount >= TrustStore.foundMax { return }
       }
     }
