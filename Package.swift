@@ -85,7 +85,7 @@ let package = Package(
       name: "LinuxHostTests", dependencies: ["Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],
       exclude: ["slowfiles.py"], swiftSettings: common),
     .testTarget(
-      name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "TestSupport"], swiftSettings: common),
+      name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "JSON", "TestSupport"], swiftSettings: common),
   ],
   swiftLanguageModes: [.v6]
 )
