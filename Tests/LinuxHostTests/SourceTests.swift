@@ -193,6 +193,8 @@ extension MachineTests {
       for _ in 0..<2 {
         let start = Date()
         // As the agent does: ask for all, wait until all are there.
+        _ = sources.map { host.host.prepareSource($0) }
+        #expect(childStates(named: "mote-reader").count == 4, "all four are read at once")
         while !sources.map({ host.host.prepareSource($0) }).allSatisfy({ $0 }) {
           host.wait(until: start + 3)
         }
@@ -201,7 +203,7 @@ extension MachineTests {
           #expect(result == .complete && text == "99\n")
         }
         let duration = Date().timeIntervalSince(start)
-        #expect(duration > 0.29 && duration < 1, "\(duration) s for four of 0.3 s each")
+        #expect(duration > 0.29, "\(duration) s for four of 0.3 s each")
       }
       #expect(childStates(named: "mote-reader").isEmpty, "nothing is left between readings")
     }
@@ -231,10 +233,10 @@ extension MachineTests {
       let start = Date()
       #expect(host.readOnce(never).result == .pending)
       #expect(host.readOnce(load).result == .complete)
-      #expect(Date().timeIntervalSince(start) < 0.2)
+      #expect(Date().timeIntervalSince(start) < 10, "the file would have held it up for ever")
       #expect(host.read(never).result == .failed(.timeout))
       let duration = Date().timeIntervalSince(start)
-      #expect(duration > 0.29 && duration < 1.5, "\(duration) s")
+      #expect(duration > 0.29 && duration < 10, "\(duration) s")
       #expect(host.readOnce(never).result == .failed(.timeout), "left alone for a while")
 
       // FUSE does not let even SIGKILL end a reader whose request has been taken, as a dead NFS server does not.
