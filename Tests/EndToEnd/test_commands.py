@@ -240,7 +240,7 @@ def test_an_oversized_payload_is_told_and_does_not_reconnect_for_ever(platform, 
 @pytest.mark.core
 def test_a_durable_session_has_its_commands_waiting(broker, platform, run_agent, script, tmp_path):
     sections = {"mqtt": {"clean-session": "no"}, **status("60s", 1, a="constant:1"),
-                **commands(note=script("note", f"cat >> {tmp_path / 'notes'}; echo >> {tmp_path / 'notes'}\n"))}
+                **commands(note=script("note", f"echo $(cat) >> {tmp_path / 'notes'}\n"))}
     agent = run_agent(broker.port, sections)
     agent.wait_connected()
     platform.command("ping")

@@ -70,6 +70,7 @@ def test_every_script_explains_itself(name):
 
 
 def test_a_second_setup_takes_no_time():
+    assert script("setup").returncode == 0
     begin = time.monotonic()
     assert script("setup").returncode == 0
     assert time.monotonic() - begin < 2

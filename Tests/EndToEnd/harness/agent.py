@@ -25,6 +25,7 @@ class LogLine:
     event: str
     fields: dict
     text: str
+    moment: float = 0
 
 
 def parse_log_line(text):
@@ -76,7 +77,11 @@ class Agent:
 
     def _read_log(self):
         for line in self.process.stderr:
-            self.lines.append((time.monotonic(), line.decode(errors="replace").rstrip("\n")))
+            text = line.decode(errors="replace").rstrip("\n")
+            parsed = parse_log_line(text)
+            if parsed:
+                parsed.moment = time.monotonic()
+            self.lines.append((text, parsed))
 
     def _read_output(self):
         for chunk in iter(lambda: self.process.stdout.read1(4096), b""):
@@ -89,16 +94,14 @@ class Agent:
     @property
     def log(self):
         """The whole log so far."""
-        return "\n".join(line for _, line in self.lines)
+        return "\n".join(text for text, _ in list(self.lines))
 
     def find(self, level, component, event, **fields):
         """All log lines so far that have these words and at least these fields."""
         found = []
-        for moment, text in list(self.lines):
-            line = parse_log_line(text)
+        for _, line in list(self.lines):
             if line and (line.level, line.component, line.event) == (level, component, event):
                 if all(line.fields.get(key.replace("_", "-")) == str(value) for key, value in fields.items()):
-                    line.moment = moment
                     found.append(line)
         return found
 
