@@ -60,6 +60,11 @@ let package = Package(
     .target(
       name: "LinuxHost", dependencies: ["Bytes", "CLinux", "CMbedTLS", "HostInterface"], swiftSettings: common),
 
+    // What Scripts/bench measures besides the agent.
+    .executableTarget(
+      name: "publisher", dependencies: ["Bytes", "CLinux", "MQTT"], path: "Tests/Bench/Publisher", swiftSettings: common
+    ),
+
     // Tests, of the host build only.
     .target(name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport", swiftSettings: common),
     .testTarget(name: "BytesTests", dependencies: ["Bytes", "TestSupport"], swiftSettings: common),

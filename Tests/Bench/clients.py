@@ -1,0 +1,139 @@
+"""The clients that are compared, and how each is made to send a number of events."""
+
+import socket
+import subprocess
+import uuid
+
+from harness import configuration
+from harness.broker import Platform
+
+# What the clients in C and Swift beside this file publish, too. No topic of an event: those are counted.
+LINE = b'{"d":{"temperature":21.75,"humidity":48.2,"pressure":1013.2500},"ts":"2024-05-01T10:15:30.250Z"}\n'
+TOPIC = "iot-2/out/status/fmt/json"
+
+
+class Bench:
+    """Where everything is: a folder for files, brokers with and without TLS, trusted certificates."""
+
+    def __init__(self, folder, plain, secure, trust):
+        self.folder, self.plain, self.secure, self.trust = folder, plain, secure, trust
+        self.platforms = [Platform(broker.side_port) for broker in (plain, secure)]
+
+    def port(self, tls):
+        """Of the broker to use."""
+        return (self.secure if tls else self.plain).port
+
+    def named(self, name):
+        """How many events of this name have arrived."""
+        return sum(len(platform.named(name)) for platform in self.platforms)
+
+    def close(self):
+        """Ends the subscribers."""
+        for platform in self.platforms:
+            platform.close()
+
+
+class Client:
+    """Something that publishes. `lengths` are a short and a long run."""
+
+    name, lengths, has_tls = "", (500, 2000), True
+
+    def __init__(self, program):
+        self.program = program
+
+    def start(self, bench, prefix, qos, tls, length):
+        """Starts a run: `length` messages, and then nothing until standard input ends."""
+        raise NotImplementedError
+
+    def events(self, bench, process, length):
+        """How many events a run that has ended has sent."""
+        return length
+
+
+class Publisher(Client):
+    """Mote's MQTT client without the agent, which has the TLS."""
+
+    name, lengths, has_tls = "Mote's MQTT client alone", (1000, 5000), False
+
+    def start(self, bench, prefix, qos, tls, length):
+        with socket.create_connection(("127.0.0.1", bench.port(tls))) as stream:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return subprocess.Popen([*prefix, self.program, str(stream.fileno()), str(qos), str(length)],
+                                    stdin=subprocess.PIPE, pass_fds=[stream.fileno()])
+
+
+class MosquittoPub(Client):
+    """`mosquitto_pub -l`: a message for each line of standard input."""
+
+    name = "mosquitto_pub -l"
+
+    def start(self, bench, prefix, qos, tls, length):
+        secure = ["--cafile", bench.trust] if tls else []
+        # By name, as the certificate has it.
+        process = subprocess.Popen(
+            [*prefix, self.program, "-h", "localhost", "-p", str(bench.port(tls)), "-q", str(qos), "-t", TOPIC, "-l",
+             *secure], stdin=subprocess.PIPE)
+        process.stdin.write(LINE * length)
+        process.stdin.flush()
+        return process
+
+
+class Paho(Client):
+    """libpaho-mqtt's synchronous client."""
+
+    name = "libpaho-mqtt"
+
+    def start(self, bench, prefix, qos, tls, length):
+        secure = [bench.trust] if tls else []
+        return subprocess.Popen([*prefix, self.program, str(bench.port(tls)), str(qos), str(length), *secure],
+                                stdin=subprocess.PIPE)
+
+
+class Agent(Client):
+    """The agent with events of three scaled sensors every 100 ms. It is the clock that makes it send: a run's length is
+    in seconds."""
+
+    name, lengths = "Mote, whole event", (6, 26)
+
+    def __init__(self, program, with_names, together=1):
+        super().__init__(program)
+        # The same, with the names of its functions, for valgrind.
+        self.with_names = with_names
+        self.together = together
+        if together > 1:
+            self.name = f"Mote, {together} events due together"
+
+    def start(self, bench, prefix, qos, tls, length):
+        name = uuid.uuid4().hex[:8]
+        path = write_configuration(bench, name, tls, interval="100ms", qos=qos, events=self.together)
+        with path.with_suffix(".log").open("wb") as log:
+            process = subprocess.Popen(
+                [*prefix, self.with_names if "valgrind" in prefix else self.program, "run", "--config", path, "--for",
+                 f"{length}s"], stdin=subprocess.PIPE, stderr=log)
+        process.event = name
+        return process
+
+    def events(self, bench, process, length):
+        return sum(bench.named(f"{process.event}-{number}") for number in range(self.together))
+
+
+def write_configuration(bench, name, tls, *, interval="10s", qos=1, events=1, port=None):
+    """A configuration for the agent with events of three sensors each; `name` makes it unique on the broker."""
+    sections = {"device": {"id": name}}
+    for number in range(events):
+        sections[f"event {name}-{number}"] = {"interval": interval, "qos": qos}
+        # Three files of the kernel. Those of a file system would be read by a child as soon as valgrind or strace makes
+        # a reading take longer than a healthy source does.
+        for sensor, read, keys in (
+                ("load", "loadavg:1", {}),
+                ("uptime", "uptime", {"scale": "0.001", "decimals": "3"}),
+                ("received", "network:lo/rx-bytes", {"scale": "0.0009765625", "offset": "-2"})):
+            sections[f"sensor {sensor}{number or ''}"] = {"event": f"{name}-{number}", "read": read, **keys}
+    port = port or bench.port(tls)
+    if tls:
+        sections["server"] = {"host": "localhost", "port": port, "tls": "yes", "ca-file": bench.trust,
+                              "allow-plaintext-token": None}
+    path = bench.folder / f"{name}.conf"
+    path.write_text(configuration.configuration(port, sections))
+    path.chmod(0o600)
+    return path

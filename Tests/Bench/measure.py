@@ -1,0 +1,115 @@
+"""Instruments: what a process executes, calls, allocates and occupies."""
+
+import collections
+import concurrent.futures
+import pathlib
+import re
+import subprocess
+import time
+import uuid
+
+PATIENCE_SECONDS = 120
+# Entries of allocators in the C libraries and in Swift's runtime.
+ALLOCATOR = re.compile(
+    r"^(__libc_|default_)?(malloc|calloc|realloc|reallocarray|aligned_alloc|memalign|posix_memalign)(_impl)?$"
+    r"|swift_(slowAlloc|allocObject)")
+
+
+def run(bench, client, prefix, qos, tls, length):
+    """A whole run of a client; how many events it sent."""
+    process = client.start(bench, prefix, qos, tls, length)
+    try:
+        process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, f"{client.name} ended with status {process.returncode}"
+    time.sleep(0.5)  # until the subscriber has everything
+    return client.events(bench, process, length)
+
+
+def callgrind(bench, client, qos, tls, length):
+    """Events, instructions and allocations of a run."""
+    path = bench.folder / f"callgrind.{uuid.uuid4().hex}"
+    # `fair` gives each thread its turn; the default lets one spin.
+    prefix = ["valgrind", "-q", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={path}"]
+    events = run(bench, client, prefix, qos, tls, length)
+    return events, read_callgrind(path)
+
+
+def read_callgrind(path):
+    """Instructions, and calls of allocators, from a file of callgrind's."""
+    counts = collections.Counter()
+    names, callee = {}, None
+    for line in path.read_text().splitlines():
+        if found := re.match(r"c?fn=\((\d+)\)(?: (.*))?$", line):
+            if found[2]:
+                # Callgrind numbers the levels of a recursion: name'2.
+                names[found[1]] = re.sub(r"'\d+$", "", found[2])
+            callee = names[found[1]]
+        elif line.startswith("calls=") and ALLOCATOR.search(callee):
+            counts["allocations"] += int(line[6:].split()[0])
+        elif line.startswith("totals:"):
+            counts["instructions"] += int(line.split()[1])
+    return counts
+
+
+def strace(bench, client, qos, tls, length):
+    """Events and system calls of a run, by name."""
+    path = bench.folder / f"strace.{uuid.uuid4().hex}"
+    events = run(bench, client, ["strace", "-f", "-c", "-U", "calls,name", "-o", path], qos, tls, length)
+    lines = [line.split() for line in path.read_text().splitlines()]
+    calls = {words[1]: int(words[0]) for words in lines if words[0].isdigit() and words[1] != "total"}
+    return events, collections.Counter(calls)
+
+
+def per_event(tool, bench, client, qos, tls):
+    """What one event costs: the difference of two run lengths, so that start and end cancel."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        (few, small), (many, large) = pool.map(lambda length: tool(bench, client, qos, tls, length), client.lengths)
+    assert many > few, f"{client.name}: {few} events in the short run, {many} in the long one"
+    return {name: (large[name] - small[name]) / (many - few) for name in large | small}
+
+
+def once(bench, client, tls):
+    """Instructions of a whole run with a single message."""
+    return callgrind(bench, client, 0, tls, 1)[1]["instructions"]
+
+
+def memory(pid):
+    """Resident memory now and at its highest, in KB."""
+    fields = {}
+    for name in ("smaps_rollup", "status"):
+        for line in pathlib.Path(f"/proc/{pid}/{name}").read_text().splitlines():
+            words = line.replace(":", "").split()
+            if words[0] in ("Rss", "Pss", "VmHWM"):
+                fields[words[0]] = int(words[1])
+    return fields
+
+
+def wakeups(pid):
+    """How often a process has been put to sleep and woken since its start."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.MULTILINE)[1])
+
+
+class Counter:
+    """A running process under callgrind, whose counts can be taken at any moment."""
+
+    def __init__(self, folder):
+        self.path = folder / f"counter.{uuid.uuid4().hex}"
+        self.prefix = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={self.path}",
+                       f"--vgdb-prefix={self.path}.vgdb"]
+
+    def take(self, process):
+        """Instructions since the last time."""
+        before = set(self.path.parent.glob(f"{self.path.name}.[0-9]*"))
+        subprocess.run(["vgdb", f"--pid={process.pid}", f"--vgdb-prefix={self.path}.vgdb", "--wait=10", "dump"],
+                       capture_output=True, timeout=PATIENCE_SECONDS, check=True)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            for dump in set(self.path.parent.glob(f"{self.path.name}.[0-9]*")) - before:
+                if "totals:" in dump.read_text():
+                    return read_callgrind(dump)["instructions"]
+            time.sleep(0.05)
+        raise AssertionError("callgrind writes no dump")
