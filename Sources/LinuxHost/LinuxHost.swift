@@ -13,6 +13,8 @@ public struct LinuxHost: ~Copyable, Host {
   private var programs: Programs
   private var link: Link
   private var clock: Clock
+  /// When to let go of the code that opened the link; nil while there is nothing to let go of.
+  private var codeRelease: Instant?
 
   /// Takes over the process's signals and its standard error.
   ///
@@ -83,6 +85,12 @@ public struct LinuxHost: ~Copyable, Host {
     var first = earlier(deadline, link.deadline)
     first = earlier(first, sources.deadline)
     first = earlier(first, programs.register(in: &set, now: now))
+    if let release = codeRelease, release <= now {
+      codeRelease = nil
+      releaseCode()
+    }
+    // One wake-up a connection.
+    first = earlier(first, codeRelease)
     let isInterrupted = set.wait(milliseconds: milliseconds(from: now, until: first))
     link.noteReady(in: set)
     // A signal that interrupted the wait is handled in the same turn, not in a second one.
@@ -172,15 +180,21 @@ public struct LinuxHost: ~Copyable, Host {
 
   // MARK: Link
 
+  /// How long after the link has opened connecting is over: session tickets come, the server answers CONNECT.
+  private static var settlingTime: TimeSpan { .seconds(1) }
+
   /// Begins to open the link.
   public mutating func openLink(deadline: Instant) {
+    releaseCode()
     link.open(now: System.bootTime(), deadline: deadline, certificateTime: clock.certificateTime())
   }
 
   /// Moves the opening of the link forward. A certificate that was valid proves the time it was checked at.
   public mutating func pollLink() -> LinkState {
     let state = link.poll(now: System.bootTime())
-    if state == .open, link.hasCheckedCertificate { clock.noteProven(now: System.bootTime()) }
+    guard state == .open else { return state }
+    if link.hasCheckedCertificate { clock.noteProven(now: System.bootTime()) }
+    codeRelease = System.bootTime() + LinuxHost.settlingTime
     return state
   }
 

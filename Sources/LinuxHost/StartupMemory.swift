@@ -38,3 +38,7 @@ public struct StartupMemory: ~Copyable {
     (byteCount + pageBytes - 1) / pageBytes * pageBytes
   }
 }
+
+/// Lets go of code that has done its work. Reading a configuration and shaking hands take a lot of it, once; a process
+/// that sleeps should not be charged for it: 280 KB instead of 520 KB over TLS, 236 instead of 428 KB without.
+func releaseCode() { mote_release_code() }
