@@ -1,9 +1,11 @@
-"""Floating point, 64-bit arithmetic and time on each device: a small program built with each device's Swift SDK."""
+"""Floating point, 64-bit arithmetic, time and Curve25519 on each device: a small program built with each device's Swift
+SDK."""
 
 import json
 import math
 import os
 import pathlib
+import random
 import struct
 import subprocess
 import time
@@ -43,6 +45,54 @@ EXPECTED = {
 }
 
 
+PRIME = 2**255 - 19
+BASE = (9).to_bytes(32, "little")
+
+
+def curve25519(scalar, point):
+    """X25519 as RFC 7748 5 writes it, for comparison; bytes in and out."""
+    bits = int.from_bytes(scalar, "little") & ~7 & 2**255 - 1 | 2**254
+    u = int.from_bytes(point, "little") & 2**255 - 1
+    x2, z2, x3, z3 = 1, 0, u, 1
+    for position in reversed(range(255)):
+        bit = bits >> position & 1
+        if bit:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
+        da, cb, aa, bb = d * a, c * b, a * a, b * b
+        x3, z3 = (da + cb)**2 % PRIME, u * (da - cb)**2 % PRIME
+        x2, z2 = aa * bb % PRIME, (aa - bb) * (aa + 121665 * (aa - bb)) % PRIME
+        if bit:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+    return (x2 * pow(z2, PRIME - 2, PRIME) % PRIME).to_bytes(32, "little")
+
+
+# RFC 7748 5.2: scalar, point, product.
+CURVE_VECTORS = [tuple(map(bytes.fromhex, vector.split())) for vector in (
+    "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4 "
+    "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c "
+    "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552",
+    "4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d "
+    "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493 "
+    "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957",
+)]
+# https://cr.yp.to/ecdh.html: the product is 0 with any scalar, so that the peer would know the secret beforehand.
+WORTHLESS = [0, 1, 325606250916557431795983626356110631294008115727848805560023387167927233504,
+             39382357235489614581723060781553021112529911719440698176882885853963445705823,
+             PRIME - 1, PRIME, PRIME + 1]
+
+
+def curve_inputs():
+    """Pairs of scalar and point: all edges there are, and others as chance has it."""
+    dice = random.Random(7748)
+    points = [point + top for point in (*WORTHLESS, 2, 3, 9, PRIME - 2, PRIME + 2, PRIME + 18, 2**254, 2**51 - 1,
+                                        2**255 - 2**204) for top in (0, 2**255)]
+    pairs = [vector[:2] for vector in CURVE_VECTORS]
+    pairs += [(dice.randbytes(32), point.to_bytes(32, "little")) for point in points]
+    pairs += [(scalar.to_bytes(32, "little"), dice.randbytes(32)) for scalar in (0, 7, 8, 2**254, 2**255, 2**256 - 1)]
+    return pairs + [(dice.randbytes(32), dice.randbytes(32)) for _ in range(100)]
+
+
 @pytest.fixture(scope="module")
 def results(architecture, program, tmp_path_factory):
     """What the probe prints."""
@@ -56,8 +106,9 @@ def results(architecture, program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("probe")
     (folder / "probe-file").touch()
     emulator = program.command[:-1]
-    done = subprocess.run([*emulator, scratch / "release/Probe"], cwd=folder, env=dict(os.environ),
-                          capture_output=True, text=True, timeout=60, check=False)
+    numbers = "".join(f"{scalar.hex()} {point.hex()}\n" for scalar, point in curve_inputs())
+    done = subprocess.run([*emulator, scratch / "release/Probe"], cwd=folder, env=dict(os.environ), input=numbers,
+                          capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{done.returncode}: {done.stdout}{done.stderr}"
     return {name: int(bits, 16) for name, bits in map(str.split, done.stdout.splitlines())}
 
@@ -69,3 +120,23 @@ def test_result(results, name):
 
 def test_the_clock_is_read(results):
     assert abs(results["now"] - time.time()) < 60
+
+
+def test_the_comparison_itself_is_right():
+    for scalar, point, product in CURVE_VECTORS:
+        assert curve25519(scalar, point) == product
+    # RFC 7748 5.2: each result becomes the scalar, and the scalar before it the point.
+    scalar = point = BASE
+    for _ in range(1000):
+        scalar, point = curve25519(scalar, point), scalar
+    assert scalar.hex() == "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"
+
+
+def test_curve25519(results):
+    for number, (scalar, point) in enumerate(curve_inputs()):
+        found = {name: results.get(f"{name}-{number}") for name in ("product", "public", "secret")}
+        product = int.from_bytes(curve25519(scalar, point), "big")
+        # What is worthless is refused (RFC 8446 7.4.2).
+        expected = {"product": product, "secret": product or None,
+                    "public": int.from_bytes(curve25519(scalar, BASE), "big")}
+        assert found == expected, f"scalar {scalar.hex()}, point {point.hex()}"

@@ -78,6 +78,10 @@
 #define MBEDTLS_BLOCK_CIPHER_NO_DECRYPT
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
+// The processor's own instructions where it has them (x86_64, most of aarch64), which it is asked for at run time: a
+// tenth of the work for each record, and no table whose cache lines tell of the key. Nothing on 32-bit ARM.
+#define MBEDTLS_AESNI_C
+#define MBEDTLS_AESCE_C
 // Faster than AES where there are no AES instructions, which is most boards. 3 KB.
 #define MBEDTLS_CHACHA20_C
 #define MBEDTLS_POLY1305_C

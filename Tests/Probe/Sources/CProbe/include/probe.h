@@ -23,4 +23,8 @@ int64_t probe_file_time(const char *path, int64_t seconds);
 int64_t probe_date(int64_t seconds);
 int64_t probe_now(void);
 
+// Reads pairs of a scalar and a point, 32 bytes each in hexadecimal, until input ends. Prints for each their product,
+// and the public key of the scalar and the secret shared with the point as a handshake computes them, if it would.
+void probe_curve25519(void);
+
 #endif
