@@ -32,7 +32,8 @@ def callgrind(bench, client, qos, tls, length):
     """Events, instructions and allocations of a run."""
     path = bench.folder / f"callgrind.{uuid.uuid4().hex}"
     # `fair` gives each thread its turn; the default lets one spin.
-    prefix = ["valgrind", "-q", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={path}"]
+    prefix = ["valgrind", "-q", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={path}",
+              *(f"--zero-before={function}" for function in client.forgotten_at)]
     events = run(bench, client, prefix, qos, tls, length)
     return events, read_callgrind(path)
 
