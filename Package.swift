@@ -8,7 +8,7 @@ let isDeviceBuild = Context.environment["MOTE_DEVICE"] == "1"
 
 /// Settings of every Swift target.
 let common: [SwiftSetting] =
-  [.enableExperimentalFeature("Lifetimes")]
+  [.enableExperimentalFeature("Lifetimes"), .enableExperimentalFeature("RawLayout")]
   + (isDeviceBuild ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])] : [])
 
 /// On 32-bit machines Swift 6.3.1 takes any conversion between Int and Int64 for a use of the heap (the words of an

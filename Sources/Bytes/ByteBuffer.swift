@@ -58,16 +58,17 @@ public struct ByteBuffer: ~Copyable {
   public var freeSpan: MutableSpan<UInt8> {
     @_lifetime(&self)
     mutating get {
-      moveToFront()
+      if head > 0 { moveToFront() }
       let span = MutableSpan(_unsafeStart: start + tail, count: capacity - tail)
       return _overrideLifetime(span, mutating: &self)
     }
   }
 
   /// Adds the first `byteCount` bytes of what was written through `freeSpan`.
+  @inline(__always)
   public mutating func commit(_ byteCount: Int) {
-    precondition(byteCount >= 0 && byteCount <= capacity - tail)
-    tail += byteCount
+    precondition(byteCount >= 0 && byteCount <= capacity &- tail)
+    tail &+= byteCount
   }
 
   /// Empties the buffer.
@@ -114,11 +115,12 @@ public struct ByteBuffer: ~Copyable {
   public subscript(index: Int) -> UInt8 {
     get {
       precondition(index >= 0 && index < count)
-      return start[head + index]
+      return start[head &+ index]
     }
+    @inline(__always)
     set {
       precondition(index >= 0 && index < count)
-      start[head + index] = newValue
+      start[head &+ index] = newValue
     }
   }
 
@@ -128,6 +130,12 @@ public struct ByteBuffer: ~Copyable {
     guard reserve(1) else { return }
     start[tail] = byte
     tail += 1
+  }
+
+  /// Appends two bytes, for less than what calling for each would take.
+  @inline(__always)
+  public mutating func append(_ first: UInt8, _ second: UInt8) {
+    append(word: UInt64(first) | UInt64(second) << 8, byteCount: 2)
   }
 
   /// Appends all of `bytes`.
@@ -154,8 +162,35 @@ public struct ByteBuffer: ~Copyable {
 
   /// Appends the bytes of a literal.
   @inline(never)
-  public mutating func append(_ literal: StaticString) {
-    append(literal.bytes)
+  public mutating func append(_ literal: StaticString) { appendInline(literal.bytes) }
+
+  /// Appends `byteCount` bytes of unknown values, for the caller to overwrite.
+  ///
+  /// - Returns: whether they fit.
+  @inline(__always)
+  mutating func extend(by byteCount: Int) -> Bool {
+    guard byteCount <= capacity &- tail || reserve(byteCount) else { return false }
+    tail &+= byteCount
+    return true
+  }
+
+  /// Writes the lowest decimal digits of `value` over the bytes at `range`, with leading zeros.
+  ///
+  /// - Returns: what is left of the value above them.
+  @discardableResult
+  @inline(never)  // small code: this is called from several places
+  mutating func overwrite(decimal value: UInt64, in range: Range<Int>) -> UInt64 {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    let first = start + head + range.lowerBound
+    var next = first + range.count
+    var rest = value
+    while next > first {
+      next -= 1
+      let tenth = rest / 10
+      next.pointee = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest &- tenth &* 10)
+      rest = tenth
+    }
+    return rest
   }
 
   /// Appends a 16-bit integer, most significant byte first.
@@ -190,6 +225,7 @@ public struct ByteBuffer: ~Copyable {
       hasOverflowed = true
       return false
     }
+    // There is room in all and none at the end, so there is some at the front.
     moveToFront()
     return true
   }
@@ -197,7 +233,6 @@ public struct ByteBuffer: ~Copyable {
   /// At most `capacity` bytes are moved; a buffer that is drained before it is filled never moves any.
   @inline(never)  // rare, and part of every append
   private mutating func moveToFront() {
-    guard head > 0 else { return }
     copy(from: start + head, to: 0, count: count)
     tail -= head
     head = 0

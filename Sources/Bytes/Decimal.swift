@@ -36,42 +36,85 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
 
   /// Parses the longest number that starts at `from`; gives the position behind it. Handles at most `text.count` bytes.
   public static func parsePrefix(of text: Span<UInt8>, from: Int) -> (value: Decimal, end: Int)? {
+    precondition(from >= 0)  // Said once, it need not be asked at each byte.
     var index = from
     var isNegative = false
     if index < text.count, text[index] == UInt8(ascii: "-") || text[index] == UInt8(ascii: "+") {
       isNegative = text[index] == UInt8(ascii: "-")
       index += 1
     }
-    var digits = DigitCollector()
     let digitsStart = index
-    while index < text.count, text[index].isDigit {
-      digits.add(text[index], isFraction: false)
+    var magnitude: Int64 = 0
+    takeDigits(of: text, at: &index, into: &magnitude)
+    var exponent = 0
+    let hasPoint = index < text.count && isPoint(in: text, at: index)
+    if hasPoint, magnitude < significandFull {
       index += 1
+      let fractionStart = index
+      takeDigits(of: text, at: &index, into: &magnitude)
+      exponent = fractionStart - index
     }
-    var digitCount = index - digitsStart
-    if index + 1 < text.count, text[index] == UInt8(ascii: "."), text[index + 1].isDigit {
-      index += 1
-      while index < text.count, text[index].isDigit {
-        digits.add(text[index], isFraction: true)
-        digitCount += 1
-        index += 1
-      }
+    guard index > digitsStart else { return nil }
+    if magnitude >= significandFull {
+      let rest = roundOff(text, from: index, hasPoint: exponent < 0)
+      index = rest.end
+      exponent += rest.power
+      if rest.roundsUp { magnitude += 1 }
     }
-    guard digitCount > 0 else { return nil }
-    let (power, end) = parsePower(of: text, from: index)
-    let magnitude = digits.rounded
-    guard
-      let value = Decimal(
-        significand: isNegative ? -magnitude : magnitude, exponent: digits.exponent + power)
-    else { return nil }
+    let hasPower = index < text.count && text[index].lowercased == UInt8(ascii: "e")
+    let (power, end) = hasPower ? parsePower(of: text, from: index) : (0, index)
+    guard let value = Decimal(significand: isNegative ? -magnitude : magnitude, exponent: exponent + power) else {
+      return nil
+    }
     return (value, end)
   }
 
-  /// Parses `e-3` and the like; a power without digits is not part of the number.
-  private static func parsePower(of text: Span<UInt8>, from: Int) -> (power: Int, end: Int) {
+  /// A significand of eighteen digits: one more might not fit.
+  private static var significandFull: Int64 { 100_000_000_000_000_000 }
+
+  /// Takes digits until there are enough.
+  @inline(__always)
+  private static func takeDigits(of text: Span<UInt8>, at index: inout Int, into magnitude: inout Int64) {
+    while index < text.count, magnitude < significandFull {
+      let digit = text[index] &- UInt8(ascii: "0")
+      if digit > 9 { break }
+      magnitude = magnitude &* 10 &+ Int64(digit)
+      index &+= 1
+    }
+  }
+
+  /// A point belongs to a number only in front of a digit.
+  @inline(__always)
+  private static func isPoint(in text: Span<UInt8>, at index: Int) -> Bool {
+    text[index] == UInt8(ascii: ".") && index + 1 < text.count && text[index + 1].isDigit
+  }
+
+  /// Reads the digits behind the eighteenth: by which power of ten they raise the number, and whether they round it up.
+  private static func roundOff(
+    _ text: Span<UInt8>, from: Int, hasPoint: Bool
+  ) -> (power: Int, roundsUp: Bool, end: Int) {
     var index = from
-    guard index < text.count, text[index].lowercased == UInt8(ascii: "e") else { return (0, from) }
-    index += 1
+    var power = 0
+    var hasPoint = hasPoint
+    var firstDropped: UInt8?
+    while index < text.count {
+      if text[index].isDigit {
+        if firstDropped == nil { firstDropped = text[index] }
+        if !hasPoint { power += 1 }
+      } else if !hasPoint, isPoint(in: text, at: index) {
+        hasPoint = true
+      } else {
+        break
+      }
+      index += 1
+    }
+    return (power, (firstDropped ?? 0) >= UInt8(ascii: "5"), index)
+  }
+
+  /// Parses what stands behind the number at `from`, an `e`: `e-3` and the like. A power without digits is not part of
+  /// the number.
+  private static func parsePower(of text: Span<UInt8>, from: Int) -> (power: Int, end: Int) {
+    var index = from + 1
     var isNegative = false
     if index < text.count, text[index] == UInt8(ascii: "-") || text[index] == UInt8(ascii: "+") {
       isNegative = text[index] == UInt8(ascii: "-")
@@ -188,28 +231,6 @@ private func wideProduct(_ left: UInt64, _ right: UInt64) -> (high: UInt64, low:
   return (high, otherMiddle << 32 | lowest & mask)
 }
 
-/// Collects up to eighteen significant digits and remembers the power of ten of the last one kept.
-private struct DigitCollector {
-  var value: Int64 = 0
-  var exponent = 0
-  var firstDropped: UInt8?
-
-  mutating func add(_ digit: UInt8, isFraction: Bool) {
-    if firstDropped == nil, value < 100_000_000_000_000_000 {
-      value = value * 10 + Int64(digit - UInt8(ascii: "0"))
-      if isFraction { exponent -= 1 }
-    } else {
-      if firstDropped == nil { firstDropped = digit }
-      if !isFraction { exponent += 1 }
-    }
-  }
-
-  var rounded: Int64 {
-    if let firstDropped, firstDropped >= UInt8(ascii: "5") { return value + 1 }
-    return value
-  }
-}
-
 extension ByteBuffer {
   /// Appends `value` as a JSON number without a power of ten: `-0.05`, `12`, `21.5`.
   public mutating func append(_ value: Decimal) {
@@ -221,16 +242,12 @@ extension ByteBuffer {
       return
     }
     let fractionDigits = -value.exponent
-    guard fractionDigits < 20 else {
-      append("0.")
-      for _ in 0..<(fractionDigits - 20) { append(UInt8(ascii: "0")) }
-      append(decimal: magnitude, digitsMin: 20)
-      return
-    }
-    var divisor: UInt64 = 1
-    for _ in 0..<fractionDigits { divisor *= 10 }
-    append(decimal: magnitude / divisor)
-    append(UInt8(ascii: "."))
-    append(decimal: magnitude % divisor, digitsMin: fractionDigits)
+    // At least one digit before the point.
+    let digitCount = max(decimalDigitCount(magnitude), fractionDigits + 1)
+    guard extend(by: digitCount + 1) else { return }
+    let point = count - fractionDigits - 1
+    let whole = overwrite(decimal: magnitude, in: (point + 1)..<count)
+    self[point] = UInt8(ascii: ".")
+    overwrite(decimal: whole, in: (count - digitCount - 1)..<point)
   }
 }

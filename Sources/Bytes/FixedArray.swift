@@ -21,13 +21,16 @@ public struct FixedArray<Element: BitwiseCopyable>: ~Copyable {
 
   /// The element at `index`, which must be below `count`.
   public subscript(index: Int) -> Element {
-    get {
+    // Addresses instead of `get` and `set`: whoever wants one member of an element, or changes it, copies no other.
+    @inline(__always)
+    unsafeAddress {
       precondition(index >= 0 && index < count)
-      return start[index]
+      return UnsafePointer(start + index)
     }
-    set {
+    @inline(__always)
+    unsafeMutableAddress {
       precondition(index >= 0 && index < count)
-      start[index] = newValue
+      return start + index
     }
   }
 

@@ -14,15 +14,9 @@ extension ByteBuffer {
 
   /// Appends `value` in decimal, with leading zeros up to `digitsMin` digits (at most 20).
   public mutating func append(decimal value: UInt64, digitsMin: Int = 1) {
-    var digits = InlineArray<20, UInt8>(repeating: UInt8(ascii: "0"))
-    var rest = value
-    var first = 20
-    repeat {
-      first -= 1
-      digits[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
-      rest /= 10
-    } while rest > 0
-    append(digits.span.extracting(min(first, 20 - min(digitsMin, 20))..<20))
+    let digitCount = max(decimalDigitCount(value), min(digitsMin, 20))
+    guard extend(by: digitCount) else { return }
+    overwrite(decimal: value, in: (count - digitCount)..<count)
   }
 
   /// Appends `byte` as two lower-case hexadecimal digits.
@@ -30,6 +24,20 @@ extension ByteBuffer {
     append(hexDigit(byte >> 4))
     append(hexDigit(byte & 15))
   }
+}
+
+/// How many decimal digits `value` has: 1 to 20.
+@inline(never)  // small code: the loop is unrolled
+func decimalDigitCount(_ value: UInt64) -> Int {
+  var digitCount = 1
+  var power: UInt64 = 10
+  while value >= power {
+    digitCount += 1
+    // The twentieth digit is the last, and the power above it is too large.
+    guard digitCount < 20 else { break }
+    power *= 10
+  }
+  return digitCount
 }
 
 /// The lower-case hexadecimal digit of a value from 0 to 15.

@@ -4,6 +4,7 @@ extension StaticString {
   /// The UTF-8 bytes of the literal.
   public var bytes: Span<UInt8> {
     @_lifetime(immortal)
+    @inline(__always)
     get {
       // A literal made of one scalar has no pointer representation; the core only ever uses longer ones or ASCII
       // strings, which the compiler keeps as pointers.

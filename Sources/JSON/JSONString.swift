@@ -16,6 +16,10 @@ extension ByteBuffer {
     var index = 0
     var plainStart = 0
     while index < string.count {
+      if string[index].isPlainInJSON {
+        index &+= 1
+        continue
+      }
       let length = string.plainLength(at: index)
       if length == 0 {
         append(string.extracting(plainStart..<index))
@@ -55,6 +59,13 @@ extension ByteBuffer {
       index = piece.end
       append(piece.bytes.span.extracting(0..<piece.count))
     }
+  }
+}
+
+extension UInt8 {
+  /// Whether this is an ASCII character that stands for itself in a JSON string.
+  fileprivate var isPlainInJSON: Bool {
+    self >= 0x20 && self < 0x80 && self != UInt8(ascii: "\"") && self != UInt8(ascii: "\\")
   }
 }
 

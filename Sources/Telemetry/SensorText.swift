@@ -6,13 +6,12 @@ import Bytes
 public enum SensorText {
   /// The first number anywhere in `text`; a sign counts only directly before the digits.
   public static func firstNumber(in text: Span<UInt8>, from start: Int = 0) -> Decimal? {
-    number(in: text, from: start, upTo: text.count, skipping: 0)
+    number(in: text, from: start, skipping: 0, staysInLine: false)
   }
 
   /// The number behind `skipping` others between `start` and the end of its line: columns of a table.
   public static func column(_ skipping: Int, in text: Span<UInt8>, from start: Int = 0) -> Decimal? {
-    let end = text.firstIndex(of: UInt8(ascii: "\n"), from: start) ?? text.count
-    return number(in: text, from: start, upTo: end, skipping: skipping)
+    number(in: text, from: start, skipping: skipping, staysInLine: true)
   }
 
   /// The value of a named field: `MemFree:  123 kB`, `t=23125`, `"temp": 21.5`, `temp 21.5`.
@@ -64,17 +63,18 @@ public enum SensorText {
   }
 
   private static func number(
-    in text: Span<UInt8>, from start: Int, upTo end: Int, skipping: Int
+    in text: Span<UInt8>, from start: Int, skipping: Int, staysInLine: Bool
   ) -> Decimal? {
     var index = start
     var toSkip = skipping
-    while index < end {
-      guard startsNumber(in: text, at: index, upTo: end) else {
+    while index < text.count {
+      guard startsNumber(in: text, at: index) else {
+        if staysInLine, text[index] == UInt8(ascii: "\n") { return nil }
         index += 1
         continue
       }
       // A number too large for a decimal still ends where its digits do.
-      guard let parsed = Decimal.parsePrefix(of: text.extracting(0..<end), from: index) else { return nil }
+      guard let parsed = Decimal.parsePrefix(of: text, from: index) else { return nil }
       if toSkip == 0 { return parsed.value }
       toSkip -= 1
       index = parsed.end
@@ -84,11 +84,13 @@ public enum SensorText {
 
   /// Whether a number begins here: an optional sign, and digits or, as bc(1) prints it, a point and digits. A point
   /// behind a digit separates levels of a version.
-  private static func startsNumber(in text: Span<UInt8>, at start: Int, upTo end: Int) -> Bool {
+  @inline(__always)
+  private static func startsNumber(in text: Span<UInt8>, at start: Int) -> Bool {
+    if text[start].isDigit { return true }
     var index = start
     if text[index] == UInt8(ascii: "-") || text[index] == UInt8(ascii: "+") { index += 1 }
-    if index < end, text[index] == UInt8(ascii: "."), index == 0 || !text[index - 1].isDigit { index += 1 }
-    return index < end && text[index].isDigit
+    if index < text.count, text[index] == UInt8(ascii: "."), index == 0 || !text[index - 1].isDigit { index += 1 }
+    return index < text.count && text[index].isDigit
   }
 
   private static func isWordByte(_ byte: UInt8) -> Bool {
