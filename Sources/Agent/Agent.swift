@@ -23,7 +23,7 @@ public enum AgentLimits {
   public static var programGrace: TimeSpan { .seconds(2) }
   /// The longest sleep: nothing depends on it, it only keeps the deadline finite.
   public static var idleMax: TimeSpan { .minutes(60) }
-  /// Room for a topic, a client identifier (85 bytes at most) or a command's name.
+  /// Room for a client identifier (85 bytes at most) or a command's name.
   public static var scratchBytes: Int { 256 }
   /// Room for the outcome of a command: output at its worst (every byte escaped to six) and a frame around it.
   public static var outcomeBytesMax: Int { HostLimits.programOutputBytesMax * 6 + 256 }
@@ -57,6 +57,7 @@ public struct AgentCounters: Equatable, Sendable {
 
 /// The whole agent.
 public struct Agent: ~Copyable {
+  private let pinned = Pinned()
   var plan: Plan
   var client: Client
   /// QoS 1 and 2 messages that wait for the network.
@@ -69,11 +70,13 @@ public struct Agent: ~Copyable {
   /// Whether the subscription still has to be asked for on this connection.
   var wantsSubscription = false
   var programs: InlineArray<4, ProgramSlot>
+  /// How many of them are not free.
+  var runningPrograms = 0
   /// Raw text of the source that was read last.
   var sourceText: ByteBuffer
   /// The payload being written.
   var payload: ByteBuffer
-  /// The topic being written, and other short text.
+  /// Short text being put together.
   var scratch: ByteBuffer
   /// When a clean end was asked for, the moment at which it stops waiting.
   var stopDeadline: Instant?

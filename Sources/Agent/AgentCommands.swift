@@ -89,6 +89,7 @@ extension Agent {
     let start = host.startProgram(slot: slot, command: command, input: client.input.span.extracting(range))
     switch start {
     case .started:
+      runningPrograms += 1
       programs[slot].phase = .running(until: now + plan.settings.commands[command].timeout)
       programs[slot].isTimedOut = false
       programs[slot].output.removeAll()
@@ -108,13 +109,14 @@ extension Agent {
   // Called where the agent is being changed, a function that is not inlined would get a copy of it.
   @inline(__always)
   private func freeSlot() -> Int? {
-    for slot in programs.indices where programs[slot].phase == .free { return slot }
+    for slot in programs.indices where programs[slot].isFree { return slot }
     return nil
   }
 
   /// Looks after the running programs: collects output, enforces time limits, reports ends.
   mutating func pollPrograms<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
-    for slot in programs.indices where programs[slot].phase != .free {
+    guard runningPrograms > 0 else { return }
+    for slot in programs.indices where !programs[slot].isFree {
       let state = host.pollProgram(slot: slot, output: &programs[slot].output)
       switch state {
       case .exited(let status):
@@ -140,6 +142,7 @@ extension Agent {
 
   @inline(__always)
   func programDeadline() -> Instant? {
+    guard runningPrograms > 0 else { return nil }
     var deadline: Instant?
     for slot in programs.indices { deadline = earlier(deadline, programs[slot].deadline) }
     return deadline
@@ -147,16 +150,18 @@ extension Agent {
 
   /// The agent ends: so do the programs that it started.
   mutating func stopPrograms<H: Host & ~Copyable>(_ host: inout H) {
-    for slot in programs.indices where programs[slot].phase != .free {
+    for slot in programs.indices where !programs[slot].isFree {
       host.stopProgram(slot: slot, forcibly: true)
       programs[slot].phase = .free
     }
+    runningPrograms = 0
   }
 
   private mutating func finishProgram<H: Host & ~Copyable>(
     _ slot: Int, _ outcome: CommandOutcome, _ status: Int, _ now: Instant, _ host: inout H
   ) {
     programs[slot].phase = .free
+    runningPrograms -= 1
     scratch.removeAll()
     scratch.append(programs[slot].name)
     report(outcome, status: status, slot: slot, now, &host)
@@ -181,10 +186,7 @@ extension Agent {
     if let status { envelope.member("status", status, into: &payload) }
     if let slot { envelope.member("output", text: programs[slot].output, into: &payload) }
     envelope.finish(at: host.wallTime(), into: &payload)
-
-    scratch.removeAll()
-    scratch.appendEventTopic(name: Topics.commandOutcomeEvent.bytes)
-    publishPayload(qos: .atLeastOnce, now, &host)
+    publishPayload(on: plan.outcomeTopic, qos: .atLeastOnce, now, &host)
   }
 }
 

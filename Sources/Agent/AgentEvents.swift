@@ -56,8 +56,8 @@ extension Agent {
     let memberCount = envelope.memberCount
     envelope.finish(at: host.wallTime(), into: &payload)
     guard memberCount > 0 else { return }
-    writeTopic(ofEvent: index, in: plan.settings, into: &scratch)
-    publishPayload(qos: QoS(rawValue: plan.settings.events[index].qos) ?? .atLeastOnce, now, &host)
+    let qos = QoS(rawValue: plan.settings.events[index].qos) ?? .atLeastOnce
+    publishPayload(on: plan.events[index].topic, qos: qos, now, &host)
   }
 
   /// Has the slow sources of an event read, all of them side by side; true when every source is ready.
@@ -93,21 +93,14 @@ extension Agent {
   private mutating func writeMember<H: Host & ~Copyable>(
     _ index: Int, into envelope: inout EventEnvelope, _ host: inout H
   ) {
-    let sensor = plan.settings.sensors[index]
-    let reading = interpret(sourceText, with: &plan.sensors[index].channel, sensor: sensor, in: plan.settings)
+    let reading = interpret(sourceText, with: &plan.sensors[index].channel, sensor: index, in: plan.settings)
+    if case .failed(let failure) = reading { return note(failure, of: index, &host) }
+    writeName(ofSensor: index, in: plan, envelope: &envelope, into: &payload)
     switch reading {
-    case .failed(let failure):
-      note(failure, of: index, &host)
-      return
-    case .number(let value):
-      writeName(of: sensor, in: plan.settings, envelope: &envelope, into: &payload)
-      payload.append(value)
-    case .boolean(let value):
-      writeName(of: sensor, in: plan.settings, envelope: &envelope, into: &payload)
-      payload.append(value ? "true" : "false")
-    case .text(let range):
-      writeName(of: sensor, in: plan.settings, envelope: &envelope, into: &payload)
-      payload.appendJSON(string: sourceText, range)
+    case .number(let value): payload.append(value)
+    case .boolean(let value): payload.append(value ? "true" : "false")
+    case .text(let range): payload.appendJSON(string: sourceText, range)
+    case .failed: break
     }
     note(nil, of: index, &host)
   }
@@ -127,34 +120,35 @@ extension Agent {
     log.end(to: &host)
   }
 
-  /// Publishes what `payload` holds on the topic that `scratch` holds, now or through the queue.
-  mutating func publishPayload<H: Host & ~Copyable>(qos: QoS, _ now: Instant, _ host: inout H) {
-    let byteCount = scratch.count + payload.count
+  /// Publishes what `payload` holds, now or through the queue.
+  mutating func publishPayload<H: Host & ~Copyable>(
+    on topic: PlanText, qos: QoS, _ now: Instant, _ host: inout H
+  ) {
     guard !payload.hasOverflowed, payload.count <= PayloadLimits.bytesMax,
-      client.fits(byteCount: byteCount, qos: qos)
+      client.fits(byteCount: topic.range.count + payload.count, qos: qos)
     else {
       log.begin(.error, "event", "too-large")
-      log.add("topic", text: scratch)
+      log.add("topic", topic, of: plan)
       log.add("packet-size", plan.settings.mqtt.packetBytesMax)
       log.end(to: &host)
       return
     }
     counters.events += 1
     if qos == .atMostOnce {
-      if !publish(qos: qos, token: 0, now) { counters.eventsSkipped += 1 }
+      if !publish(on: topic, qos: qos, token: 0, now) { counters.eventsSkipped += 1 }
       return
     }
     if isOnline, let token = queue.tokenForDirectMessage() {
-      if rate.allows(at: now), publish(qos: qos, token: token, now) { return }
+      if rate.allows(at: now), publish(on: topic, qos: qos, token: token, now) { return }
     }
-    let dropped = queue.append(topic: scratch, payload: payload, qos: qos.rawValue)
+    let dropped = queue.append(topic: topic, of: plan, payload: payload, qos: qos)
     if dropped > 0 { noteDropping(dropped, &host) }
   }
 
-  private mutating func publish(qos: QoS, token: UInt64, _ now: Instant) -> Bool {
-    guard isOnline, client.canPublish(byteCount: scratch.count + payload.count, qos: qos) else { return false }
+  private mutating func publish(on topic: PlanText, qos: QoS, token: UInt64, _ now: Instant) -> Bool {
+    guard isOnline else { return false }
     do throws(PublishRefusal) {
-      try client.publish(topic: scratch, payload: payload, qos: qos, token: token, now: now)
+      try client.publish(topic: topic, of: plan, payload: payload, qos: qos, token: token, now: now)
     } catch {
       return false
     }
@@ -196,22 +190,16 @@ extension Agent {
 // What touches several parts of the agent at once takes them as parameters: a span of one part, held while another is
 // changed, would overlap with the change of the whole.
 
-private func writeTopic(ofEvent index: Int, in settings: borrowing Settings, into buffer: inout ByteBuffer) {
-  buffer.removeAll()
-  buffer.appendEventTopic(name: settings.bytes(settings.events[index].name))
-}
-
 private func writeName(
-  of sensor: SensorSettings, in settings: borrowing Settings, envelope: inout EventEnvelope,
-  into buffer: inout ByteBuffer
+  ofSensor index: Int, in plan: borrowing Plan, envelope: inout EventEnvelope, into buffer: inout ByteBuffer
 ) {
-  envelope.name(settings.bytes(sensor.name), into: &buffer)
+  envelope.name(prepared: plan.text.span.extracting(plan.sensors[index].memberName.range), into: &buffer)
 }
 
 private func interpret(
-  _ text: borrowing ByteBuffer, with channel: inout Channel, sensor: SensorSettings, in settings: borrowing Settings
+  _ text: borrowing ByteBuffer, with channel: inout Channel, sensor index: Int, in settings: borrowing Settings
 ) -> Reading {
-  channel.interpret(text.span, field: settings.bytes(sensor.field))
+  channel.interpret(text.span, field: settings.bytes(settings.sensors[index].field))
 }
 
 private func forward(
@@ -225,17 +213,24 @@ private func forward(
 
 extension Client {
   fileprivate mutating func publish(
-    topic: borrowing ByteBuffer, payload: borrowing ByteBuffer, qos: QoS, token: UInt64, now: Instant
+    topic: PlanText, of plan: borrowing Plan, payload: borrowing ByteBuffer, qos: QoS, token: UInt64, now: Instant
   ) throws(PublishRefusal) {
-    try publish(topic: topic.span, payload: payload.span, qos: qos, token: token, now: now)
+    try publish(
+      topic: plan.text.span.extracting(topic.range), payload: payload.span, qos: qos, token: token, now: now)
   }
 }
 
 extension MessageQueue {
   fileprivate mutating func append(
-    topic: borrowing ByteBuffer, payload: borrowing ByteBuffer, qos: UInt8
+    topic: PlanText, of plan: borrowing Plan, payload: borrowing ByteBuffer, qos: QoS
   ) -> Int {
-    append(topic: topic.span, payload: payload.span, qos: qos)
+    append(topic: plan.text.span.extracting(topic.range), payload: payload.span, qos: qos.rawValue)
+  }
+}
+
+extension LogWriter {
+  fileprivate mutating func add(_ key: StaticString, _ text: PlanText, of plan: borrowing Plan) {
+    add(key, text: plan.text.span.extracting(text.range))
   }
 }
 

@@ -4,7 +4,7 @@ import Bytes
 import HostInterface
 
 /// How far the end of a program has been asked for.
-enum ProgramPhase: Equatable {
+enum ProgramPhase {
   /// The slot is free.
   case free
   /// It runs; at this moment its time is up.
@@ -32,6 +32,11 @@ struct ProgramSlot: ~Copyable {
     let output = try ByteBuffer(capacity: HostLimits.programOutputBytesMax, for: "program output", from: &arena)
     self.name = name
     self.output = output
+  }
+
+  var isFree: Bool {
+    if case .free = phase { return true }
+    return false
   }
 
   /// The next moment at which something has to be done to the program.

@@ -144,6 +144,7 @@ public struct CommandSettings: Equatable, Sendable, BitwiseCopyable {
 
 /// A whole configuration without a mistake; `SettingsLoader.finish` makes it.
 public struct Settings: ~Copyable {
+  private let pinned = Pinned()
   var text: ByteBuffer
   /// Who this device is.
   public internal(set) var identity = IdentitySettings()

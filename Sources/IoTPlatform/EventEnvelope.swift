@@ -11,6 +11,7 @@ public enum PayloadLimits {
 
 /// Writes one event payload into a buffer, member by member.
 public struct EventEnvelope: ~Copyable {
+  private let pinned = Pinned()
   /// How many members have been written.
   public private(set) var memberCount = 0
 
@@ -25,6 +26,12 @@ public struct EventEnvelope: ~Copyable {
     memberCount += 1
     buffer.appendJSON(string: name)
     buffer.append(UInt8(ascii: ":"))
+  }
+
+  /// Does the same with a name that `appendMember(name:)` has prepared, of which the first member needs no comma.
+  public mutating func name(prepared: Span<UInt8>, into buffer: inout ByteBuffer) {
+    buffer.append(memberCount > 0 ? prepared : prepared.extracting(1..<prepared.count))
+    memberCount += 1
   }
 
   /// Writes a member whose value is a number.
@@ -46,12 +53,19 @@ public struct EventEnvelope: ~Copyable {
 
   /// Ends the payload. Without a known time there is no `ts`: a wrong one is worse than the server's time of receipt.
   public consuming func finish(at time: WallTime?, into buffer: inout ByteBuffer) {
-    buffer.append(UInt8(ascii: "}"))
-    if let time {
-      buffer.append(",\"ts\":\"")
-      buffer.append(time)
-      buffer.append(UInt8(ascii: "\""))
-    }
-    buffer.append(UInt8(ascii: "}"))
+    guard let time else { return buffer.append(UInt8(ascii: "}"), UInt8(ascii: "}")) }
+    buffer.append("},\"ts\":\"")
+    buffer.append(time)
+    buffer.append(UInt8(ascii: "\""), UInt8(ascii: "}"))
+  }
+}
+
+extension ByteBuffer {
+  /// Prepares the name of a member that is written again and again: `,"NAME":`. At most six bytes are appended for each
+  /// of the name, and four.
+  public mutating func appendMember(name: Span<UInt8>) {
+    append(UInt8(ascii: ","))
+    appendJSON(string: name)
+    append(UInt8(ascii: ":"))
   }
 }

@@ -20,6 +20,7 @@ public enum LinkSecurity: Equatable, Sendable {
 /// (`noteReady`) and calls again. As long as the last `receive` (`send`) has not answered `.wouldBlock`, the link does
 /// not ask to be woken for input (output): a caller that stops earlier comes back by itself.
 public struct Link: ~Copyable {
+  private let pinned = Pinned()
   /// What an attempt is busy with, and how it ended.
   enum Phase: Equatable {
     case closed

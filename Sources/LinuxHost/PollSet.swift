@@ -1,13 +1,15 @@
 // What one turn of the loop waits for.
 
+import Bytes
 import CLinux
 
 /// The file descriptors of one `poll` call: filled anew before each call, asked afterwards.
 struct PollSet: ~Copyable {
-  /// How many descriptors fit: 2 of the link, 2 of each of 4 programs, and 6 of signals, sources and time.
-  static var entriesMax: Int { 16 }
+  private let pinned = Pinned()
+  /// How many descriptors fit: 1 of signals, 2 of the link, 1 of each of 4 programs.
+  static var entriesMax: Int { 8 }
 
-  private var entries = InlineArray<16, pollfd>(repeating: pollfd(fd: -1, events: 0, revents: 0))
+  private var entries = InlineArray<8, pollfd>(repeating: pollfd(fd: -1, events: 0, revents: 0))
   /// How many descriptors are in the set.
   private(set) var count = 0
 

@@ -37,6 +37,7 @@ enum ProgramLimits {
 
 /// The configured programs and those of them that run.
 struct Programs: ~Copyable {
+  private let pinned = Pinned()
   private struct Command: BitwiseCopyable {
     let pathStart: Int
     let variableStart: Int

@@ -16,6 +16,7 @@ enum Lookup: Equatable {
 
 /// At most one look-up at a time.
 struct Resolver: ~Copyable {
+  private let pinned = Pinned()
   /// How long a look-up may take.
   static var timeout: TimeSpan { .seconds(10) }
 

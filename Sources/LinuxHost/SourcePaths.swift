@@ -5,6 +5,7 @@ import HostInterface
 
 /// The folders under which the kernel shows itself. Tests lay out their own.
 public struct MachineRoots: ~Copyable {
+  private let pinned = Pinned()
   let sys: PathText
   let proc: PathText
 

@@ -11,6 +11,7 @@ import CLinux
 
 /// The running readers.
 struct SourceReaders: ~Copyable {
+  private let pinned = Pinned()
   /// Readers at the same time. A read that cannot even be killed (a dead NFS server) keeps its place until it ends.
   static var countMax: Int { 4 }
 
@@ -22,22 +23,20 @@ struct SourceReaders: ~Copyable {
   }
 
   private var readers = InlineArray<4, Reader?>(repeating: nil)
+  private var count = 0
 
   init() {}
 
-  init(copying other: borrowing SourceReaders) { readers = other.readers }
+  init(copying other: borrowing SourceReaders) {
+    readers = other.readers
+    count = other.count
+  }
 
   /// Whether another one can be started.
-  var hasRoom: Bool {
-    for index in readers.indices where readers[index] == nil { return true }
-    return false
-  }
+  var hasRoom: Bool { count < readers.count }
 
   /// Whether any has not ended.
-  var areRunning: Bool {
-    for index in readers.indices where readers[index] != nil { return true }
-    return false
-  }
+  var areRunning: Bool { count > 0 }
 
   /// Whether all of them were killed and have not ended: nothing can be read until one does.
   var isStuck: Bool {
@@ -49,6 +48,7 @@ struct SourceReaders: ~Copyable {
 
   /// The moment at which the first reader has to be killed.
   var deadline: Instant? {
+    guard areRunning else { return nil }
     var first: Instant?
     for index in readers.indices {
       if let reader = readers[index], !reader.isKilled { first = earlier(first, reader.deadline) }
@@ -69,6 +69,7 @@ struct SourceReaders: ~Copyable {
     let process = path.withPointer { mote_start_reader($0, what, byteCountMax, &answer) }
     guard process > 0 else { throw .last }
     readers[slot] = Reader(process: process, source: source, deadline: deadline, isKilled: false)
+    count += 1
     return answer
   }
 
@@ -97,6 +98,7 @@ struct SourceReaders: ~Copyable {
     for index in readers.indices {
       guard let reader = readers[index], waitpid(reader.process, nil, WNOHANG) == reader.process else { continue }
       readers[index] = nil
+      count -= 1
       return .some(reader.isKilled ? nil : reader.source)
     }
     return nil

@@ -6,6 +6,7 @@ import HostInterface
 
 /// All sources that the configuration's sensors read.
 struct SourceTable: ~Copyable {
+  private let pinned = Pinned()
   private var sources: FixedArray<Source>
   private var text: ByteBuffer
   private let timeout: TimeSpan

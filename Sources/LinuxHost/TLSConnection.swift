@@ -26,6 +26,7 @@ enum TLSStep: Equatable {
 
 /// A TLS client connection. Everything that must not move is in start-up memory.
 struct TLSConnection: ~Copyable {
+  private let pinned = Pinned()
   // DEVIATION(unsafe-pointer): mbedTLS and its callbacks hold pointers into start-up memory.
   private let state: OpaquePointer
   private let socket: UnsafeMutablePointer<Socket>

@@ -45,6 +45,7 @@ public struct IncomingMessage: Equatable, Sendable {
 
 /// An MQTT 3.1.1 client without I/O. Takes all its memory when it is made.
 public struct Client: ~Copyable {
+  private let pinned = Pinned()
   /// What the client was made with, within bounds.
   public let options: ClientOptions
   /// The largest packet, in bytes; larger PUBLISH packets that come in lose their payload.
@@ -53,6 +54,8 @@ public struct Client: ~Copyable {
   public var input: ByteBuffer
   /// What is to be sent.
   public internal(set) var output: ByteBuffer
+  /// How long nothing may have been sent, or received, before a ping.
+  let pingPause: TimeSpan
   var session: Session
   var connection: Connection
 
@@ -72,6 +75,8 @@ public struct Client: ~Copyable {
     let session = try Session(
       messagesMax: options.inflightMax, bytesMax: inflightBytesMax,
       firstIdentifier: options.firstPacketIdentifier, from: &arena)
+    let margin = min(ClientLimits.keepAliveMargin.milliseconds, options.keepAlive.milliseconds / 10)
+    pingPause = .milliseconds(options.keepAlive.milliseconds - margin)
     self.options = options
     self.packetBytesMax = packetBytesMax
     self.input = input

@@ -65,12 +65,10 @@ extension Client {
     @inline(__always) get {
       // Without room in the output, it is the deadline for output that counts.
       guard isConnected, options.keepAlive > .zero, output.freeCount >= 2 else { return nil }
-      let margin = min(ClientLimits.keepAliveMargin.milliseconds, options.keepAlive.milliseconds / 10)
-      let pause = TimeSpan.milliseconds(options.keepAlive.milliseconds - margin)
       // While one ping is unanswered, another is only owed to the rule about sending.
       let quietSince =
         connection.ping.isActive ? connection.lastWritten : min(connection.lastWritten, connection.lastReceived)
-      return quietSince + pause
+      return quietSince + pingPause
     }
   }
 

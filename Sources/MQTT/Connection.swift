@@ -38,8 +38,10 @@ struct AnswerWait: BitwiseCopyable {
     if now > since { since = now }
   }
 
-  func deadline(after timeout: TimeSpan) -> Instant? {
-    guard isActive, bytesAhead == 0 else { return nil }
+  @inline(__always)
+  func deadline(after timeout: TimeSpan) -> Instant? { isActive && bytesAhead == 0 ? end(after: timeout) : nil }
+
+  private func end(after timeout: TimeSpan) -> Instant {
     let (longest, overflow) = timeout.milliseconds.multipliedReportingOverflow(by: AnswerWait.patience)
     return overflow ? since + timeout : min(since + timeout, asked + .milliseconds(longest))
   }

@@ -4,6 +4,7 @@ import Bytes
 
 /// Unconfirmed messages of both directions, and the packet identifiers in use for them.
 struct Session: ~Copyable {
+  private let pinned = Pinned()
   /// Messages that we sent.
   var inflight: InflightStore
   /// QoS 2 messages that we received and that the server has not released yet.

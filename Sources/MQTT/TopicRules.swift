@@ -89,23 +89,27 @@ private func isPlain(_ text: Span<UInt8>) -> Bool {
     for index in text.indices where !isPlain(text[index]) { return false }
     return true
   }
+  // The last word may overlap the one before. What is found is looked at once, at the end.
+  var found = unusualBytes(text.word(at: count - 8))
   var index = 0
   while index &+ 8 < count {
-    if !isPlain(text.word(at: index)) { return false }
+    found |= unusualBytes(text.word(at: index))
     index &+= 8
   }
-  // The last word may overlap the one before.
-  return isPlain(text.word(at: count - 8))
+  return found & 0x8080_8080_8080_8080 == 0
 }
 
 private func isPlain(_ byte: UInt8) -> Bool {
   byte != 0 && byte < 0x80 && byte != multiLevelWildcard && byte != singleLevelWildcard
 }
 
+/// A word whose bytes have their top bits set where those of `word` are not plain (and perhaps behind such a byte).
+///
 /// Subtracting 1 from each byte sets the top bit of a byte that was 0, as long as no byte has it already. `#` (0x23)
 /// and `+` (0x2B) differ in one bit, so both become 0 by setting that bit and flipping those of `+`.
-private func isPlain(_ word: UInt64) -> Bool {
+@inline(__always)
+private func unusualBytes(_ word: UInt64) -> UInt64 {
   let ones: UInt64 = 0x0101_0101_0101_0101
   let wildcards = (word | ones &* 0x08) ^ (ones &* 0x2B)
-  return (word | (word &- ones) | (wildcards &- ones)) & (ones &* 0x80) == 0
+  return word | (word &- ones) | (wildcards &- ones)
 }

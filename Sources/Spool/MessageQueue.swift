@@ -17,6 +17,7 @@ public struct QueuedMessage: Equatable, Sendable {
 
 /// A bounded queue, oldest first. Where a new message does not fit, the oldest make room and are counted.
 public struct MessageQueue: ~Copyable {
+  private let pinned = Pinned()
   // A record, padded by nothing: total length (4 bytes), topic length (2), quality of service (1), topic, payload.
   private static var headerBytes: Int { 7 }
 

@@ -42,7 +42,8 @@ private func runOnce(
   while true {
     let deadline = agent.step(&host)
     if agent.isEnded { break }
-    if let end, host.now() >= end { agent.stop(reason: "duration", &host) }
+    // The clock is asked only where the end is what comes next.
+    if let end, end <= deadline, host.now() >= end { agent.stop(reason: "duration", &host) }
     host.wait(until: min(deadline, end ?? deadline))
     while let signal = host.takeSignal() {
       guard signal == .reload else {

@@ -132,7 +132,7 @@ def write_configuration(bench, name, tls, *, interval="10s", qos=1, events=1, po
         for sensor, read, keys in (
                 ("load", "loadavg:1", {}),
                 ("uptime", "uptime", {"scale": "0.001", "decimals": "3"}),
-                ("received", "network:lo/rx-bytes", {"scale": "0.0009765625", "offset": "-2"})):
+                ("received", "network:lo/rx-bytes", {"scale": "0.0009765625", "decimals": "1"})):
             sections[f"sensor {sensor}{number or ''}"] = {"event": f"{name}-{number}", "read": read, **keys}
     port = port or bench.port(tls)
     if tls:
