@@ -17,6 +17,9 @@ public enum AgentLimits {
   public static var linkOpenTimeout: TimeSpan { .seconds(90) }
   /// How long a clean end waits for acknowledgements.
   public static var stopTimeout: TimeSpan { .seconds(5) }
+  /// How many connections in a row may end on a message before it is given up: with doubling waits that is a minute, in
+  /// which a server that only restarts has come back.
+  public static var messageAttemptsMax: Int { 5 }
   /// Packets handled in one step, so that a flood of them cannot keep sensors from being read.
   public static var packetsPerStepMax: Int { 32 }
   /// A program that does not end after the polite signal is killed after this time.

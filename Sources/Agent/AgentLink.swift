@@ -167,6 +167,18 @@ extension Agent {
     log.add("retry-in", delay)
     log.end(to: &host)
     closeAndWait(delay, now, &host)
+    if failure == .closedByPeer { abandonPoison(&host) }
+  }
+
+  /// Gives up a message that the server answers by closing the connection, again and again: it would keep all others
+  /// from being delivered for ever.
+  private mutating func abandonPoison<H: Host & ~Copyable>(_ host: inout H) {
+    let attempts = client.oldestInflightAttempts
+    guard attempts >= AgentLimits.messageAttemptsMax, let token = client.abandonOldestInflight() else { return }
+    queue.abandon(token)
+    log.begin(.error, "event", "abandoned")
+    log.add("attempts", attempts)
+    log.end(to: &host)
   }
 
   private mutating func delayAfterLoss<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) -> TimeSpan {

@@ -138,9 +138,14 @@ public struct Client: ~Copyable {
 
   /// Forgets the oldest message in flight, between two connections; nobody will say whether it arrived.
   ///
+  /// Not with QoS 2 in a session that lasts: the server may be in the middle of the exchange, and would take the next
+  /// message with the same packet identifier for a repetition of this one.
+  ///
   /// - Returns: its token; nil when there is none, or a connection is open.
   public mutating func abandonOldestInflight() -> UInt64? {
-    guard connection.phase == .closed, session.inflight.count > 0 else { return nil }
+    guard connection.phase == .closed, session.inflight.count > 0,
+      options.cleanSession || session.inflight[0].state == .awaitingPuback
+    else { return nil }
     let token = session.inflight[0].token
     session.inflight.remove(at: 0)
     session.fruitlessConnections = 0

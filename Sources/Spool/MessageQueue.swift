@@ -97,6 +97,11 @@ public struct MessageQueue: ~Copyable {
     acknowledgedCount += 1
   }
 
+  /// The message was given up; nobody knows whether the server has it. It counts as dropped.
+  public mutating func abandon(_ token: UInt64) {
+    droppedCount += 1
+  }
+
   private var frontBytes: Int {
     Int(records[0]) << 24 | Int(records[1]) << 16 | Int(records[2]) << 8 | Int(records[3])
   }

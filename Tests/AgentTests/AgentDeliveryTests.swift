@@ -66,6 +66,30 @@ import Testing
     }
   }
 
+  /// A message that ends every connection must not keep all others from being delivered.
+  @Test(arguments: [(1, true), (1, false), (2, true)] as [(UInt8, Bool)])
+  func givesUpAMessageThatEndsEveryConnection(qos: UInt8, cleanSession: Bool) throws {
+    var tally = Tally()
+    for seed in Seeds.all(5) {
+      var scenario = Scenario()
+      scenario.events = [EventSpec("status", every: .seconds(10), qos: qos)]
+      scenario.cleanSession = cleanSession
+      try run(seed, scenario, &tally) { simulation in
+        simulation.beginCalm()
+        simulation.run(for: .minutes(10))
+        simulation.poisonNextMessage()
+        simulation.run(for: .minutes(20))
+        #expect(simulation.missing(0).count == 1, "all others have arrived")
+        #expect(simulation.droppedCount == 1)
+        #expect(simulation.lastLogLine("event abandoned") == "error event abandoned attempts=5")
+        #expect(simulation.logCount("event abandoned") == 1)
+        // The connection on which it was published first had brought answers to others.
+        #expect(simulation.logCount("mqtt disconnected") == 6)
+      }
+    }
+    #expect(tally.marks["poison"] ?? 0 > 0)
+  }
+
   @Test func keepsQuickstartsRules() throws {
     var tally = Tally()
     for seed in Seeds.all(5) {

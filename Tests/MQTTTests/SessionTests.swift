@@ -340,6 +340,17 @@ private let durable = ClientOptions(cleanSession: false)
     #expect(harness.abandonOldest() == nil)
   }
 
+  /// A server that has half of an exchange would take the next message of the same identifier for this one.
+  @Test func halfAnExchangeIsNotAbandoned() throws {
+    for (options, isAbandoned) in [(durable, false), (ClientOptions(cleanSession: true), true)] {
+      let harness = try Harness(options)
+      try harness.connect()
+      try harness.publish("poison", "x", .exactlyOnce, token: 41)
+      harness.client.linkClosed()
+      #expect((harness.abandonOldest() == 41) == isAbandoned)
+    }
+  }
+
   /// A resumed session may answer what it has, before that is sent again on this connection.
   @Test func aResumedSessionMayAnswerEarly() throws {
     let harness = try Harness(ClientOptions(cleanSession: false, inflightBytesMax: 1500), packetBytesMax: 256)

@@ -63,6 +63,10 @@ final class Broker: NetworkUser {
   private(set) var connectionCount = 0
   private var connections: [BrokerConnection] = []
 
+  /// How many of the next messages are such that the broker closes the connection whenever it gets one of them.
+  var poisonWanted = 0
+  private var poison: Set<[UInt8]> = []
+
   /// How many messages wait for a client at most.
   static let queueMax = 50
 
@@ -142,7 +146,9 @@ final class Broker: NetworkUser {
     guard self.connection === connection else { return }
     switch packet {
     case .connect: break
-    case .publish(let publish): session.receive(publish, connection, self)
+    case .publish(let publish):
+      if isPoison(publish) { return close(connection) }
+      session.receive(publish, connection, self)
     case .puback(let identifier):
       expect(identifier, &connection.expectedPubacks, "4.6.0-2", connection)
       session.acknowledge(identifier, .puback, connection, self)
@@ -174,6 +180,16 @@ final class Broker: NetworkUser {
       if connection.cutter.isInPacket { world.violate("3.14.4-2: bytes after DISCONNECT") }
       forget(connection)
     }
+  }
+
+  private func isPoison(_ message: PublishPacket) -> Bool {
+    if poisonWanted > 0, message.qos > 0 {
+      poisonWanted -= 1
+      poison.insert(message.payload)
+    }
+    guard poison.contains(message.payload) else { return false }
+    world.mark("poison")
+    return true
   }
 
   private func expect(
