@@ -10,16 +10,12 @@ struct PEMReader: ~Copyable {
   static var certificateBytesMax: Int { 3072 }
 
   private var chunk: ByteBuffer
-  // DEVIATION(unsafe-pointer): start-up memory for one certificate, of which `decodedCount` bytes are used.
+  // DEVIATION(unsafe-pointer): start-up memory for one certificate, of which `body.count` bytes are used.
   private let decoded: UnsafeMutablePointer<UInt8>
-  private var decodedCount = 0
+  private var body = Base64Body()
   private var isInside = false
   /// How many bytes of the first line the present line has matched so far; -1 once it differs.
   private var matchedCount = 0
-  private var isGood = false
-  /// Bits of base64 that do not make a byte yet.
-  private var bits: UInt32 = 0
-  private var bitCount: UInt32 = 0
 
   /// RFC 7468 5.1.
   private static var firstLine: StaticString { "-----BEGIN CERTIFICATE-----" }
@@ -34,7 +30,7 @@ struct PEMReader: ~Copyable {
   /// The certificate that was read last, in DER.
   var certificate: Span<UInt8> {
     @_lifetime(borrow self)
-    get { _overrideLifetime(Span(_unsafeStart: decoded, count: decodedCount), borrowing: self) }
+    get { _overrideLifetime(Span(_unsafeStart: decoded, count: body.count), borrowing: self) }
   }
 
   /// Begins with a new file.
@@ -59,8 +55,14 @@ struct PEMReader: ~Copyable {
         index += 1
         continue
       }
-      index = decodeBody(from: index)
-      if !isInside, isGood {
+      // A copy: what is read from must not change.
+      var present = body
+      index = present.decode(chunk.span, from: index, into: decoded)
+      body = present
+      guard body.hasEnded else { continue }
+      isInside = false
+      matchedCount = -1
+      if body.isGood {
         chunk.removeFirst(index)
         return true
       }
@@ -77,60 +79,91 @@ struct PEMReader: ~Copyable {
       matchedCount = byte == line[matchedCount] ? matchedCount + 1 : -1
       guard matchedCount == line.count else { return }
       isInside = true
-      isGood = true
-      bits = 0
-      bitCount = 0
-      decodedCount = 0
+      body = Base64Body()
     }
   }
+}
 
-  /// Decodes the base64 (RFC 4648 4) from `start` to the line that ends the certificate or to the end of the piece;
-  /// gives the position behind it. Nearly all of a store goes through here, hence the local variables.
-  private mutating func decodeBody(from start: Int) -> Int {
+/// The decoding of one certificate's base64 (RFC 4648 4), which may go on over several pieces of text.
+private struct Base64Body: BitwiseCopyable {
+  /// How many bytes have been decoded.
+  var count = 0
+  var isGood = true
+  /// Whether the line that ends the certificate has begun.
+  var hasEnded = false
+  /// Bits that do not make a byte yet.
+  private var bits: UInt32 = 0
+  private var bitCount: UInt32 = 0
+
+  /// Decodes from `start` to the line that ends the certificate or to the end of `text`, behind what `decoded` has
+  /// already; gives the position behind it. A look-up is this and little else.
+  mutating func decode(_ text: Span<UInt8>, from start: Int, into decoded: UnsafeMutablePointer<UInt8>) -> Int {
     var index = start
-    var bits = self.bits
-    var bitCount = self.bitCount
-    var count = decodedCount
-    while index < chunk.count {
-      let byte = chunk[index]
+    while index < text.count {
+      if bitCount == 0 { index = decodeGroups(text, from: index, into: decoded) }
+      guard index < text.count else { break }
+      let byte = text[index]
       index += 1
       let value = base64Value(byte)
       if value < 64 {
-        bits = bits << 6 | UInt32(value)
-        bitCount += 6
-        guard bitCount >= 8 else { continue }
-        bitCount -= 8
-        if count < PEMReader.certificateBytesMax {
-          decoded[count] = UInt8(truncatingIfNeeded: bits >> bitCount)
-          count += 1
-        } else {
-          isGood = false
-        }
+        append(value, to: decoded)
       } else if byte == UInt8(ascii: "-") {
-        isInside = false
-        matchedCount = -1
+        hasEnded = true
         break
       } else if byte != UInt8(ascii: "="), !byte.isBlank {
         isGood = false
       }
     }
-    decodedCount = count
-    self.bits = bits
-    self.bitCount = bitCount
     return index
+  }
+
+  /// Decodes as many groups of four characters as follow each other: a line.
+  private mutating func decodeGroups(
+    _ text: Span<UInt8>, from start: Int, into decoded: UnsafeMutablePointer<UInt8>
+  ) -> Int {
+    var index = start
+    var count = count
+    while index + 4 <= text.count, count + 3 <= PEMReader.certificateBytesMax {
+      let first = base64Value(text[index])
+      let second = base64Value(text[index + 1])
+      let third = base64Value(text[index + 2])
+      let fourth = base64Value(text[index + 3])
+      guard first | second | third | fourth < 64 else { break }
+      decoded[count] = first << 2 | second >> 4
+      decoded[count + 1] = second << 4 | third >> 2
+      decoded[count + 2] = third << 6 | fourth
+      count += 3
+      index += 4
+    }
+    self.count = count
+    return index
+  }
+
+  private mutating func append(_ value: UInt8, to decoded: UnsafeMutablePointer<UInt8>) {
+    bits = bits << 6 | UInt32(value)
+    bitCount += 6
+    guard bitCount >= 8 else { return }
+    bitCount -= 8
+    if count < PEMReader.certificateBytesMax {
+      decoded[count] = UInt8(truncatingIfNeeded: bits >> bitCount)
+      count += 1
+    } else {
+      isGood = false
+    }
   }
 }
 
-/// The six bits of a character of base64; 64 for any other.
+/// The six bits of a character of base64; 64 or more for any other.
 private func base64Value(_ byte: UInt8) -> UInt8 {
-  switch byte {
-  case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte - UInt8(ascii: "A")
-  case UInt8(ascii: "a")...UInt8(ascii: "z"): byte - UInt8(ascii: "a") + 26
-  case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0") + 52
-  case UInt8(ascii: "+"): 62
-  case UInt8(ascii: "/"): 63
-  default: 64
-  }
+  let digits = base64Digits.bytes
+  let index = Int(byte) - Int(UInt8(ascii: "+"))
+  return index >= 0 && index < digits.count ? digits[index] &- UInt8(ascii: ">") : 64
+}
+
+/// For each character from `+` to `z` its value, counted from `>`; `$` where it has none. Quicker than comparisons, and
+/// nearly all of a store comes through here.
+private var base64Digits: StaticString {
+  #"|$$$}rstuvwxyz{$$$$$$$>?@ABCDEFGHIJKLMNOPQRSTUVW$$$$$$XYZ[\]^_`abcdefghijklmnopq"#
 }
 
 /// The little of ASN.1's distinguished encoding (X.690) that finding an issuer takes.

@@ -57,6 +57,18 @@ import Testing
     #expect(try read(Array(text: String(text.dropLast()))) == expected)
   }
 
+  /// All characters there are, in lines that do and do not end where a group of four does.
+  @Test(arguments: [1, 2, 3, 4, 5, 63, 64, 76, 5000])
+  func takesLinesOfAnyLength(_ length: Int) throws {
+    let bytes = (0..<1023).map { UInt8(truncatingIfNeeded: $0 &* 167 &+ $0 >> 8) }
+    for count in 1020...1023 {
+      let body = Array(Data(bytes.prefix(count)).base64EncodedString())
+      let lines = stride(from: 0, to: body.count, by: length).map { body[$0..<min($0 + length, body.count)] + "\n" }
+      let text = "-----BEGIN CERTIFICATE-----\n" + String(lines.joined()) + "-----END CERTIFICATE-----\n"
+      #expect(try read(Array(text: text)) == [Array(bytes.prefix(count))])
+    }
+  }
+
   @Test func passesOverOtherThings() throws {
     let key = try String(contentsOfFile: pki.root.key, encoding: .utf8)
     let text = key + (try pem(pki.root)) + key.replacingOccurrences(of: "PRIVATE KEY", with: "TRUSTED CERTIFICATE")
