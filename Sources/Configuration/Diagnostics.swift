@@ -50,6 +50,8 @@ public struct Diagnostics: ~Copyable {
   public private(set) var errorCount = 0
   /// All warnings, kept or not.
   public private(set) var warningCount = 0
+  /// The errors whose place is a flag of the command line.
+  private var flagErrorCount = 0
 
   static var byteCount: Int {
     ConfigurationLimits.diagnosticBytesMax + 4096
@@ -75,6 +77,8 @@ public struct Diagnostics: ~Copyable {
   public var count: Int { lines.count }
   /// How many more there were.
   public var surplusCount: Int { errorCount + warningCount - lines.count }
+  /// Whether there are errors, and all of them are the command line's.
+  public var blameCommandLine: Bool { errorCount > 0 && flagErrorCount == errorCount }
   /// How bad the complaint at `index` is.
   public func severity(at index: Int) -> Severity { lines[index].severity }
 
@@ -109,12 +113,18 @@ public struct Diagnostics: ~Copyable {
     return UInt8(origins.count - 1)
   }
 
+  private func isFlag(_ origin: UInt8) -> Bool {
+    Int(origin) < origins.count && originNames.span.extracting(origins[Int(origin)].range).starts(with: "--")
+  }
+
   // MARK: Writing one
 
   @inline(never)
   mutating func begin(_ severity: Severity, at place: Place) {
     switch severity {
-    case .error: errorCount += 1
+    case .error:
+      errorCount += 1
+      if isFlag(place.origin) { flagErrorCount += 1 }
     case .warning: warningCount += 1
     }
     guard lines.count < lines.capacity else { return }

@@ -74,14 +74,20 @@ public struct LogSink: ~Copyable {
   }
 
   private func appendPriority(_ level: LogLevel, to start: inout PathText) {
-    guard isJournal else { return }
+    if isJournal { start.append(LogSink.prefix(of: level)) }
+  }
+
+  private static func prefix(of level: LogLevel) -> StaticString {
     switch level {
-    case .error: start.append("<3>")
-    case .warning: start.append("<4>")
-    case .info: start.append("<6>")
-    case .debug: start.append("<7>")
+    case .error: "<3>"
+    case .warning: "<4>"
+    case .info: "<6>"
+    case .debug: "<7>"
     }
   }
+
+  /// What belongs in front of a line on standard error: its priority where the journal listens, otherwise nothing.
+  public static func priority(of level: LogLevel) -> StaticString { isJournal(2) ? prefix(of: level) : "" }
 
   /// Whether the journal listens: systemd.exec(5) gives device and inode of its stream, so that a redirection by a
   /// script in between is noticed.

@@ -19,28 +19,30 @@ let defaultConfigurationPath: StaticString = "/etc/mote/mote.conf"
 
 /// Reads what `invocation` names. What is wrong with it, or merely doubtful, is told on standard error, a line each.
 ///
-/// - Throws: `configuration` when something is wrong, `system` without memory.
+/// - Throws: `configuration` when something is wrong, `usage` when only flags are, `system` without memory.
 func loadConfiguration(
   _ invocation: Invocation, _ arguments: borrowing Arguments
 ) throws(ExitStatus) -> LoadedConfiguration {
   guard var scratch = MemoryBlock() else { throw .system }
   guard var block = MemoryBlock() else { throw .system }
   let settings: Settings?
+  var failure = ExitStatus.configuration
   do throws(ArenaExhausted) {
-    settings = try load(invocation, arguments, scratch: &scratch.arena, into: &block.arena)
+    settings = try load(invocation, arguments, scratch: &scratch.arena, into: &block.arena, failure: &failure)
   } catch {
     throw .system
   }
   scratch.release()
   guard let settings else {
     block.release()
-    throw .configuration
+    throw failure
   }
   return LoadedConfiguration(block: block, settings: settings)
 }
 
 private func load(
-  _ invocation: Invocation, _ arguments: borrowing Arguments, scratch: inout Arena, into arena: inout Arena
+  _ invocation: Invocation, _ arguments: borrowing Arguments, scratch: inout Arena, into arena: inout Arena,
+  failure: inout ExitStatus
 ) throws(ArenaExhausted) -> Settings? {
   var loader = try SettingsLoader(scratch: &scratch)
   // Big enough for the largest file and, one after the other, for everything else that is read.
@@ -59,6 +61,7 @@ private func load(
   readToken(into: &loader, &buffer)
   writeDefaultID(isQuickstart: invocation.command == .quickstart, into: &buffer)
   let settings = try loader.finish(defaultID: buffer.span, into: &arena)
+  if loader.diagnostics.blameCommandLine { failure = .usage }
   printDiagnostics(loader.diagnostics, &buffer)
   return settings
 }
@@ -123,11 +126,13 @@ private func printDiagnostics(_ diagnostics: borrowing Diagnostics, _ buffer: in
   guard diagnostics.count > 0 else { return }
   for index in 0..<diagnostics.count {
     buffer.removeAll()
+    buffer.append(LogSink.priority(of: diagnostics.severity(at: index) == .error ? .error : .warning))
     buffer.append(diagnostics.text(at: index))
     buffer.append(UInt8(ascii: "\n"))
     _ = StandardStream.error.write(buffer.span)
   }
   buffer.removeAll()
+  buffer.append(LogSink.priority(of: diagnostics.errorCount > 0 ? .error : .warning))
   diagnostics.appendSummary(into: &buffer)
   buffer.append(UInt8(ascii: "\n"))
   _ = StandardStream.error.write(buffer.span)

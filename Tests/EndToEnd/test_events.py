@@ -220,9 +220,15 @@ def test_the_journal_gets_priorities(broker, run_agent, tmp_path):
     agent = run_agent(broker.port, status(a="uptime"), environment={"JOURNAL_STREAM": "1:1"})
     agent.wait_connected()
     assert not re.search(r"^<\d>", agent.log, re.MULTILINE)
-    done = subprocess.run(
-        [sys.executable, "-c", WITH_JOURNAL, *agent.program.command, "run", "--config", str(agent.configuration),
-         "--for", "500ms"], capture_output=True, text=True, timeout=20, check=True)
-    lines = done.stdout.splitlines()
-    assert lines and all(re.match(r"<[3467]>(error|warning|info|debug) ", line) for line in lines), done.stdout
+    def lines_in_the_journal(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", WITH_JOURNAL, *agent.program.command, "run", "--config", str(agent.configuration),
+             *arguments], capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.splitlines()
+
+    lines = lines_in_the_journal("--for", "500ms")
+    assert lines and all(re.match(r"<[3467]>(error|warning|info|debug) ", line) for line in lines), lines
     assert any(line.startswith("<6>info agent starting ") for line in lines)
+    # What is wrong with a configuration as well.
+    lines = lines_in_the_journal("--log-level", "loud")
+    assert lines and all(line.startswith("<3>") for line in lines), lines
