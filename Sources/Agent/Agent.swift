@@ -104,13 +104,14 @@ public struct Agent: ~Copyable {
       // A durable session may outlive this process: a random start keeps a new message from looking like an old one.
       firstPacketIdentifier: UInt16(truncatingIfNeeded: random.next()))
     // All that can fail comes before the first stored property: a noncopyable value cannot be half made.
+    // The small ones first: together they share pages, while of the large ones little more than the beginning is used.
+    let log = try LogWriter(threshold: plan.settings.agent.logLevel, from: &arena)
+    let scratch = try ByteBuffer(capacity: AgentLimits.scratchBytes, for: "scratch", from: &arena)
     let client = try Client(options: options, packetBytesMax: packetBytesMax, from: &arena)
     let queue = try MessageQueue(byteCapacity: plan.settings.mqtt.queueBytes, from: &arena)
-    let log = try LogWriter(threshold: plan.settings.agent.logLevel, from: &arena)
     let sourceText = try ByteBuffer(capacity: HostLimits.sourceBytesMax, for: "source", from: &arena)
     let payload = try ByteBuffer(
       capacity: max(packetBytesMax, AgentLimits.outcomeBytesMax), for: "payload", from: &arena)
-    let scratch = try ByteBuffer(capacity: AgentLimits.scratchBytes, for: "scratch", from: &arena)
     let programs = try InlineArray<4, ProgramSlot> { _ throws(ArenaExhausted) in try ProgramSlot(from: &arena) }
     self.client = client
     self.queue = queue
