@@ -14,8 +14,8 @@ public struct LinuxHost: ~Copyable, Host {
   private var programs: Programs
   private var link: Link
   private var clock: Clock
-  /// When to let go of the code that opened the link; nil while there is nothing to let go of.
-  private var codeRelease: Instant?
+  /// When to let go of what opening the link took, or a reload; nil while there is nothing to let go of.
+  private var releaseTime: Instant?
 
   /// Takes over the process's signals and its standard error.
   ///
@@ -86,12 +86,12 @@ public struct LinuxHost: ~Copyable, Host {
     var first = earlier(deadline, link.deadline)
     first = earlier(first, sources.deadline)
     first = earlier(first, programs.register(in: &set, now: now))
-    if let release = codeRelease, release <= now {
-      codeRelease = nil
-      releaseCode()
+    if let time = releaseTime, time <= now {
+      releaseTime = nil
+      releaseUnused()
     }
     // One wake-up a connection.
-    first = earlier(first, codeRelease)
+    first = earlier(first, releaseTime)
     let isInterrupted = set.wait(milliseconds: milliseconds(from: now, until: first))
     link.noteReady(in: set)
     // A signal that interrupted the wait is handled in the same turn, not in a second one.
@@ -112,7 +112,11 @@ public struct LinuxHost: ~Copyable, Host {
   }
 
   /// The next signal that a person or the service manager has sent; nil when all have been taken.
-  public mutating func takeSignal() -> Signal? { signals.take() }
+  public mutating func takeSignal() -> Signal? {
+    let signal = signals.take()
+    if signal == .reload { releaseTime = System.bootTime() + LinuxHost.settlingTime }
+    return signal
+  }
 
   /// How long `close` waits for killed children to end, in milliseconds. Only one that is stuck in the kernel takes
   /// longer.
@@ -186,7 +190,7 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// Begins to open the link.
   public mutating func openLink(deadline: Instant) {
-    releaseCode()
+    releaseUnused()
     link.open(now: System.bootTime(), deadline: deadline, certificateTime: clock.certificateTime())
   }
 
@@ -195,7 +199,7 @@ public struct LinuxHost: ~Copyable, Host {
     let state = link.poll(now: System.bootTime())
     guard state == .open else { return state }
     if link.hasCheckedCertificate { clock.noteProven(now: System.bootTime()) }
-    codeRelease = System.bootTime() + LinuxHost.settlingTime
+    releaseTime = System.bootTime() + LinuxHost.settlingTime
     return state
   }
 

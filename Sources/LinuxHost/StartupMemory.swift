@@ -39,6 +39,10 @@ public struct StartupMemory: ~Copyable {
   }
 }
 
-/// Lets go of code that has done its work. Reading a configuration and shaking hands take a lot of it, once; a process
-/// that sleeps should not be charged for it: 280 KB instead of 520 KB over TLS, 236 instead of 428 KB without.
-func releaseCode() { mote_release_code() }
+/// Lets go of code that has done its work, and of the stack that it used. Reading a configuration and shaking hands
+/// take a lot of both, once; a process that sleeps should not be charged for it: 172 KB instead of 484 over TLS, 104
+/// instead of 384 without.
+func releaseUnused() {
+  mote_release_stack()
+  mote_release_code()
+}

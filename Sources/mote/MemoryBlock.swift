@@ -20,8 +20,19 @@ struct MemoryBlock: ~Copyable {
     Region(start: memory.region.start + arena.byteCount, count: memory.region.count - arena.byteCount)
   }
 
+  // DEVIATION(unsafe-pointer): of what lives in start-up memory itself.
+  /// Room for one value, which the caller makes there.
+  mutating func room<Value: ~Copyable>(for name: StaticString) throws(ArenaExhausted) -> UnsafeMutablePointer<Value> {
+    try arena.take(MemoryLayout<Value>.size, for: name).start.bindMemory(to: Value.self, capacity: 1)
+  }
+
   /// Gives back what was not handed out.
-  mutating func seal() { memory.giveBackTail(after: arena.byteCount) }
+  consuming func sealed() -> StartupMemory {
+    let byteCount = arena.byteCount
+    var memory = memory
+    memory.giveBackTail(after: byteCount)
+    return memory
+  }
 
   /// Gives back everything.
   consuming func release() { memory.release() }

@@ -15,68 +15,84 @@ private let clockPath: StaticString = "/var/lib/mote/clock"
 func run(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(ExitStatus) {
   var end: Instant?
   if let duration = invocation.duration { end = bootTime() + duration }
-  var configuration = try loadConfiguration(invocation, arguments)
-  while let next = try runOnce(configuration, until: end, invocation, arguments) { configuration = next }
+  var next: LoadedConfiguration? = try loadConfiguration(invocation, arguments)
+  while next != nil { try runOnce(&next, until: end, invocation, arguments) }
+}
+
+/// Host and agent of one identity and server, with their memory.
+///
+/// They live in it, and not in a frame: building them takes many times their size, and whatever a frame had in it once
+/// would be held for as long as it is there, which is for ever.
+private struct Running: ~Copyable {
+  // DEVIATION(unsafe-pointer): see above.
+  let host: UnsafeMutablePointer<LinuxHost>
+  let agent: UnsafeMutablePointer<Agent>
+  let connection: StartupMemory
+  var configuration: StartupMemory
 }
 
 /// Runs with one identity and server. Reloads that keep both happen inside.
 ///
-/// - Returns: the configuration to go on with, where one has come that takes a new connection; nil at the end.
+/// `next` is the configuration to run with, and becomes the one to go on with where one has come that takes a new
+/// connection; nil at the end.
 private func runOnce(
-  _ configuration: consuming LoadedConfiguration, until end: Instant?, _ invocation: Invocation,
+  _ next: inout LoadedConfiguration?, until end: Instant?, _ invocation: Invocation,
   _ arguments: borrowing Arguments
-) throws(ExitStatus) -> LoadedConfiguration? {
-  guard var connection = MemoryBlock() else { throw .system }
-  var block = configuration.block
-  let settings = configuration.settings
-  var host = try makeHost(settings, connection: &connection.arena, configuration: &block.arena)
-  let plan = try makePlan(settings, host: &host, arena: &block.arena)
-  var agent = try makeAgent(plan, now: host.now(), arena: &connection.arena)
-  connection.seal()
-  block.seal()
-  agent.logStart(version: buildVersion, connection: connection.arena, configuration: block.arena, &host)
+) throws(ExitStatus) {
+  var running = try start(&next)
+  try turn(
+    &running.agent.pointee, &running.host.pointee, &running.configuration, &next, until: end, invocation, arguments)
+  running.host.pointee.close()
+  running.configuration.release()
+  running.connection.release()
+}
 
-  var replacement: LoadedConfiguration?
-  var isReplaced = false
+/// Turns the loop until the agent has ended.
+@inline(never)
+private func turn(
+  _ agent: inout Agent, _ host: inout LinuxHost, _ configuration: inout StartupMemory,
+  _ next: inout LoadedConfiguration?, until end: Instant?, _ invocation: Invocation, _ arguments: borrowing Arguments
+) throws(ExitStatus) {
   var isEnding = false
   while true {
     let deadline = agent.step(&host)
-    if agent.isEnded { break }
+    if agent.isEnded { return }
     // The clock is asked only where the end is what comes next.
     if let end, end <= deadline, host.now() >= end { agent.stop(reason: "duration", &host) }
     host.wait(until: min(deadline, end ?? deadline))
     while let signal = host.takeSignal() {
-      guard signal == .reload else {
+      if signal != .reload {
         isEnding = true
-        replacement.take()?.release()
+        next.take()?.release()
         agent.stop(reason: signal.name, &host)
-        continue
+      } else if !isEnding {
+        try reload(&agent, &host, &configuration, &next, invocation, arguments)
       }
-      guard !isEnding else { continue }
-      guard let loaded = reloadConfiguration(invocation, arguments) else {
-        agent.logReloadRefused(&host)
-        continue
-      }
-      // Once this agent is ending, the newest configuration is for the next one.
-      if isReplaced || agent.needsNewConnection(for: loaded.settings) {
-        replacement.take()?.release()
-        replacement = consume loaded
-        isReplaced = true
-        agent.stopForNewConnection(&host)
-        continue
-      }
-      var newBlock = loaded.block
-      let newPlan = try replacePlan(loaded.settings, host: &host, arena: &newBlock.arena)
-      newBlock.seal()
-      agent.reload(plan: newPlan, &host)
-      block.release()
-      block = newBlock
     }
   }
-  host.close()
-  block.release()
-  connection.release()
-  return replacement
+}
+
+/// Goes over to a new configuration, now or with the next agent.
+@inline(never)
+private func reload(
+  _ agent: inout Agent, _ host: inout LinuxHost, _ configuration: inout StartupMemory,
+  _ next: inout LoadedConfiguration?, _ invocation: Invocation, _ arguments: borrowing Arguments
+) throws(ExitStatus) {
+  guard let loaded = reloadConfiguration(invocation, arguments) else {
+    agent.logReloadRefused(&host)
+    return
+  }
+  // Once this agent is ending, the newest configuration is for the next one.
+  if next != nil || agent.needsNewConnection(for: loaded.settings) {
+    next.take()?.release()
+    next = consume loaded
+    agent.stopForNewConnection(&host)
+    return
+  }
+  var block = loaded.block
+  agent.reload(plan: try replacePlan(loaded.settings, host: &host, arena: &block.arena), &host)
+  configuration.release()
+  configuration = block.sealed()
 }
 
 /// The configuration read anew; nil when something is wrong with it, which has been reported then.
@@ -93,6 +109,32 @@ private func reloadConfiguration(
 // MARK: Building the parts
 
 // Running out of start-up memory here would be a defect: the reserve is larger than the sum of all limits.
+
+/// Builds host and agent of the configuration, which is taken from `next`, and logs it.
+@inline(never)
+private func start(_ next: inout LoadedConfiguration?) throws(ExitStatus) -> Running {
+  guard let configuration = next.take(), var connection = MemoryBlock() else { throw .system }
+  var block = configuration.block
+  let settings = configuration.settings
+  let host: UnsafeMutablePointer<LinuxHost> = try makeRoom(for: "host", in: &connection)
+  let agent: UnsafeMutablePointer<Agent> = try makeRoom(for: "agent", in: &connection)
+  host.initialize(to: try makeHost(settings, connection: &connection.arena, configuration: &block.arena))
+  let plan = try makePlan(settings, host: &host.pointee, arena: &block.arena)
+  agent.initialize(to: try makeAgent(plan, now: host.pointee.now(), arena: &connection.arena))
+  agent.pointee.logStart(
+    version: buildVersion, connection: connection.arena, configuration: block.arena, &host.pointee)
+  return Running(host: host, agent: agent, connection: connection.sealed(), configuration: block.sealed())
+}
+
+private func makeRoom<Value: ~Copyable>(
+  for name: StaticString, in block: inout MemoryBlock
+) throws(ExitStatus) -> UnsafeMutablePointer<Value> {
+  do throws(ArenaExhausted) {
+    return try block.room(for: name)
+  } catch {
+    throw .software
+  }
+}
 
 private func makeHost(
   _ settings: borrowing Settings, connection: inout Arena, configuration: inout Arena

@@ -21,3 +21,6 @@ static inline int mote_errno(void) { return errno; }
 // Lets go of the pages that this process has mapped of its code and constants. They stay in the page cache, from where
 // those that are still needed come back by faults.
 void mote_release_code(void);
+
+// Lets go of the pages of the stack below the caller: deep calls have left them.
+void mote_release_stack(void);

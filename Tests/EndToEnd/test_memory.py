@@ -1,0 +1,93 @@
+"""Resident memory of a connected agent that has come to rest, in KiB, against budgets.
+
+Where code exceeds one, a function of daily work may be in the wrong part: Scripts/sdk/code-order says how to see.
+"""
+
+import pathlib
+import re
+import resource
+
+import pytest
+
+from harness.configuration import configuration, status, tls
+from harness.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.native,
+    pytest.mark.skipif(resource.getpagesize() != 4096, reason="the budgets are for pages of 4 KiB"),
+]
+
+# With the code of daily work, what was touched of the buffers, and a stack as deep as a turn of the loop.
+PLAIN_KIB_MAX, TLS_KIB_MAX = 136, 208
+# While a certificate is checked.
+TLS_HIGHEST_KIB_MAX = 448
+# Without what starting, and reading a configuration, took of it.
+STACK_KIB_MAX = 32
+SETTLING_SECONDS = 15
+
+
+def mappings(agent):
+    """Resident KiB of each mapping, with its name, and of all together."""
+    found, name = [], None
+    for line in pathlib.Path(f"/proc/{agent.pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if re.match(r"[0-9a-f]+-[0-9a-f]+$", words[0]):
+            name = words[5] if len(words) > 5 else ""
+        elif words[0] == "Rss:":
+            found.append((name, int(words[1])))
+    return found
+
+
+def resident(agent, part=""):
+    return sum(kib for name, kib in mappings(agent) if part in name)
+
+
+def settles(agent, kib_max):
+    """The agent comes to rest within its budgets, and sends its events meanwhile."""
+    try:
+        wait_until(lambda: resident(agent) <= kib_max and resident(agent, "[stack]") <= STACK_KIB_MAX,
+                   SETTLING_SECONDS, "rest")
+    except AssertionError:
+        raise AssertionError(f"{resident(agent)} KiB of {kib_max}: {mappings(agent)}\n{agent.log}") from None
+
+
+def stays_settled(agent, platform, kib_max):
+    """Events bring nothing back, however many there are."""
+    platform.forget()
+    for _ in range(5):
+        platform.next_event("status")
+    assert resident(agent) <= kib_max, mappings(agent)
+
+
+def sections(value="21.5"):
+    return status("300ms", 1, load="loadavg:1", uptime="uptime", free="memory:available", value=f"constant:{value}")
+
+
+def test_a_plain_connection_at_rest_takes_little_memory(broker, platform, run_agent):
+    agent = run_agent(broker.port, sections())
+    platform.next_event("status")
+    settles(agent, PLAIN_KIB_MAX)
+    stays_settled(agent, platform, PLAIN_KIB_MAX)
+
+
+def test_a_tls_connection_at_rest_takes_little_memory(tls_broker, join_platform, run_agent, authority):
+    platform = join_platform(tls_broker)
+    agent = run_agent(tls_broker.port, {**sections(), **tls(tls_broker.port, authority)})
+    platform.next_event("status")
+    settles(agent, TLS_KIB_MAX)
+    stays_settled(agent, platform, TLS_KIB_MAX)
+    highest = re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{agent.pid}/status").read_text())
+    assert int(highest[1]) <= TLS_HIGHEST_KIB_MAX
+
+
+def test_a_reload_leaves_no_memory_behind(broker, platform, run_agent):
+    agent = run_agent(broker.port, sections())
+    platform.next_event("status")
+    settles(agent, PLAIN_KIB_MAX)
+    for count, value in enumerate((22, 23), 1):
+        agent.configuration.write_text(configuration(broker.port, sections(value)))
+        agent.reload()
+        agent.wait_log("info", "agent", "reloaded", connection="kept", count=count)
+        assert resident(agent) > PLAIN_KIB_MAX, "a reload is seen to take memory for a while"
+        settles(agent, PLAIN_KIB_MAX)
+    stays_settled(agent, platform, PLAIN_KIB_MAX)
