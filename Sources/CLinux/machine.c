@@ -9,7 +9,7 @@
 
 // MARK: Signals
 
-// Handlers know no context, so these are the module's only globals.
+// Handlers know no context, and what holds for the process is its own: hence globals.
 static volatile sig_atomic_t wakeup_descriptor = -1;
 static unsigned pending_signals;
 
@@ -39,18 +39,31 @@ static void set_action(int number, void (*handler)(int)) {
   sigaction(number, &action, NULL);
 }
 
+// Signals held back between two pairs of handlers, and what was blocked before.
+static int is_holding;
+static sigset_t mask_before_holding;
+
+static void hold_signals(void) {
+  sigset_t handled;
+  sigemptyset(&handled);
+  for (int index = 0; index < HANDLED_COUNT; index++) sigaddset(&handled, handled_signals[index]);
+  is_holding = sigprocmask(SIG_BLOCK, &handled, &mask_before_holding) == 0;
+}
+
 int mote_install_signals(void) {
   // A closed standard descriptor would be taken by the next file opened, and a log line would be written into it.
   for (int descriptor = 0; descriptor <= 2; descriptor++) {
     if (fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
     if (open("/dev/null", O_RDWR) != descriptor) return -1;
   }
-  // eventfd: a pipe to ourselves in one descriptor.
-  int wakeup = (int)syscall(SYS_eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+  // eventfd: a pipe to ourselves in one descriptor. What earlier handlers saw and nobody took is news.
+  int wakeup = (int)syscall(SYS_eventfd2, pending_signals != 0, O_CLOEXEC | O_NONBLOCK);
   if (wakeup < 0) return -1;
   wakeup_descriptor = wakeup;
   for (int index = 0; index < HANDLED_COUNT; index++) set_action(handled_signals[index], handle_signal);
   set_action(SIGPIPE, SIG_IGN);
+  if (is_holding) sigprocmask(SIG_SETMASK, &mask_before_holding, NULL);
+  is_holding = 0;
   return wakeup;
 }
 
@@ -61,7 +74,8 @@ unsigned mote_take_signals(int wakeup) {
   return __atomic_exchange_n(&pending_signals, 0, __ATOMIC_SEQ_CST);
 }
 
-void mote_remove_signals(int wakeup) {
+void mote_remove_signals(int wakeup, int hold) {
+  if (hold) hold_signals();
   for (int index = 0; index < HANDLED_COUNT; index++) set_action(handled_signals[index], SIG_DFL);
   wakeup_descriptor = -1;
   close(wakeup);

@@ -123,8 +123,8 @@ public struct LinuxHost: ~Copyable, Host {
   private static var closeWaitMs: Int { 100 }
 
   /// Closes the link, kills readers and programs, and gives the signals back. Nothing but `init` of another host may
-  /// follow.
-  public mutating func close() {
+  /// follow; where one will, `holdingSignals` keeps those that come in between for it.
+  public mutating func close(holdingSignals: Bool = false) {
     link.close()
     clock.store(now: System.bootTime(), isEnding: true)
     sources.close()
@@ -136,7 +136,7 @@ public struct LinuxHost: ~Copyable, Host {
       guard sources.hasReaders || programs.areRunning else { break }
       usleep(1000)
     }
-    signals.remove()
+    signals.remove(holding: holdingSignals)
   }
 
   // MARK: Time

@@ -56,8 +56,8 @@ struct Signals: ~Copyable {
     return true
   }
 
-  /// Gives the signals back their default actions.
-  func remove() {
-    mote_remove_signals(wakeup)
+  /// Gives the signals back their default actions; `holding` has them wait for the next handlers.
+  func remove(holding: Bool) {
+    mote_remove_signals(wakeup, holding ? 1 : 0)
   }
 }

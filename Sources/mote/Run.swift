@@ -42,7 +42,7 @@ private func runOnce(
   var running = try start(&next)
   try turn(
     &running.agent.pointee, &running.host.pointee, &running.configuration, &next, until: end, invocation, arguments)
-  running.host.pointee.close()
+  running.host.pointee.close(holdingSignals: next != nil)
   running.configuration.release()
   running.connection.release()
 }

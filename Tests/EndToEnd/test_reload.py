@@ -80,6 +80,19 @@ def test_another_server_makes_a_new_connection(broker, start_broker, join_platfo
     join_platform(other).next_event("status")
 
 
+def test_signals_between_two_connections_are_kept(broker, run_agent, change):
+    agent = run_agent(broker.port, status("200ms", 1, a="constant:1"))
+    agent.wait_connected()
+    for number in range(3, 8):
+        device = {"device": {"id": f"e7-004{number}"}}
+        change(agent, configuration(broker.port, {**device, **status("200ms", 1, a="constant:1")}))
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            agent.signal(signal.SIGHUP)
+    agent.wait_log("info", "mqtt", "connected", count=6, timeout=20)
+    assert agent.stop() == 0
+
+
 def test_the_newest_of_several_configurations_wins(broker, run_agent, change):
     agent = run_agent(broker.port, status("200ms", 1, a="constant:1"))
     agent.wait_connected()

@@ -54,6 +54,33 @@ extension MachineTests {
       #expect(Signal.reload.name.text == "SIGHUP")
     }
 
+    /// Another host follows after a reload that takes a new connection: a signal in between must not end the process,
+    /// nor be lost; nor may one that the first host's handlers saw and nobody took.
+    @Test(arguments: [false, true]) func signalsBetweenTwoHostsAreKept(isSentBefore: Bool) throws {
+      try withReloadUnblocked {
+        let first = try MachineHost()
+        // To this thread: only it holds signals back.
+        if isSentBefore { pthread_kill(pthread_self(), SIGHUP) }
+        first.close(holdingSignals: true)
+        if !isSentBefore { pthread_kill(pthread_self(), SIGHUP) }
+        let next = try MachineHost()
+        defer { next.close() }
+        next.host.wait(until: next.host.now() + .seconds(5))
+        #expect(next.host.takeSignal() == .reload)
+      }
+    }
+
+    /// Threads of a pool block all signals.
+    private func withReloadUnblocked(_ body: () throws -> Void) rethrows {
+      var reload = sigset_t()
+      var before = sigset_t()
+      sigemptyset(&reload)
+      sigaddset(&reload, SIGHUP)
+      pthread_sigmask(SIG_UNBLOCK, &reload, &before)
+      defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+      try body()
+    }
+
     @Test func aSignalDuringTheWaitEndsIt() throws {
       let host = try MachineHost()
       defer { host.close() }

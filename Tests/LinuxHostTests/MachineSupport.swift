@@ -32,7 +32,7 @@ final class MachineHost {
       from: &arena)
   }
 
-  func close() { host.close() }
+  func close(holdingSignals: Bool = false) { host.close(holdingSignals: holdingSignals) }
 
   // MARK: Sources
 

@@ -50,8 +50,9 @@ int mote_install_signals(void);
 // The signals that have come since the last call, as a set of MOTE_SIGNAL_*.
 unsigned mote_take_signals(int wakeup);
 
-// Gives the signals back their default actions and closes `wakeup`.
-void mote_remove_signals(int wakeup);
+// Gives the signals back their default actions and closes `wakeup`. With `hold`, signals wait from now on until
+// handlers are installed again.
+void mote_remove_signals(int wakeup, int hold);
 
 // MARK: Programs
 
