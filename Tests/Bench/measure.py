@@ -40,7 +40,8 @@ def callgrind(bench, client, qos, tls, length):
 
 def read_callgrind(path):
     """Instructions, and calls of allocators, from a file of callgrind's."""
-    counts = collections.Counter()
+    # A program that never allocates does not even hold the function.
+    counts = collections.Counter(allocations=0)
     names, callee = {}, None
     for line in path.read_text().splitlines():
         if found := re.match(r"c?fn=\((\d+)\)(?: (.*))?$", line):
@@ -69,7 +70,7 @@ def per_event(tool, bench, client, qos, tls):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         (few, small), (many, large) = pool.map(lambda length: tool(bench, client, qos, tls, length), client.lengths)
     assert many > few, f"{client.name}: {few} events in the short run, {many} in the long one"
-    return {name: (large[name] - small[name]) / (many - few) for name in large | small}
+    return {name: (large[name] - small[name]) / (many - few) for name in {*large, *small}}
 
 
 def once(bench, client, tls):
