@@ -74,6 +74,8 @@ let package = Package(
       name: "Simulator",
       dependencies: ["Agent", "Bytes", "Configuration", "HostInterface", "MQTT", "TestSupport"],
       path: "Tests/Simulator", swiftSettings: common),
+    .executableTarget(
+      name: "simulate", dependencies: ["Simulator"], path: "Tests/Simulate", swiftSettings: common),
     .testTarget(
       name: "AgentTests",
       dependencies: ["Agent", "Bytes", "HostInterface", "IoTPlatform", "Simulator", "TestSupport"],

@@ -32,21 +32,7 @@ import Testing
 
   @Test func livesThroughADayOfEverything() throws {
     var tally = Tally()
-    for seed in Seeds.all(6) {
-      var scenario = Scenario()
-      scenario.weathers = Scenario.allWeathers
-      scenario.faultTime = .minutes(24 * 60)
-      scenario.commandPause = 100...600_000
-      scenario.hasClockFaults = true
-      scenario.isSuspended = true
-      scenario.asksForEvents = true
-      scenario.cleanSession = seed % 4 == 0
-      scenario.latenessMilliseconds = 20
-      scenario.events[0].sensors = [.faulty, .wordy]
-      scenario.events[1].sensors = [.slow]
-      scenario.events[2].sensors = [.slow, .faulty]
-      try run(seed, scenario, &tally)
-    }
+    for seed in Seeds.all(6) { try run(seed, .dayOfEverything(seed: seed), &tally) }
     report(
       tally,
       Self.rareThings + [

@@ -11,7 +11,8 @@ import Testing
     tally.add(world)
     guard let violation = world.violation else { return }
     let replay = try simulate(seed, parameters, isTracing: true)
-    let text = Seeds.report(seed: seed, test: test, violation: violation, notes: replay.lastNotes(60))
+    let text = Seeds.report(
+      seed: seed, replay: Seeds.replay(seed, test: test), violation: violation, notes: replay.lastNotes(60))
     Issue.record(Comment(rawValue: text))
   }
 

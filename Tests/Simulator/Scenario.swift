@@ -73,6 +73,23 @@ public struct Scenario: Sendable {
     ]
   }
 
+  /// A day of everything that can happen.
+  public static func dayOfEverything(seed: UInt64) -> Scenario {
+    var scenario = Scenario()
+    scenario.weathers = allWeathers
+    scenario.faultTime = .minutes(24 * 60)
+    scenario.commandPause = 100...600_000
+    scenario.hasClockFaults = true
+    scenario.isSuspended = true
+    scenario.asksForEvents = true
+    scenario.cleanSession = seed % 4 == 0
+    scenario.latenessMilliseconds = 20
+    scenario.events[0].sensors = [.faulty, .wordy]
+    scenario.events[1].sensors = [.slow]
+    scenario.events[2].sensors = [.slow, .faulty]
+    return scenario
+  }
+
   /// The marks of everything malformed that a broker can send here.
   public static var malformedMarks: [String] { Rubbish.all.map { "malformed-\($0.name)" } }
 

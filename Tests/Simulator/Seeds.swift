@@ -1,6 +1,7 @@
 // Which seeds a test runs: a fixed set by default, so that a run can be repeated; more, or one, by environment.
 
 import Foundation
+import TestSupport
 
 /// The seeds of one test, and how a failing one is reported.
 public enum Seeds {
@@ -16,11 +17,16 @@ public enum Seeds {
   /// The one seed that was asked for. Marks of rare things are not demanded of it.
   public static var single: UInt64? { variable("MOTE_SIMULATOR_SEED").flatMap { UInt64($0) } }
 
+  /// How a test is run again with one seed.
+  public static func replay(_ seed: UInt64, test: String) -> String {
+    "MOTE_SIMULATOR_SEED=\(seed) swift test --filter \(test)"
+  }
+
   /// What to print about a violation: how to see it again, and what came before.
-  public static func report(seed: UInt64, test: String, violation: String, notes: [String]) -> String {
+  public static func report(seed: UInt64, replay: String, violation: String, notes: [String]) -> String {
     """
     seed \(seed): \(violation)
-    replay: MOTE_SIMULATOR_SEED=\(seed) swift test --filter \(test)
+    replay: \(replay)
     \(notes.joined(separator: "\n"))
     """
   }
@@ -54,4 +60,27 @@ public struct Tally: Sendable {
   public var summary: String {
     marks.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
   }
+}
+
+/// Runs one seed through a scenario; a broken promise is replayed for its story.
+///
+/// - Parameter replay: the command that shows it again.
+/// - Returns: what to print about a broken promise; nil when all were kept.
+public func live(
+  through scenario: Scenario, seed: UInt64, _ tally: inout Tally, replay: String, arenaBytes: Int = 1 << 20,
+  _ body: (AgentSimulation) -> Void = { $0.run() }
+) throws -> String? {
+  let world = try withArena(byteCount: arenaBytes) { arena in
+    let simulation = try AgentSimulation(seed: seed, scenario: scenario, arena: &arena)
+    body(simulation)
+    return simulation.world
+  }
+  tally.add(world)
+  guard let violation = world.violation else { return nil }
+  let notes = try withArena(byteCount: arenaBytes) { arena in
+    let simulation = try AgentSimulation(seed: seed, scenario: scenario, isTracing: true, arena: &arena)
+    body(simulation)
+    return simulation.world.lastNotes(80)
+  }
+  return Seeds.report(seed: seed, replay: replay, violation: violation, notes: notes)
 }
