@@ -33,7 +33,7 @@ let package = Package(
     .executableTarget(
       name: "mote",
       dependencies: [
-        "Agent", "Bytes", "Configuration", "HostInterface", "IoTPlatform", "JSON", "LinuxHost", "Telemetry",
+        "Agent", "Bytes", "AgentConfiguration", "HostInterface", "IoTPlatform", "JSON", "LinuxHost", "Telemetry",
       ],
       swiftSettings: noHeap),
 
@@ -41,11 +41,11 @@ let package = Package(
     .target(
       name: "Agent",
       dependencies: [
-        "Bytes", "Configuration", "HostInterface", "IoTPlatform", "JSON", "MQTT", "Spool", "Telemetry",
+        "Bytes", "AgentConfiguration", "HostInterface", "IoTPlatform", "JSON", "MQTT", "Spool", "Telemetry",
       ],
       swiftSettings: noHeap),
     .target(
-      name: "Configuration", dependencies: ["Bytes", "HostInterface", "IoTPlatform"], swiftSettings: noHeap),
+      name: "AgentConfiguration", dependencies: ["Bytes", "HostInterface", "IoTPlatform"], swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
     .target(name: "Telemetry", dependencies: ["Bytes", "HostInterface"], swiftSettings: noHeap),
     .target(name: "Spool", dependencies: ["Bytes"], swiftSettings: noHeap),
@@ -72,7 +72,7 @@ let package = Package(
     .testTarget(name: "MQTTTests", dependencies: ["Bytes", "MQTT", "TestSupport"], swiftSettings: common),
     .target(
       name: "Simulator",
-      dependencies: ["Agent", "Bytes", "Configuration", "HostInterface", "MQTT", "TestSupport"],
+      dependencies: ["Agent", "Bytes", "AgentConfiguration", "HostInterface", "MQTT", "TestSupport"],
       path: "Tests/Simulator", swiftSettings: common),
     .executableTarget(
       name: "simulate", dependencies: ["Simulator"], path: "Tests/Simulate", swiftSettings: common),
@@ -85,8 +85,8 @@ let package = Package(
       name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],
       swiftSettings: common),
     .testTarget(
-      name: "ConfigurationTests",
-      dependencies: ["Bytes", "Configuration", "HostInterface", "IoTPlatform", "TestSupport"],
+      name: "AgentConfigurationTests",
+      dependencies: ["Bytes", "AgentConfiguration", "HostInterface", "IoTPlatform", "TestSupport"],
       swiftSettings: common),
     .testTarget(
       name: "LinuxHostTests", dependencies: ["Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],

@@ -3,8 +3,8 @@
 // The program's loop is: step, wait until the returned moment or until the host has news, step again. A step does a
 // bounded amount of work and never blocks.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import IoTPlatform
 import MQTT

@@ -1,7 +1,7 @@
 // Commands: three that are built in, and programs that the configuration names. Nothing else is ever executed.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import IoTPlatform
 import JSON

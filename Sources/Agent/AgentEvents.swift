@@ -1,7 +1,7 @@
 // Events: read just in time, written into one buffer, handed to the client or the queue.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import IoTPlatform
 import JSON

@@ -1,7 +1,7 @@
 // The connection to the server: opening it, losing it, and what is logged about it.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import IoTPlatform
 import MQTT

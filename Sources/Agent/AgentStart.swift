@@ -1,7 +1,7 @@
 // What is logged when the agent starts: who it is, where its memory goes, and what is unsafe about its settings.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import IoTPlatform
 

@@ -1,7 +1,7 @@
 // The payload of a built-in command: {"d":{"event":"status","interval":"5s"}}, both members optional.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import JSON
 
 /// A parsed request; the range is of the buffer that was parsed.

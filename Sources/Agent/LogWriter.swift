@@ -1,7 +1,7 @@
 // Log lines: level, component, event, key=value pairs; streamed into one buffer, never joined from strings.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import JSON
 

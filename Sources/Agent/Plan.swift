@@ -1,7 +1,7 @@
 // What one configuration asks for, with the state that belongs to it. A reload replaces the plan and keeps the rest.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import IoTPlatform
 import Telemetry

@@ -1,7 +1,7 @@
 // The command line: a command, then options. Values stay where the system put them and are named by their index.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import LinuxHost
 

@@ -1,7 +1,7 @@
 // `mote check`: everything that is wrong with the configuration, or what is in force.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import LinuxHost
 
 /// Checks what `invocation` names and prints the settings in force.

@@ -1,7 +1,7 @@
 // From files, environment and command line to settings.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import LinuxHost
 

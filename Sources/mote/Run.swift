@@ -1,8 +1,8 @@
 // `mote run` and `mote quickstart`: builds the parts and turns the loop.
 
 import Agent
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import LinuxHost
 

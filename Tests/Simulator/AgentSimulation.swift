@@ -1,8 +1,8 @@
 // The whole agent in a simulated world: the very code that runs on devices, generic over its host.
 
 import Agent
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 import TestSupport
 

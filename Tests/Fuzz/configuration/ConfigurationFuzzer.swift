@@ -2,8 +2,8 @@
 // errors, complaints can be printed, a token is not in them, and the settings' description is a configuration that
 // means the same.
 
+import AgentConfiguration
 import Bytes
-import Configuration
 import HostInterface
 
 /// Memory that lasts for the whole run; `zeroed` makes it as good as new.

@@ -5,7 +5,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Configuration
+@testable import AgentConfiguration
 
 @Suite struct BoardTests {
   private let file: String

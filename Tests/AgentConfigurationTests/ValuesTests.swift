@@ -3,7 +3,7 @@ import IoTPlatform
 import TestSupport
 import Testing
 
-@testable import Configuration
+@testable import AgentConfiguration
 
 @Suite struct ValuesTests {
   @Test(arguments: [

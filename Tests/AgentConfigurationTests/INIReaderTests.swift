@@ -2,7 +2,7 @@ import Bytes
 import TestSupport
 import Testing
 
-@testable import Configuration
+@testable import AgentConfiguration
 
 @Suite struct INIReaderTests {
   /// Each line of `text` in a form that a person can compare: `kind:name`, `key=value`, or the fault and its column.

@@ -4,7 +4,7 @@ import Bytes
 import HostInterface
 import TestSupport
 
-@testable import Configuration
+@testable import AgentConfiguration
 
 /// A flag as a program would hand it in.
 struct Flag {

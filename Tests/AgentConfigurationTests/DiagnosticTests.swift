@@ -5,7 +5,7 @@ import HostInterface
 import TestSupport
 import Testing
 
-@testable import Configuration
+@testable import AgentConfiguration
 
 @Suite struct DiagnosticTests {
   /// Complaints about the base file with `lines` behind it; these begin at line 12.

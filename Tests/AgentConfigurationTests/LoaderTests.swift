@@ -5,7 +5,7 @@ import HostInterface
 import TestSupport
 import Testing
 
-@testable import Configuration
+@testable import AgentConfiguration
 
 /// The example of the requirement, with everything in it.
 private let example = """
