@@ -23,12 +23,83 @@ let mbedTLS: [LinkerSetting] =
   isDeviceBuild
   ? [] : [.linkedLibrary("mbedtls"), .linkedLibrary("mbedx509"), .linkedLibrary("mbedcrypto")]
 
+/// Packages of others, for `motectl` alone: a device build does not even resolve them, and building the product `mote`
+/// compiles none of them.
+let packages: [Package.Dependency] =
+  isDeviceBuild
+  ? []
+  : [
+    .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log.git", from: "1.14.0"),
+    .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
+    .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
+    // Without its default traits, which bring readers of configuration that nothing here uses.
+    .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.0", traits: []),
+  ]
+
+/// The host tool `motectl` and what only it uses: ordinary Swift.
+let hostTool: [Target] =
+  isDeviceBuild
+  ? []
+  : [
+    .executableTarget(
+      name: "motectl",
+      dependencies: [
+        "PlatformClient", "PlatformHTTP", "PlatformServer", "PlatformService", "PlatformStore",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: common),
+    // The platform's HTTP interface and its page.
+    .target(
+      name: "PlatformHTTP",
+      dependencies: [
+        "PlatformServer", "PlatformService", .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: common),
+    // The network: listeners, connections, and the service on its event loop.
+    .target(
+      name: "PlatformServer",
+      dependencies: [
+        "Bytes", "MQTT", "PlatformService", "PlatformStore",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "NIOWebSocket", package: "swift-nio"),
+      ],
+      swiftSettings: common),
+    // The database.
+    .target(
+      name: "PlatformStore",
+      dependencies: ["PlatformService", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: common),
+    // The application side of the protocol.
+    .target(
+      name: "PlatformClient",
+      dependencies: [
+        "Bytes", "JSON", "MQTT", "PlatformService",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ],
+      swiftSettings: common),
+    // The platform's rules, without I/O.
+    .target(
+      name: "PlatformService", dependencies: ["Bytes", "CCrypt", "IoTPlatform", "JSON", "MQTT"], swiftSettings: common),
+    .systemLibrary(name: "CCrypt"),
+  ]
+
 let package = Package(
   name: "mote",
   products: [
     .executable(name: "mote", targets: ["mote"])
-  ],
-  targets: [
+  ] + (isDeviceBuild ? [] : [.executable(name: "motectl", targets: ["motectl"])]),
+  dependencies: packages,
+  targets: hostTool + [
     // Roof: programs.
     .executableTarget(
       name: "mote",

@@ -1,0 +1,1 @@
+// The application side of the platform's protocol: MQTT and REST.

@@ -1,0 +1,217 @@
+// What the service asks for becomes writes, closes and commits. Everything here runs on the one event loop.
+
+import Bytes
+import Logging
+import NIOCore
+import PlatformService
+
+/// One connection, as the hub sees it.
+protocol HubConnection: AnyObject {
+  /// Adds bytes to what is written at the next `flush`.
+  func enqueue(_ bytes: Span<UInt8>)
+  /// Writes what was added, all at once.
+  func flush()
+  /// Closes when what was written is on its way.
+  func finish()
+  /// Reads no more until `moment`.
+  func pause(until moment: Instant)
+  /// Whether it was added to the hub's list of those to be flushed.
+  var isDirty: Bool { get set }
+  /// What waits for the disk.
+  var held: HeldOutput? { get set }
+}
+
+/// What waits for the disk, in order: bytes, each behind a commit.
+struct HeldOutput {
+  private(set) var pieces: [(commit: CommitNumber, bytes: [UInt8])] = []
+  private(set) var byteCount = 0
+  /// Whether the connection ends behind these.
+  var isFinished = false
+
+  var lastCommit: CommitNumber { pieces.last?.commit ?? 0 }
+
+  mutating func append(_ bytes: Span<UInt8>, after commit: CommitNumber) {
+    byteCount += bytes.count
+    // The order must stay: what need not wait waits for what is in front of it.
+    let commit = max(commit, lastCommit)
+    if pieces.last?.commit == commit {
+      bytes.withUnsafeBufferPointer { pieces[pieces.count - 1].bytes.append(contentsOf: $0) }
+    } else {
+      pieces.append((commit, bytes.withUnsafeBufferPointer { Array($0) }))
+    }
+  }
+
+  /// Takes what `committed` lets go.
+  mutating func take(upTo committed: CommitNumber) -> [UInt8] {
+    var bytes: [UInt8] = []
+    while let first = pieces.first, first.commit <= committed {
+      bytes += first.bytes
+      pieces.removeFirst()
+    }
+    byteCount -= bytes.count
+    return bytes
+  }
+}
+
+/// The service's output.
+final class ConnectionHub: ServiceOutput {
+  private let store: StoreWriter?
+  private let eventLoop: any EventLoop
+  private let logger: Logger
+  private var connections: [ConnectionID: any HubConnection] = [:]
+  private var dirty: [any HubConnection] = []
+  /// Connections with held output.
+  private var holding: [ConnectionID: any HubConnection] = [:]
+  var observers: [ObserverID: AsyncStream<Observation>.Continuation] = [:]
+  /// What the next commit will hold, its number, and the last one on the disk.
+  private var operations: [StoreOperation] = []
+  private var nextCommit: CommitNumber = 1
+  private var committed: CommitNumber = 0
+  private var isCommitting = false
+  private var waiters: [(commit: CommitNumber, continuation: CheckedContinuation<Bool, Never>)] = []
+
+  init(store: StoreWriter?, eventLoop: any EventLoop, logger: Logger) {
+    self.store = store
+    self.eventLoop = eventLoop
+    self.logger = logger
+  }
+
+  func add(_ connection: any HubConnection, _ id: ConnectionID) { connections[id] = connection }
+
+  func remove(_ id: ConnectionID) {
+    connections[id] = nil
+    holding[id] = nil
+  }
+
+  /// Whether the disk is so far behind that nothing more should be read.
+  var isBehind: Bool { operations.count >= ServerLimits.operationsMax }
+
+  // MARK: - ServiceOutput
+
+  func send(_ bytes: Span<UInt8>, to id: ConnectionID, after commit: CommitNumber) {
+    guard let connection = connections[id] else { return }
+    if connection.held != nil || commit > committed {
+      var held = connection.held ?? HeldOutput()
+      // Taken out for the change, so that it is not copied.
+      connection.held = nil
+      held.append(bytes, after: commit)
+      connection.held = held
+      holding[id] = connection
+      return
+    }
+    connection.enqueue(bytes)
+    noteDirty(connection)
+  }
+
+  func close(_ id: ConnectionID, code: ClosingCode, after commit: CommitNumber) {
+    guard let connection = connections[id] else { return }
+    if connection.held != nil {
+      connection.held?.isFinished = true
+      return
+    }
+    connections[id] = nil
+    connection.finish()
+  }
+
+  func pauseReading(_ id: ConnectionID, until moment: Instant) { connections[id]?.pause(until: moment) }
+
+  func store(_ operation: StoreOperation) -> CommitNumber {
+    guard store != nil else { return 0 }
+    operations.append(operation)
+    return nextCommit
+  }
+
+  func notify(observer: ObserverID, _ observation: Observation) { observers[observer]?.yield(observation) }
+
+  func log(_ entry: ServiceLogEntry) { logger.log(entry) }
+
+  // MARK: - Flushing
+
+  private func noteDirty(_ connection: any HubConnection) {
+    guard !connection.isDirty else { return }
+    connection.isDirty = true
+    dirty.append(connection)
+  }
+
+  /// Writes what was sent since the last time, and starts a commit of what was stored.
+  func flush() {
+    while let connection = dirty.popLast() {
+      connection.isDirty = false
+      connection.flush()
+    }
+    startCommit()
+  }
+
+  // MARK: - Commits
+
+  /// One commit at a time; what comes meanwhile is the next one: the slower the disk, the larger the groups.
+  private func startCommit() {
+    guard let store, !isCommitting, !operations.isEmpty else { return }
+    isCommitting = true
+    let batch = operations
+    operations = []
+    let number = nextCommit
+    nextCommit += 1
+    commit(batch, number, store)
+  }
+
+  private func commit(_ batch: [StoreOperation], _ number: CommitNumber, _ store: StoreWriter) {
+    let hub = NIOLoopBound(self, eventLoop: eventLoop)
+    store.commit(batch, on: eventLoop).whenComplete { result in
+      switch result {
+      case .success: hub.value.finishCommit(number)
+      case .failure(let error): hub.value.retry(batch, number, store, error)
+      }
+    }
+  }
+
+  private func finishCommit(_ number: CommitNumber) {
+    isCommitting = false
+    committed = number
+    for (id, connection) in holding { release(connection, id) }
+    let ready = waiters.filter { $0.commit <= number }
+    waiters.removeAll { $0.commit <= number }
+    for waiter in ready { waiter.continuation.resume(returning: true) }
+    flush()
+  }
+
+  private func release(_ connection: any HubConnection, _ id: ConnectionID) {
+    guard var held = connection.held else { return }
+    connection.held = nil
+    let bytes = held.take(upTo: committed)
+    if !bytes.isEmpty {
+      connection.enqueue(bytes.span)
+      noteDirty(connection)
+    }
+    if !held.pieces.isEmpty {
+      connection.held = held
+      return
+    }
+    holding[id] = nil
+    guard held.isFinished else { return }
+    connections[id] = nil
+    connection.flush()
+    connection.finish()
+  }
+
+  /// A full disk or a locked database: nothing is acknowledged until it is mended.
+  private func retry(_ batch: [StoreOperation], _ number: CommitNumber, _ store: StoreWriter, _ error: any Error) {
+    logger.log(
+      ServiceLogEntry(level: .error, component: "store", event: "commit-failed", values: [("reason", "\(error)")]))
+    let waiting = waiters
+    waiters.removeAll()
+    for waiter in waiting { waiter.continuation.resume(returning: false) }
+    let hub = NIOLoopBound(self, eventLoop: eventLoop)
+    eventLoop.scheduleTask(in: ServerLimits.storeRetryDelay) { hub.value.commit(batch, number, store) }
+  }
+
+  /// Waits until all that was stored so far is on the disk.
+  ///
+  /// - Throws: `unavailable` where it cannot be.
+  func waitUntilStored(isolation: isolated (any Actor)? = #isolation) async throws(ServiceError) {
+    let last = operations.isEmpty ? nextCommit - 1 : nextCommit
+    guard last > committed else { return }
+    let isStored = await withCheckedContinuation { waiters.append((last, $0)) }
+    guard isStored else { throw ServiceError(.unavailable, "The database does not take anything now.") }
+  }
+}

@@ -1,0 +1,30 @@
+// Log lines in the style of the house: LEVEL COMPONENT EVENT key=value …
+
+import Logging
+import PlatformService
+
+extension Logger {
+  /// Writes an entry of the service as one line.
+  func log(_ entry: ServiceLogEntry) {
+    let level: Logger.Level =
+      switch entry.level {
+      case .error: .error
+      case .warning: .warning
+      case .info: .info
+      case .debug: .debug
+      }
+    log(level: level, "\(entry.component) \(entry.event)\(values(entry.values))")
+  }
+
+  private func values(_ values: [(String, String)]) -> String {
+    values.reduce(into: "") { line, pair in line += " \(pair.0)=\(quoted(pair.1))" }
+  }
+
+  /// A value with blanks, quotes, `=` or control bytes is written as a JSON string.
+  private func quoted(_ value: String) -> String {
+    let isPlain = value.utf8.allSatisfy {
+      $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "=") && $0 != UInt8(ascii: "\"")
+    }
+    return isPlain && !value.isEmpty ? value : JSONValue.string(value).text
+  }
+}

@@ -1,0 +1,29 @@
+// Bounds of the network layer.
+
+import NIOCore
+
+/// Bounds of the network layer.
+public enum ServerLimits {
+  /// Observations that wait for a reader; the oldest goes first.
+  public static let observationsMax = 1000
+  /// Changes that wait for the disk, before nothing more is read from anyone.
+  public static let operationsMax = 50_000
+  /// How long a caller waits for the disk.
+  public static let storeTimeout = TimeAmount.seconds(15)
+  /// How long to wait before a commit that failed is tried again.
+  public static let storeRetryDelay = TimeAmount.milliseconds(500)
+  /// Bytes for one peer that wait for the disk, before its connection is closed.
+  public static let heldBytesMax = 4 << 20
+  /// Bytes that wait for a peer's window, before it counts as blocked, and below which it no longer does.
+  public static let writeBufferMarks = (low: 32 << 10, high: 256 << 10)
+  /// How often the service looks at what is due.
+  public static let tickInterval = TimeAmount.milliseconds(500)
+  /// How long a TLS handshake, or the HTTP request of a WebSocket, may take.
+  public static let handshakeTimeout = TimeAmount.seconds(10)
+  /// How long a connection that was closed may take for its last bytes.
+  public static let lingerTimeout = TimeAmount.seconds(2)
+  /// The largest WebSocket frame: that of the largest packet.
+  public static let frameBytesMax = 1 << 18
+  /// The largest body of an HTTP request.
+  public static let bodyBytesMax = 1 << 20
+}

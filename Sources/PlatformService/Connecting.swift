@@ -1,0 +1,346 @@
+// From the first byte of a connection to its last: packets, CONNECT, takeover, keep alive, closing.
+
+import Bytes
+import IoTPlatform
+import MQTT
+
+extension PlatformService {
+  /// How many connections there are.
+  public var connectionCount: Int { connections.count }
+
+  /// Takes a new connection; false where there is no room, and it is to be closed.
+  public func open(_ id: ConnectionID, peer: Peer, now: Moment) -> Bool {
+    begin(now)
+    guard connections.count < ServiceLimits.connectionsMax else {
+      log(.warning, "connection", "refused", ["address": peer.address, "reason": "capacity"])
+      return false
+    }
+    connections[id] = Connection(id: id, peer: peer, now: now)
+    return true
+  }
+
+  /// Handles the whole packets at the front of `bytes`, and gives how many bytes they were. The rest is to be handed over
+  /// again when more has come, or when reading goes on after a pause.
+  ///
+  /// Handles at most one packet for every two bytes.
+  public func receive(_ id: ConnectionID, _ bytes: Span<UInt8>, now: Moment) -> Int {
+    var consumed = 0
+    while let connection = connections[id], consumed < bytes.count {
+      begin(now)
+      if let until = connection.pausedUntil {
+        guard now.instant >= until else { break }
+        connection.pausedUntil = nil
+      }
+      if case .delayed = connection.state { break }
+      let rest = bytes.extracting(consumed..<bytes.count)
+      do throws(PeerFault) {
+        guard let extent = try PacketExtent(rest) else { break }
+        guard isAcceptable(extent, connection) else { break }
+        guard extent.byteCount <= rest.count else { break }
+        let packet = rest.extracting(0..<extent.byteCount)
+        consumed += extent.byteCount
+        connection.traffic.readBytes += extent.byteCount
+        connection.lastReceived = now.instant
+        try handle(packet, connection)
+      } catch {
+        meet(error, connection)
+      }
+    }
+    return consumed
+  }
+
+  /// How many bytes of a packet the connection may still have to hand over at most; what is longer gets it closed.
+  private func isAcceptable(_ extent: PacketExtent, _ connection: Connection) -> Bool {
+    if connection.session == nil {
+      guard extent.byteCount > ServiceLimits.connectBytesMax else { return true }
+      close(connection, .firstPacketTooLarge)
+      return false
+    }
+    guard extent.byteCount > ServiceLimits.packetBytesMax + ServiceLimits.topicBytesMax else { return true }
+    close(connection, .tooLarge)
+    return false
+  }
+
+  private func handle(_ bytes: Span<UInt8>, _ connection: Connection) throws(PeerFault) {
+    let packet = try Packet.decode(bytes)
+    guard let session = connection.session else {
+      guard case .connect(let connect) = packet else { return close(connection, .firstPacketNotConnect) }
+      return handleConnect(connect, bytes, connection, wasDelayed: false)
+    }
+    switch packet {
+    case .publish(let publish): handlePublish(publish, bytes, connection, session)
+    case .puback(let identifier): acknowledge(identifier, .atLeastOnce, session)
+    case .pubrec(let identifier): release(identifier, session)
+    case .pubrel(let identifier): handleRelease(identifier, connection, session)
+    case .pubcomp(let identifier): acknowledge(identifier, .exactlyOnce, session)
+    case .subscribe(let identifier, let filters): handleSubscribe(identifier, filters, bytes, connection, session)
+    case .unsubscribe(let identifier, let filters):
+      handleUnsubscribe(identifier, filters, bytes, connection, session)
+    case .pingreq: send(connection) { $0.appendBare(.pingresp) }
+    case .disconnect:
+      // [MQTT-3.1.2-10]: the will is not published.
+      connection.will = nil
+      close(connection, .clean)
+    case .connect, .connack, .suback, .unsuback, .pingresp: close(connection, .protocolError)
+    }
+  }
+
+  private func meet(_ fault: PeerFault, _ connection: Connection) {
+    log(
+      .debug, "connection", "fault",
+      [
+        "client-id": connection.session?.clientID ?? "", "address": connection.peer.address,
+        "clause": "\(fault.clause)", "what": "\(fault.what)",
+      ])
+    switch fault {
+    case .protocolLevelUnsupported:
+      send(connection) { $0.appendConnack(sessionPresent: false, returnCode: 1) }
+      close(connection, .version)
+    case .topicEmpty, .topicHasWildcard, .filterMultiLevelWildcard, .filterSingleLevelWildcard:
+      close(connection, .topicInvalid)
+    default: close(connection, connection.session == nil ? .firstPacketNotConnect : .malformed)
+    }
+  }
+
+  // MARK: - CONNECT
+
+  /// Handles CONNECT, again after a delay.
+  func handleConnect(_ connect: Connect, _ bytes: Span<UInt8>, _ connection: Connection, wasDelayed: Bool) {
+    let clientID = bytes.extracting(connect.clientID)
+    guard !clientID.isEmpty, clientID.count <= ServiceLimits.clientIdentifierBytesMax else {
+      return refuse(connection, returnCode: 2, .clientIdentifier)
+    }
+    let text = String(copying: clientID)
+    guard let identity = ClientIdentity(clientID) else {
+      log(.info, "client", "refused", ["client-id": text, "reason": "client-identifier"])
+      return refuse(connection, returnCode: 5, .clientIdentifier)
+    }
+    connection.user = connect.userName.map { String(copying: bytes.extracting($0)) }
+    if !wasDelayed, delay(connect, bytes, connection, text) { return }
+    let password = connect.password.map { String(copying: bytes.extracting($0)) }
+    let organization: Organization
+    switch authenticate(identity, user: connection.user, password: password) {
+    case .accepted(let found): organization = found
+    case .refused(let returnCode, let code):
+      return refuse(identity, text, connection, returnCode: returnCode, code)
+    }
+    if let code = sessionFault(identity, organization, isClean: connect.cleanSession) {
+      return refuse(identity, text, connection, returnCode: code == .capacity ? 3 : 5, code)
+    }
+    if let will = connect.will {
+      guard isWillAllowed(bytes.extracting(will.topic), identity), will.payload.count <= ServiceLimits.payloadBytesMax
+      else {
+        tellFailedConnect(identity, text, connection, .willNotAllowed)
+        return close(connection, .willNotAllowed)
+      }
+      connection.will = Connection.Will(
+        topic: Array(copying: bytes.extracting(will.topic)), payload: Array(copying: bytes.extracting(will.payload)),
+        qos: will.qos)
+    }
+    accept(connect, identity, text, organization, connection)
+  }
+
+  /// A session that the client asks for but cannot have.
+  private func sessionFault(
+    _ identity: ClientIdentity, _ organization: Organization, isClean: Bool
+  ) -> ClosingCode? {
+    if organization.isQuickstart, !isClean { return .durableNotAllowed }
+    if case .sharedApplication(_, _, nil) = identity, !isClean { return .durableNotAllowed }
+    if !isClean, organization.durableSessionCount >= ServiceLimits.durableSessionsMax { return .capacity }
+    return nil
+  }
+
+  private func isWillAllowed(_ topic: Span<UInt8>, _ identity: ClientIdentity) -> Bool {
+    guard topic.count <= ServiceLimits.topicBytesMax, let parsed = publishedTopic(topic, identity) else { return false }
+    return parsed.kind != .management
+  }
+
+  private func accept(
+    _ connect: Connect, _ identity: ClientIdentity, _ clientID: String, _ organization: Organization,
+    _ connection: Connection
+  ) {
+    // Connections of a shared application without instances are apart from each other.
+    var sessionID = clientID
+    if case .sharedApplication(_, _, nil) = identity { sessionID += "#\(connection.id)" }
+    var isPresent = false
+    if let old = organization.sessions[sessionID] {
+      if let connection = old.connection {
+        noteFailure(clientID)
+        close(connection, .takenOver)
+      }
+      // [MQTT-3.1.2-6]: a clean session discards what was there; a clean one before has ended with its connection.
+      if let kept = organization.sessions[sessionID], connect.cleanSession { end(kept) }
+      isPresent = organization.sessions[sessionID] != nil
+    }
+    let session =
+      organization.sessions[sessionID]
+      ?? makeSession(sessionID, clientID, identity, organization, isDurable: !connect.cleanSession)
+    attach(session, connection, connect)
+    begin(session, connection, isPresent: isPresent)
+  }
+
+  private func makeSession(
+    _ id: String, _ clientID: String, _ identity: ClientIdentity, _ organization: Organization, isDurable: Bool
+  ) -> Session {
+    var number: Int64?
+    if isDurable {
+      number = nextSessionNumber
+      nextSessionNumber += 1
+      organization.durableSessionCount += 1
+    }
+    let session = Session(
+      id: id, clientID: clientID, identity: identity, organization: organization, number: number)
+    if let key = identity.device { session.device = organization.devices[key] }
+    organization.sessions[id] = session
+    if let record = session.record { store(.putSession(record)) }
+    return session
+  }
+
+  private func attach(_ session: Session, _ connection: Connection, _ connect: Connect) {
+    session.connection = connection
+    connection.session = session
+    connection.state = .established
+    connection.connectTime = now.wall
+    connection.rate = rateBucket(session)
+    var seconds = connect.keepAliveSeconds
+    if case .sharedApplication = session.identity, seconds == 0 || seconds > ServiceLimits.sharedKeepAliveSecondsMax {
+      seconds = ServiceLimits.sharedKeepAliveSecondsMax
+    }
+    connection.silenceMax = seconds == 0 ? nil : .milliseconds(Int64(seconds) * 1500)
+  }
+
+  private func begin(_ session: Session, _ connection: Connection, isPresent: Bool) {
+    send(connection) { $0.appendConnack(sessionPresent: isPresent, returnCode: 0) }
+    log(
+      .info, "client", "connected",
+      [
+        "client-id": session.clientID, "address": connection.peer.address,
+        "session": isPresent ? "present" : "new", "durable": session.isDurable ? "yes" : "no",
+        "protocol": connection.protocolName, "tls": connection.peer.isSecure ? "yes" : "no",
+      ])
+    noteStatus(session, connection, isConnected: true, code: nil)
+    tellConnect(session, connection, isNewSession: !isPresent)
+    // [MQTT-4.4.0-1]: what was in flight comes first.
+    resend(session, connection)
+  }
+
+  private func rateBucket(_ session: Session) -> RateBucket {
+    var bucket = RateBucket()
+    if session.organization.isQuickstart, case .device = session.identity {
+      bucket.messagesPerSecond = 1
+      bucket.bytesPerSecond = Double(ServiceLimits.payloadBytesMax)
+      return bucket
+    }
+    guard configuration.rates != .unlimited else { return bucket }
+    let isLite = configuration.rates == .lite
+    switch session.identity {
+    case .device: (bucket.messagesPerSecond, bucket.bytesPerSecond) = isLite ? (5, 20_480) : (10, 40_960)
+    case .gateway: (bucket.messagesPerSecond, bucket.bytesPerSecond) = isLite ? (50, 204_800) : (100, 409_600)
+    case .application, .sharedApplication: (bucket.messagesPerSecond, bucket.bytesPerSecond) = (20, 81_920)
+    }
+    return bucket
+  }
+
+  // MARK: - Closing
+
+  /// The connection is gone: the peer closed it, or it broke.
+  public func closed(_ id: ConnectionID, code: ClosingCode, now: Moment) {
+    begin(now)
+    guard let connection = connections[id] else { return }
+    detach(connection, code)
+  }
+
+  /// Whether the peer takes bytes.
+  public func setWritable(_ id: ConnectionID, _ isWritable: Bool, now: Moment) {
+    begin(now)
+    guard let connection = connections[id] else { return }
+    if !isWritable {
+      connection.blockedSince = connection.blockedSince ?? now.instant
+      return
+    }
+    connection.blockedSince = nil
+    if let session = connection.session { pump(session, connection) }
+  }
+
+  /// Closes a connection of ours and forgets it.
+  func close(_ connection: Connection, _ code: ClosingCode) {
+    guard connections[connection.id] != nil else { return }
+    detach(connection, code)
+    output.close(connection.id, code: code, after: commit)
+  }
+
+  private func detach(_ connection: Connection, _ code: ClosingCode) {
+    connections[connection.id] = nil
+    guard let session = connection.session else {
+      log(
+        .info, "connection", "closed",
+        ["address": connection.peer.address, "code": "\(code.rawValue)", "reason": code.reason])
+      return
+    }
+    connection.session = nil
+    session.connection = nil
+    log(
+      .info, "client", "disconnected",
+      [
+        "client-id": session.clientID, "code": "\(code.rawValue)", "reason": code.reason,
+        "dropped": "\(connection.droppedCount)",
+      ])
+    noteStatus(session, connection, isConnected: false, code: code)
+    tellDisconnect(session, connection, code)
+    if code != .clean, let will = connection.will { publishWill(will, session) }
+    session.queue.rewind()
+    if !session.isDurable { end(session) }
+  }
+
+  /// Ends a session: its subscriptions, messages and identifiers go.
+  func end(_ session: Session) {
+    for subscription in session.subscriptions { session.organization.routes.remove(subscription.filter, session) }
+    session.subscriptions.removeAll()
+    session.organization.sessions[session.id] = nil
+    queuedBytes -= session.queue.byteCount
+    let messages = session.queue.drain()
+    if let number = session.number {
+      session.organization.durableSessionCount -= 1
+      store(.removeSession(number: number))
+    }
+    if session.sharedApplicationID != nil { handOver(messages, of: session) }
+  }
+
+  /// Closes all connections: the platform stops.
+  public func shutDown(now: Moment) {
+    begin(now)
+    for connection in connections.values { close(connection, .shutdown) }
+  }
+
+  /// Ends the connection of a client identifier, if there is one.
+  func disconnect(_ organization: Organization, _ clientID: String, _ code: ClosingCode) {
+    if let connection = organization.sessions[clientID]?.connection { close(connection, code) }
+  }
+
+  // MARK: - Time
+
+  /// Handles what is due; to be called about once a second. Looks at each connection and each open request.
+  public func tick(now: Moment) {
+    begin(now)
+    for connection in connections.values {
+      commit = 0
+      switch connection.state {
+      case .awaitingConnect:
+        if now.instant - connection.opened.instant >= ServiceLimits.connectTimeout { close(connection, .noConnect) }
+      case .delayed(let until, let connect):
+        if now.instant >= until { finishDelay(connection, connect) }
+      case .established:
+        if let max = connection.silenceMax, connection.pausedUntil == nil, now.instant - connection.lastReceived >= max {
+          // [MQTT-3.1.2-24]
+          close(connection, .keepAlive)
+        } else if let since = connection.blockedSince, now.instant - since >= ServiceLimits.slowConsumerTimeout {
+          close(connection, .slowConsumer)
+        }
+      }
+    }
+    failures = failures.filter { now.instant - $0.value.last < ServiceLimits.failureMemory }
+    commit = 0
+    tickManagement()
+    storeLastEvents()
+  }
+}

@@ -1,0 +1,115 @@
+// What applications are told about connections, and what is remembered about them.
+
+import Bytes
+import MQTT
+
+extension PlatformService {
+  /// Remembers a device's connection for the registry.
+  func noteStatus(_ session: Session, _ connection: Connection, isConnected: Bool, code: ClosingCode?) {
+    guard let device = session.device else { return }
+    let status = ConnectionStatus(
+      isConnected: isConnected, time: now.wall.milliseconds, address: connection.peer.address,
+      isSecure: connection.peer.isSecure, protocolName: connection.protocolName, closeCode: code?.rawValue,
+      connectTime: connection.connectTime.milliseconds)
+    device.record.connection = status
+    // The client's answer does not wait for this.
+    if !session.organization.isQuickstart { _ = output.store(.putConnection(device.key, status)) }
+  }
+
+  private func message(
+    _ action: MonitoringMessage.Action, _ identity: ClientIdentity, _ clientID: String, _ connection: Connection
+  ) -> MonitoringMessage {
+    // Of a device with a token the user's name says nothing.
+    let user = identity.applicationID == nil ? nil : connection.user
+    return MonitoringMessage(
+      action: action, time: now.wall, clientID: clientID, device: identity.device,
+      applicationID: identity.applicationID, clientAddress: connection.peer.address, port: connection.peer.port,
+      isSecure: connection.peer.isSecure, protocolName: connection.protocolName, user: user)
+  }
+
+  func tellConnect(_ session: Session, _ connection: Connection, isNewSession: Bool) {
+    var message = message(.connect, session.identity, session.clientID, connection)
+    message.connectTime = connection.connectTime
+    message.isDurable = session.isDurable
+    message.isNewSession = isNewSession
+    tell(message, session.organization, isRetained: true)
+  }
+
+  func tellFailedConnect(
+    _ identity: ClientIdentity, _ clientID: String, _ connection: Connection, _ code: ClosingCode
+  ) {
+    guard let organization = organization(identity.organization) else { return }
+    var message = message(.failedConnect, identity, clientID, connection)
+    message.closeCode = code
+    tell(message, organization, isRetained: false)
+  }
+
+  func tellDisconnect(_ session: Session, _ connection: Connection, _ code: ClosingCode) {
+    var message = message(.disconnect, session.identity, session.clientID, connection)
+    message.connectTime = connection.connectTime
+    message.closeCode = code
+    message.traffic = connection.traffic
+    tell(message, session.organization, isRetained: !session.isApplication)
+  }
+
+  /// Sends a monitoring message to those who watch the client, and keeps it for later ones if it is retained.
+  private func tell(_ message: MonitoringMessage, _ organization: Organization, isRetained: Bool) {
+    tellObservers(
+      organization, device: message.device, where: { $0.includesChanges }, .monitoring(message))
+    let routes: [Route]
+    if let key = message.device {
+      if isRetained { organization.devices[key]?.status = message }
+      routes = organization.routes.routes(.deviceMonitoring, type: key.typeID, device: key.deviceID)
+    } else if let id = message.applicationID {
+      // A disconnect clears what was kept about the application.
+      if message.action != .failedConnect { organization.applicationStatus[id] = isRetained ? message : nil }
+      routes = applicationRoutes(id, organization)
+    } else {
+      return
+    }
+    guard !routes.isEmpty else { return }
+    longTopic = monitoringTopic(message)
+    let nothing: [UInt8] = []
+    collect(routes, name: nothing.span, format: nothing.span, device: nil)
+    // Devices see `iot-2/mon`.
+    let bytes = message.json.bytes
+    deliver(bytes.span, .atMostOnce, shortTail: longTopic.count - 3)
+  }
+
+  private func applicationRoutes(_ id: String, _ organization: Organization) -> [Route] {
+    organization.routes.routes(.applicationMonitoring, type: id, device: nil)
+  }
+
+  private func monitoringTopic(_ message: MonitoringMessage) -> [UInt8] {
+    if let key = message.device { return Array("iot-2/type/\(key.typeID)/id/\(key.deviceID)/mon".utf8) }
+    return Array("iot-2/app/\(message.applicationID ?? "")/mon".utf8)
+  }
+
+  /// Sends what was kept about the clients that a new subscription is about.
+  func sendRetained(_ filter: TopicFilter, _ session: Session, _ connection: Connection) {
+    let organization = session.organization
+    var kept: [MonitoringMessage] = []
+    switch filter.kind {
+    case .deviceMonitoring:
+      if let type = filter.type, let id = filter.device {
+        kept = [organization.devices[DeviceKey(typeID: type, deviceID: id)]?.status].compactMap { $0 }
+      } else {
+        kept = organization.devices.values.compactMap { device in
+          let isMeant =
+            (filter.type ?? device.key.typeID) == device.key.typeID
+            && (filter.device ?? device.key.deviceID) == device.key.deviceID
+          return isMeant ? device.status : nil
+        }
+      }
+    case .applicationMonitoring:
+      kept = organization.applicationStatus.values.filter { (filter.type ?? $0.applicationID) == $0.applicationID }
+    case .event, .command, .gatewayNotification, .management: return
+    }
+    let oldest = now.wall.milliseconds - ServiceLimits.statusMemory.milliseconds
+    for message in kept where message.time.milliseconds > oldest {
+      let topic = session.usesLongForm ? monitoringTopic(message) : Array("iot-2/mon".utf8)
+      let bytes = message.json.bytes
+      sendMessage(connection, topic: topic.span, payload: bytes.span, isRetained: true)
+    }
+  }
+}

@@ -1,0 +1,78 @@
+// What belongs together: an organisation's registry, sessions and routes. There are two: the one of this platform, and
+// Quickstart's, where nothing is registered or kept.
+
+import Bytes
+import IoTPlatform
+
+/// An organisation.
+final class Organization {
+  let name: String
+  let isQuickstart: Bool
+  var types: [String: DeviceTypeRecord] = [:]
+  var devices: [DeviceKey: Device] = [:]
+  var keys: [String: APIKeyRecord] = [:]
+  /// Bundles of custom actions.
+  var bundles: [String: JSONValue] = [:]
+  var sessions: [String: Session] = [:]
+  var routes = Routes()
+  /// What was last told about connected applications.
+  var applicationStatus: [String: MonitoringMessage] = [:]
+  /// Devices that could not be registered, and until when that is not tried again.
+  var failedRegistrations: [DeviceKey: Instant] = [:]
+  var durableSessionCount = 0
+  var requests: [String: ActiveRequest] = [:]
+  /// The order in which requests were made.
+  var requestOrder: [String] = []
+
+  init(name: String) {
+    self.name = name
+    isQuickstart = name == "quickstart"
+  }
+}
+
+/// A device, registered or of Quickstart.
+final class Device {
+  var record: DeviceRecord
+  let key: DeviceKey
+  /// `iot-2/type/T/id/D/`
+  let topicPrefix: [UInt8]
+  /// The last message of each of the last events.
+  var lastEvents: [LastEvent] = []
+  /// Whether some of them are newer than what is stored, and up to when all are stored.
+  var hasUnstoredEvents = false
+  var eventsStored: Int64 = 0
+  /// What was last told about its connection; applications that subscribe get it.
+  var status: MonitoringMessage?
+  /// Gateways that have spoken for it.
+  var gateways: Set<DeviceKey> = []
+  /// Requests that it is part of and not done with.
+  var activeRequests: [String] = []
+  /// Who wants its events, as of a generation of the routes.
+  var eventRoutes: [Route] = []
+  var eventRoutesGeneration: UInt64 = 0
+
+  init(_ record: DeviceRecord) {
+    self.record = record
+    key = record.key
+    topicPrefix = Array("iot-2/type/\(record.typeID)/id/\(record.deviceID)/".utf8)
+    if let gateway = record.registeredBy { gateways.insert(gateway) }
+  }
+
+  /// Whether `gateway` has spoken for this device, or is it.
+  func isReached(by gateway: DeviceKey) -> Bool { gateway == key || gateways.contains(gateway) }
+}
+
+/// A request, and where in it each device is.
+final class ActiveRequest {
+  var record: ManagementRequest
+  let index: [DeviceKey: Int]
+  let action: ManagementAction
+
+  init?(_ record: ManagementRequest) {
+    guard let action = ManagementAction(name: record.action) else { return nil }
+    self.action = action
+    self.record = record
+    index = Dictionary(
+      record.devices.enumerated().map { ($0.element.device, $0.offset) }, uniquingKeysWith: { first, _ in first })
+  }
+}

@@ -1,0 +1,196 @@
+// The platform's rules as one state machine. Each input is a method call with the time and is handled to its end; what
+// is to be done about it are calls of `ServiceOutput`.
+
+import Bytes
+import IoTPlatform
+import MQTT
+
+/// What the platform is started with.
+public struct ServiceConfiguration: Sendable {
+  /// The organisation whose devices and applications are registered here: six lower-case letters and digits.
+  public var organization: String
+  /// Whether Quickstart's organisation is open: anyone may connect without credentials.
+  public var allowsQuickstart: Bool
+  /// How fast clients may publish.
+  public var rates: RatePlan
+  /// Random bits for identifiers, salts and tokens.
+  public var random: @Sendable () -> UInt64
+
+  /// How fast clients may publish.
+  public enum RatePlan: String, Sendable, CaseIterable {
+    /// The platform's standard plan.
+    case standard
+    /// Its plan for trying.
+    case lite
+    /// As fast as they can; Quickstart's limit stays.
+    case unlimited
+  }
+
+  /// A configuration.
+  public init(
+    organization: String, allowsQuickstart: Bool = true, rates: RatePlan = .standard,
+    random: @escaping @Sendable () -> UInt64
+  ) {
+    self.organization = organization
+    self.allowsQuickstart = allowsQuickstart
+    self.rates = rates
+    self.random = random
+  }
+}
+
+/// The platform, without I/O. Not for several threads at a time: its owner gives it one.
+public final class PlatformService {
+  let configuration: ServiceConfiguration
+  unowned let output: any ServiceOutput
+  let own: Organization
+  let quickstart: Organization
+  var connections: [ConnectionID: Connection] = [:]
+  var observers: [ObserverID: ObservationFilter] = [:]
+  private var nextObserver = 1
+  /// The time of the input being handled.
+  var now: Moment
+  /// The commit that the answer to the input being handled must wait for.
+  var commit: CommitNumber = 0
+  /// Failed authentications and takeovers by client identifier.
+  var failures: [String: FailureRecord] = [:]
+  var nextSessionNumber: Int64 = 1
+  var queuedBytes = 0
+  var packets = PacketWriter()
+  /// Counts deliveries, so that a session with several matching subscriptions gets a message once.
+  var deliveryCount: UInt64 = 0
+  var targets: [DeliveryTarget] = []
+  /// The long form of the topic being delivered.
+  var longTopic: [UInt8] = []
+  /// What has been done since the start.
+  public internal(set) var counters = ServiceCounters()
+  /// Devices with last events that are not stored yet.
+  var unstoredEvents: [Device] = []
+  var lastEventsStored: Instant
+  /// Requests to devices that wait for an answer, by `reqId`.
+  var awaitedAnswers: [String: (request: String, device: DeviceKey)] = [:]
+
+  struct FailureRecord {
+    var count: Int
+    var last: Instant
+    /// The connection whose answer is being delayed.
+    var delayed: ConnectionID?
+  }
+
+  /// A platform with what was kept by an earlier run.
+  public init(
+    _ configuration: ServiceConfiguration, state: StoredState = StoredState(), output: any ServiceOutput, now: Moment
+  ) {
+    self.configuration = configuration
+    self.output = output
+    self.now = now
+    lastEventsStored = now.instant
+    own = Organization(name: configuration.organization)
+    quickstart = Organization(name: "quickstart")
+    restore(state)
+  }
+
+  /// The organisation of this name.
+  func organization(_ name: String) -> Organization? {
+    if name == own.name { return own }
+    return name == quickstart.name && configuration.allowsQuickstart ? quickstart : nil
+  }
+
+  /// Begins to handle an input.
+  func begin(_ now: Moment) {
+    self.now = now
+    commit = 0
+  }
+
+  /// Keeps a change; the answer to the input being handled waits for it.
+  func store(_ operation: StoreOperation) {
+    commit = max(commit, output.store(operation))
+  }
+
+  func log(
+    _ level: ServiceLogEntry.Level, _ component: String, _ event: String, _ values: KeyValuePairs<String, String> = [:]
+  ) {
+    output.log(ServiceLogEntry(level: level, component: component, event: event, values: values.map { ($0, $1) }))
+  }
+
+  /// A random identifier that looks like a UUID (RFC 9562, version 4).
+  func uuid() -> String {
+    let high = configuration.random() & 0xFFFF_FFFF_FFFF_0FFF | 0x4000
+    let low = configuration.random() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    let digits = Array(hexadecimal(high) + hexadecimal(low))
+    return [0..<8, 8..<12, 12..<16, 16..<20, 20..<32].map { String(digits[$0]) }.joined(separator: "-")
+  }
+
+  private func hexadecimal(_ value: UInt64) -> String {
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+
+  // MARK: - Observers
+
+  /// Begins a stream of observations.
+  ///
+  /// - Throws: `unavailable` when there are too many.
+  public func observe(_ filter: ObservationFilter) throws(ServiceError) -> ObserverID {
+    guard observers.count < ServiceLimits.observersMax else {
+      throw ServiceError(.unavailable, "At most \(ServiceLimits.observersMax) streams can be open.")
+    }
+    defer { nextObserver += 1 }
+    observers[nextObserver] = filter
+    return nextObserver
+  }
+
+  /// Ends a stream.
+  public func stopObserving(_ id: ObserverID) { observers[id] = nil }
+
+  func tellObservers(
+    _ organization: Organization, device: DeviceKey?, where wanted: (ObservationFilter) -> Bool,
+    _ observation: @autoclosure () -> Observation
+  ) {
+    guard !observers.isEmpty else { return }
+    for (id, filter) in observers where filter.organization == organization.name && wanted(filter) {
+      if let type = filter.typeID, type != device?.typeID { continue }
+      if let wantedDevice = filter.deviceID, wantedDevice != device?.deviceID { continue }
+      output.notify(observer: id, observation())
+    }
+  }
+
+  func tellChange(_ organization: Organization, _ device: DeviceKey?, _ observation: Observation) {
+    tellObservers(organization, device: device, where: { $0.includesChanges }, observation)
+  }
+}
+
+/// What the platform has done since it was started.
+public struct ServiceCounters: Sendable, Equatable {
+  /// Messages from clients.
+  public var received = 0
+  /// Messages to clients.
+  public var delivered = 0
+  /// Messages of QoS 0 that a blocked client did not get.
+  public var droppedForBlocked = 0
+  /// Messages that queues had no more room for.
+  public var droppedFromQueues = 0
+  /// Messages that Quickstart's limit dropped.
+  public var droppedByRate = 0
+}
+
+/// Packets of the service, written into memory that is taken once.
+struct PacketWriter: ~Copyable {
+  // DEVIATION(unsafe-pointer): memory that lives as long as the service.
+  private let memory: UnsafeMutableRawPointer
+  var buffer: ByteBuffer
+
+  /// A PUBLISH of the largest payload, and whatever is shorter.
+  private static let capacity = ServiceLimits.packetBytesMax + ServiceLimits.topicBytesMax + 64
+
+  init() {
+    memory = .allocate(byteCount: PacketWriter.capacity, alignment: 16)
+    buffer = ByteBuffer(Region(start: memory, count: PacketWriter.capacity))
+  }
+
+  deinit { memory.deallocate() }
+
+  /// Sends what the buffer holds.
+  borrowing func send(to connection: ConnectionID, after commit: CommitNumber, by output: any ServiceOutput) {
+    output.send(buffer.span, to: connection, after: commit)
+  }
+}

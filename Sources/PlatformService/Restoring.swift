@@ -1,0 +1,69 @@
+// Taking over what an earlier run kept.
+
+import Bytes
+import MQTT
+
+extension PlatformService {
+  func restore(_ state: StoredState) {
+    for type in state.types { own.types[type.id] = type }
+    for record in state.devices {
+      let device = Device(record)
+      // Nobody is connected to a platform that was just started.
+      device.record.connection?.isConnected = false
+      own.devices[record.key] = device
+    }
+    for key in state.keys { own.keys[key.key] = key }
+    own.bundles = state.bundles
+    for (key, event) in state.lastEvents {
+      guard let device = own.devices[key], device.lastEvents.count < ServiceLimits.lastEventsMax else { continue }
+      device.lastEvents.append(event)
+    }
+    restoreSessions(state)
+    restoreRequests(state)
+    commit = 0
+  }
+
+  private func restoreSessions(_ state: StoredState) {
+    var byNumber: [Int64: Session] = [:]
+    for record in state.sessions {
+      nextSessionNumber = max(nextSessionNumber, record.number + 1)
+      guard let identity = ClientIdentity(record.clientID.utf8Span.span), identity.organization == own.name else {
+        continue
+      }
+      let session = Session(
+        id: record.clientID, clientID: record.clientID, identity: identity, organization: own, number: record.number)
+      if let key = identity.device {
+        guard let device = own.devices[key] else { continue }
+        session.device = device
+      }
+      own.sessions[session.id] = session
+      own.durableSessionCount += 1
+      byNumber[record.number] = session
+      for subscription in record.subscriptions { restore(subscription, session) }
+    }
+    for message in state.messages {
+      guard let session = byNumber[message.session] else { continue }
+      session.queue.restore(message)
+      queuedBytes += message.topic.count + message.payload.count
+    }
+    for (number, identifier) in state.identifiers { byNumber[number]?.receivedIdentifiers.insert(identifier) }
+  }
+
+  private func restore(_ record: SubscriptionRecord, _ session: Session) {
+    let text = Array(record.filter.utf8)
+    guard let filter = subscribedFilter(text.span, session.identity) else { return }
+    _ = subscribe(session, filter, text: text, qos: record.qos)
+  }
+
+  private func restoreRequests(_ state: StoredState) {
+    for record in state.requests.sorted(by: { $0.started < $1.started }) {
+      guard let request = ActiveRequest(record) else { continue }
+      own.requests[record.id] = request
+      own.requestOrder.append(record.id)
+      for progress in record.devices where !progress.isComplete {
+        own.devices[progress.device]?.activeRequests.append(record.id)
+        if let id = progress.requestID { awaitedAnswers[id] = (record.id, progress.device) }
+      }
+    }
+  }
+}

@@ -1,0 +1,133 @@
+// Every bound of the platform in one place.
+
+import Bytes
+import IoTPlatform
+
+/// Bounds of the platform. Where the platform's documents name a number it is theirs; the others keep memory bounded.
+public enum ServiceLimits {
+  // MARK: Connections
+
+  /// Connections at a time, all listeners together.
+  public static let connectionsMax = 20_000
+  /// How long a connection may take for its CONNECT (closing code 164).
+  public static let connectTimeout = TimeSpan.seconds(10)
+  /// The largest CONNECT, in bytes: what an unknown peer can make us hold (closing code 165).
+  public static let connectBytesMax = 16_384
+  /// The longest client identifier, in bytes.
+  public static let clientIdentifierBytesMax = 256
+  /// The longest keep alive of shared applications, in seconds; 0 and more than this become this.
+  public static let sharedKeepAliveSecondsMax: UInt16 = 3600
+  /// How long a connection that takes no bytes is kept (closing code 178).
+  public static let slowConsumerTimeout = TimeSpan.seconds(30)
+
+  // MARK: Failed authentications and takeovers
+
+  /// Failures of one client identifier that are answered at once; each further one is answered a second later.
+  public static let failuresFree = 3
+  /// The longest delay of an answer.
+  public static let answerDelayMax = TimeSpan.seconds(15)
+  /// Failures are forgotten after this time without another one.
+  public static let failureMemory = TimeSpan.minutes(60)
+  /// Client identifiers whose failures are remembered.
+  public static let failureRecordsMax = 10_000
+
+  // MARK: Messages
+
+  /// The largest payload, in bytes (closing code 287).
+  public static let payloadBytesMax = PayloadLimits.bytesMax
+  /// Bytes of a topic that do not count against the payload's limit.
+  public static let topicBytesFree = 200
+  /// The largest packet of an accepted client, in bytes: fixed header, topic, identifier and the largest payload.
+  public static let packetBytesMax = 5 + 2 + topicBytesFree + 2 + payloadBytesMax
+  /// The longest topic or filter, in bytes.
+  public static let topicBytesMax = 1024
+
+  // MARK: Sessions
+
+  /// Durable sessions of one organisation.
+  public static let durableSessionsMax = 50_000
+  /// Subscriptions of a device or gateway, and of an application (closing code 154).
+  public static let deviceSubscriptionsMax = 50
+  /// Subscriptions of an application.
+  public static let applicationSubscriptionsMax = 500
+  /// Messages that wait in one session; the oldest is dropped for the newest.
+  public static let queuedMessagesMax = 5000
+  /// Bytes that wait in one session.
+  public static let queuedBytesMax = 8 << 20
+  /// Bytes that wait in all sessions together.
+  public static let queuedBytesTotalMax = 512 << 20
+  /// Unacknowledged messages to a device.
+  public static let deviceInflightMax = 10
+  /// Unacknowledged messages to a gateway or an application.
+  public static let applicationInflightMax = 100
+  /// Unreleased QoS 2 messages from a device, a gateway and an application.
+  public static let deviceReceiveMax = 10
+  /// Unreleased QoS 2 messages from a gateway.
+  public static let gatewayReceiveMax = 1000
+  /// Unreleased QoS 2 messages from an application.
+  public static let applicationReceiveMax = 2000
+
+  // MARK: Registry
+
+  /// Device types.
+  public static let typesMax = 1000
+  /// Devices.
+  public static let devicesMax = 100_000
+  /// API keys.
+  public static let apiKeysMax = 1000
+  /// Bundles of custom actions.
+  public static let bundlesMax = 100
+  /// The shortest token that a caller may choose, in bytes, and the longest.
+  public static let tokenBytesRange = 8...256
+  /// The largest metadata of a device, as JSON text, in bytes.
+  public static let metadataBytesMax = 16_384
+  /// Devices of Quickstart that are remembered.
+  public static let quickstartDevicesMax = 2000
+  /// Devices that may act through one gateway.
+  public static let gatewayDevicesMax = 500
+  /// How long no further attempt is made to register a device after a failed one.
+  public static let registrationPause = TimeSpan.seconds(600)
+  /// Failed registrations that are remembered.
+  public static let failedRegistrationsMax = 1000
+
+  // MARK: Last events
+
+  /// Events of a device whose last message is kept.
+  public static let lastEventsMax = 5
+  /// The largest payload that is kept as a last event, in bytes.
+  public static let lastEventBytesMax = 16_384
+
+  /// How often last events are stored.
+  public static let lastEventsStoreInterval = TimeSpan.seconds(10)
+
+  /// How long what was told about a connection is kept for later subscribers.
+  public static let statusMemory = TimeSpan.minutes(8 * 24 * 60)
+
+  // MARK: Device management
+
+  /// The shortest lifetime of a managed device but for 0, in seconds.
+  public static let lifetimeSecondsMin: Int64 = 3600
+  /// The longest lifetime, in seconds: ten years.
+  public static let lifetimeSecondsMax: Int64 = 315_360_000
+  /// The longest member of `deviceInfo`, in bytes.
+  public static let deviceInfoBytesMax = 1024
+  /// Devices in one request.
+  public static let requestDevicesMax = 5000
+  /// Requests that are kept; the oldest complete one makes room.
+  public static let requestsMax = 1000
+  /// How long a request may take, in seconds, if it does not say.
+  public static let requestSecondsDefault = 3600
+  /// The longest time that a request may ask for, in seconds.
+  public static let requestSecondsMax = 604_800
+  /// Entries of a device's diagnostic log.
+  public static let logEntriesMax = 500
+  /// Bytes of a device's diagnostic log.
+  public static let logBytesMax = 512_000
+  /// Error codes of a device that are kept.
+  public static let errorCodesMax = 200
+
+  // MARK: Observers
+
+  /// Streams of events and changes that programs on this machine may have open.
+  public static let observersMax = 1000
+}
