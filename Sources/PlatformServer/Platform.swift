@@ -11,7 +11,6 @@ public actor Platform {
   private let eventLoop: any EventLoop
   let service: PlatformService
   let hub: ConnectionHub
-  private var streams: [ObserverID: AsyncStream<Observation>.Continuation] = [:]
   private var nextConnection: ConnectionID = 1
 
   /// The event loop that everything here runs on.
@@ -25,6 +24,11 @@ public actor Platform {
     self.eventLoop = eventLoop
     hub = ConnectionHub(store: store, eventLoop: eventLoop, logger: logger)
     service = PlatformService(configuration, state: state, output: hub, now: .now)
+  }
+
+  func makeConnectionID() -> ConnectionID {
+    defer { nextConnection += 1 }
+    return nextConnection
   }
 
   /// Asks the service something.

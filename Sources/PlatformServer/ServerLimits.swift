@@ -1,5 +1,7 @@
 // Bounds of the network layer.
 
+import Bytes
+import Glibc
 import NIOCore
 
 /// Bounds of the network layer.
@@ -24,6 +26,18 @@ public enum ServerLimits {
   public static let lingerTimeout = TimeAmount.seconds(2)
   /// The largest WebSocket frame: that of the largest packet.
   public static let frameBytesMax = 1 << 18
+  /// How long a connection waits that the disk cannot follow.
+  static let behindPause = TimeSpan.milliseconds(50)
+  /// How long an HTTP connection may be idle.
+  static let httpIdleTimeout = Duration.seconds(60)
+  /// The largest headers of an HTTP request, in bytes.
+  public static let headerBytesMax = 16_384
+  /// Connections that wait to be accepted.
+  static let backlog: Int32 = 1024
+  /// Small packets are not kept back for larger ones.
+  static let noDelay = TCP_NODELAY
+  /// How long the last bytes of all connections may take when the platform stops.
+  static let farewell = Duration.milliseconds(100)
   /// The largest body of an HTTP request.
   public static let bodyBytesMax = 1 << 20
 }

@@ -1,5 +1,5 @@
-// The device-management server's active half: requests of applications become sequences of requests to devices, of which
-// each answer triggers the next.
+// The device-management server's active half: requests of applications become sequences of requests to devices, of
+// which each answer triggers the next.
 
 import Bytes
 import MQTT
@@ -33,7 +33,8 @@ extension PlatformService {
     own.requestOrder.append(record.id)
     store(.putRequest(record))
     log(
-      .info, "management", "request", ["action": record.action, "request": record.id, "devices": "\(record.devices.count)"])
+      .info, "management", "request",
+      ["action": record.action, "request": record.id, "devices": "\(record.devices.count)"])
     for key in draft.devices { start(request, key) }
     tellChange(own, nil, .requestChanged(id: record.id))
     return request.record
@@ -237,7 +238,9 @@ extension PlatformService {
       ])
     own.devices[key]?.activeRequests.removeAll { $0 == request.record.id }
     // An observation that failed half-way is taken back; whether that is answered does not matter.
-    if request.action.isFirmware, status != .success, step == .initiate || step == .notify, let device = own.devices[key] {
+    if request.action.isFirmware, status != .success, step == .initiate || step == .notify,
+      let device = own.devices[key]
+    {
       sendManagement(
         "cancel", .members(["d": fields([("mgmt.firmware", nil)]), "reqId": .string(uuid())]), device)
     }

@@ -33,7 +33,8 @@ public enum ClientIdentity: Equatable, Sendable {
     guard text.count >= 2, text.count <= ServiceLimits.clientIdentifierBytesMax, text[1] == UInt8(ascii: ":") else {
       return nil
     }
-    let parts = String(copying: text).split(separator: ":", omittingEmptySubsequences: false).dropFirst().map(String.init)
+    let parts = String(copying: text).split(separator: ":", omittingEmptySubsequences: false).dropFirst().map(
+      String.init)
     guard let organization = parts.first, IdentityRules.isValidOrganization(organization.utf8Span.span),
       parts.dropFirst().allSatisfy(isValidName)
     else { return nil }

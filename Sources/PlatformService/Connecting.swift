@@ -19,8 +19,8 @@ extension PlatformService {
     return true
   }
 
-  /// Handles the whole packets at the front of `bytes`, and gives how many bytes they were. The rest is to be handed over
-  /// again when more has come, or when reading goes on after a pause.
+  /// Handles the whole packets at the front of `bytes`, and gives how many bytes they were. The rest is to be handed
+  /// over again when more has come, or when reading goes on after a pause.
   ///
   /// Handles at most one packet for every two bytes.
   public func receive(_ id: ConnectionID, _ bytes: Span<UInt8>, now: Moment) -> Int {
@@ -330,7 +330,8 @@ extension PlatformService {
       case .delayed(let until, let connect):
         if now.instant >= until { finishDelay(connection, connect) }
       case .established:
-        if let max = connection.silenceMax, connection.pausedUntil == nil, now.instant - connection.lastReceived >= max {
+        if let max = connection.silenceMax, connection.pausedUntil == nil, now.instant - connection.lastReceived >= max
+        {
           // [MQTT-3.1.2-24]
           close(connection, .keepAlive)
         } else if let since = connection.blockedSince, now.instant - since >= ServiceLimits.slowConsumerTimeout {

@@ -112,7 +112,8 @@ extension PlatformService {
     let bytes = topic.count + payload.count
     // The oldest make room for the newest.
     while session.queue.count >= ServiceLimits.queuedMessagesMax
-      || session.queue.byteCount + bytes > ServiceLimits.queuedBytesMax, dropOldest(session) {}
+      || session.queue.byteCount + bytes > ServiceLimits.queuedBytesMax, dropOldest(session)
+    {}
     guard session.queue.count < ServiceLimits.queuedMessagesMax,
       queuedBytes + bytes <= ServiceLimits.queuedBytesTotalMax
     else {

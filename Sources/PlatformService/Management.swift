@@ -175,7 +175,9 @@ extension PlatformService {
   }
 
   private func takeField(_ field: JSONValue, _ device: Device) throws(Answer) {
-    guard let name = field["field"]?.string, let value = field["value"] else { throw Answer(400, "A field has a value.") }
+    guard let name = field["field"]?.string, let value = field["value"] else {
+      throw Answer(400, "A field has a value.")
+    }
     switch name {
     case "mgmt.firmware": takeFirmware(value, device)
     case "location": device.record.location = try location(value)

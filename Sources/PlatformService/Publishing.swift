@@ -120,8 +120,10 @@ extension PlatformService {
       device.eventRoutesGeneration = organization.routes.eventGeneration
     }
     keepLastEvent(name, format, payload, device, organization)
-    tellObservers(organization, device: device.key, where: { $0.includesEvents }, .event(
-      observed(name, format, payload, device)))
+    tellObservers(
+      organization, device: device.key, where: { $0.includesEvents },
+      .event(
+        observed(name, format, payload, device)))
     guard !device.eventRoutes.isEmpty else { return }
     setLongTopic(device, topic.extracting(parsed.tail))
     collect(device.eventRoutes, name: name, format: format, device: nil)
@@ -135,8 +137,10 @@ extension PlatformService {
   ) {
     let name = topic.extracting(parsed.name)
     let format = topic.extracting(parsed.format)
-    tellObservers(organization, device: device.key, where: { $0.includesCommands }, .command(
-      observed(name, format, payload, device)))
+    tellObservers(
+      organization, device: device.key, where: { $0.includesCommands },
+      .command(
+        observed(name, format, payload, device)))
     setLongTopic(device, topic.extracting(parsed.tail))
     collect(
       organization.routes.routes(.command, type: device.key.typeID, device: device.key.deviceID), name: name,

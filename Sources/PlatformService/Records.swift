@@ -266,6 +266,14 @@ public struct LastEvent: Codable, Equatable, Sendable {
   public var payload: [UInt8]
   /// When it came, in milliseconds since 1970.
   public var time: Int64
+
+  /// An event's last message.
+  public init(eventID: String, format: String, payload: [UInt8], time: Int64) {
+    self.eventID = eventID
+    self.format = format
+    self.payload = payload
+    self.time = time
+  }
 }
 
 /// A change of what is kept.

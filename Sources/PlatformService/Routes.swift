@@ -1,5 +1,5 @@
-// Who gets what. Topics of this platform have few shapes, so there is no tree of levels: subscriptions are found by kind,
-// type and device, of which each may be a wildcard, in four look-ups at most; name and format are compared then.
+// Who gets what. Topics of this platform have few shapes, so there is no tree of levels: subscriptions are found by
+// kind, type and device, of which each may be a wildcard, in four look-ups at most; name and format are compared then.
 
 /// The subscribers of one filter: one session, or the members of a shared application.
 final class Route {
@@ -106,6 +106,7 @@ struct Routes {
 
   private func routeID(_ filter: TopicFilter, _ session: Session) -> RouteID {
     let application = session.sharedApplicationID
-    return RouteID(filter: filter, owner: application == nil ? ObjectIdentifier(session) : nil, application: application)
+    return RouteID(
+      filter: filter, owner: application == nil ? ObjectIdentifier(session) : nil, application: application)
   }
 }

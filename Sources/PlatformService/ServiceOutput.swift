@@ -1,8 +1,8 @@
 // The seam between the platform's rules and the world. The service does no I/O and reads no clock: inputs are method
 // calls with the time, and outputs are the calls below, made while an input is handled.
 //
-// Calls, and not a list of actions as a result: a message to a thousand subscribers would be a list of a thousand copies,
-// while a call lends its bytes, which the network layer copies once to where they are sent from.
+// Calls, and not a list of actions as a result: a message to a thousand subscribers would be a list of a thousand
+// copies, while a call lends its bytes, which the network layer copies once to where they are sent from.
 
 import Bytes
 

@@ -74,7 +74,9 @@ final class Session {
     number.map { number in
       SessionRecord(
         clientID: clientID, number: number,
-        subscriptions: subscriptions.map { SubscriptionRecord(filter: String(decoding: $0.text, as: UTF8.self), qos: $0.qos) })
+        subscriptions: subscriptions.map {
+          SubscriptionRecord(filter: String(decoding: $0.text, as: UTF8.self), qos: $0.qos)
+        })
     }
   }
 }

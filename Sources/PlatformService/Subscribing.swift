@@ -15,7 +15,9 @@ extension PlatformService {
 
   /// A filter that the client may subscribe to; nil for others.
   private func allowedFilter(_ text: Span<UInt8>, _ session: Session) -> TopicFilter? {
-    guard text.count <= ServiceLimits.topicBytesMax, let filter = subscribedFilter(text, session.identity) else { return nil }
+    guard text.count <= ServiceLimits.topicBytesMax, let filter = subscribedFilter(text, session.identity) else {
+      return nil
+    }
     guard session.organization.isQuickstart else { return filter }
     // Anyone sees what they name, and nobody sees everything.
     return session.isApplication && filter.kind != .command && filter.isLiteral ? filter : nil

@@ -4,8 +4,8 @@ import CCrypt
 
 /// Hashing and checking of tokens.
 enum TokenHash {
-  /// The smallest number that the method takes. Tokens are random or at least `ServiceLimits.tokenBytesRange` long, and a
-  /// whole fleet reconnects at once: this costs about a millisecond each.
+  /// The smallest number that the method takes. Tokens are random, or at least as long as `tokenBytesRange` wants, and
+  /// a whole fleet reconnects at once: this costs about a millisecond each.
   private static let rounds = 1000
   private static let saltCharacters = Array("./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 

@@ -145,14 +145,16 @@ struct TopicFilter: Hashable {
     guard let levels = Levels(filter) else { return nil }
     if levels.level(0, of: filter, is: "iotdm-1"), levels.count > 1 {
       // The short form stands for all devices of the gateway, as the server of the hosted platform has it.
-      let pattern = levels.level(1, of: filter, is: "type") ? Array(copying: filter) : Array("iotdm-1/type/+/id/+/#".utf8)
+      let pattern =
+        levels.level(1, of: filter, is: "type") ? Array(copying: filter) : Array("iotdm-1/type/+/id/+/#".utf8)
       return TopicFilter(kind: .management, type: nil, device: nil, pattern: pattern)
     }
     guard levels.level(0, of: filter, is: "iot-2"), levels.level(1, of: filter, is: "type"),
       levels.level(3, of: filter, is: "id")
     else { return nil }
     if levels.count == 6, levels.level(5, of: filter, is: "notify") {
-      let isOwn = String(copying: filter.extracting(levels[2])) == key.typeID
+      let isOwn =
+        String(copying: filter.extracting(levels[2])) == key.typeID
         && String(copying: filter.extracting(levels[4])) == key.deviceID
       return isOwn ? own(.gatewayNotification, key) : nil
     }

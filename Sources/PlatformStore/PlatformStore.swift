@@ -1,16 +1,104 @@
-// What the platform keeps, in one SQLite file.
+// What the platform keeps, in one SQLite file. Each group of changes is one transaction: all of it is on the disk, or
+// nothing.
 
 import GRDB
 import PlatformService
 
+/// A database that cannot be used.
+public struct StoreError: Error, CustomStringConvertible, Sendable {
+  /// What is wrong, for people.
+  public let description: String
+}
+
 /// The database.
 public final class PlatformStore: Sendable {
+  private let queue: DatabaseQueue
+
+  /// The name of the database in its folder.
+  public static let fileName = "platform.sqlite"
+  /// How long a commit waits for another program that has the database locked, in seconds.
+  private static let busySecondsMax = 5.0
+
   /// Opens the database of a folder, or makes it.
-  public init(folder: String) throws {}
+  ///
+  /// - Throws: `StoreError` where that cannot be: the folder is not there, the file is damaged, another platform uses
+  ///   it, or a newer version has written it.
+  public init(folder: String) throws {
+    do {
+      queue = try DatabaseQueue(path: folder + "/" + PlatformStore.fileName, configuration: PlatformStore.configuration)
+      try queue.read { database in
+        guard try String.fetchOne(database, sql: "PRAGMA quick_check(1)") == "ok" else {
+          throw StoreError(description: "the database in \(folder) is damaged")
+        }
+      }
+      try PlatformStore.migrator.migrate(queue)
+      guard try queue.read(PlatformStore.migrator.hasCompletedMigrations),
+        try !queue.read(PlatformStore.migrator.hasBeenSuperseded)
+      else { throw StoreError(description: "the database in \(folder) was written by a newer version") }
+    } catch let error as DatabaseError {
+      throw StoreError(description: "the database in \(folder) cannot be used: \(error.message ?? "\(error)")")
+    }
+  }
+
+  private static var configuration: Configuration {
+    var configuration = Configuration()
+    configuration.busyMode = .timeout(busySecondsMax)
+    configuration.prepareDatabase { database in
+      // One program at a time: a second one would acknowledge what the first does not know.
+      try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
+      try database.execute(sql: "PRAGMA journal_mode = WAL")
+      // A commit that was reported survives a power cut.
+      try database.execute(sql: "PRAGMA synchronous = FULL")
+    }
+    return configuration
+  }
+
+  private static var migrator: DatabaseMigrator {
+    var migrator = DatabaseMigrator()
+    migrator.registerMigration("1") { database in
+      try database.execute(
+        sql: """
+          CREATE TABLE type (id TEXT PRIMARY KEY, record TEXT NOT NULL);
+          CREATE TABLE device (
+            typeID TEXT NOT NULL, deviceID TEXT NOT NULL, record TEXT NOT NULL, connection TEXT,
+            PRIMARY KEY (typeID, deviceID));
+          CREATE TABLE lastEvent (
+            typeID TEXT NOT NULL, deviceID TEXT NOT NULL, eventID TEXT NOT NULL, format TEXT NOT NULL,
+            payload BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (typeID, deviceID, eventID));
+          CREATE TABLE apiKey (key TEXT PRIMARY KEY, record TEXT NOT NULL);
+          CREATE TABLE bundle (id TEXT PRIMARY KEY, record TEXT NOT NULL);
+          CREATE TABLE session (number INTEGER PRIMARY KEY, record TEXT NOT NULL);
+          CREATE TABLE message (
+            session INTEGER NOT NULL, sequence INTEGER NOT NULL, topic BLOB NOT NULL, payload BLOB NOT NULL,
+            qos INTEGER NOT NULL, isReleased INTEGER NOT NULL, PRIMARY KEY (session, sequence));
+          CREATE TABLE identifier (
+            session INTEGER NOT NULL, identifier INTEGER NOT NULL, PRIMARY KEY (session, identifier)) WITHOUT ROWID;
+          CREATE TABLE request (id TEXT PRIMARY KEY, record TEXT NOT NULL);
+          CREATE TABLE progress (
+            request TEXT NOT NULL, typeID TEXT NOT NULL, deviceID TEXT NOT NULL, place INTEGER NOT NULL,
+            record TEXT NOT NULL, PRIMARY KEY (request, typeID, deviceID));
+          """)
+    }
+    return migrator
+  }
+
+  /// Makes all changes, or none. For one thread at a time.
+  ///
+  /// - Throws: where the disk is full, or another program has the database locked.
+  public func commit(_ operations: [StoreOperation]) throws {
+    try queue.writeWithoutTransaction { database in
+      try database.inTransaction(.immediate) {
+        let writer = OperationWriter(database: database)
+        for operation in operations { try writer.apply(operation) }
+        return .commit
+      }
+    }
+  }
 
   /// All that is kept.
-  public func load() throws -> StoredState { StoredState() }
-
-  /// Makes all changes, or none.
-  public func commit(_ operations: [StoreOperation]) throws {}
+  ///
+  /// - Throws: where the database cannot be read.
+  public func load() throws -> StoredState {
+    try queue.read { try StateReader(database: $0).state() }
+  }
 }

@@ -1,12 +1,207 @@
 // `motectl platform`: the local Platform Service.
 
 import ArgumentParser
+import Dispatch
+import Foundation
+import Logging
 import PlatformHTTP
 import PlatformServer
+import PlatformService
+import PlatformStore
 
 struct PlatformCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "platform", abstract: "Runs a Platform Service on this machine.")
+    commandName: "platform", abstract: "Runs a Platform Service on this machine.",
+    discussion: """
+      Listens on loopback for MQTT 3.1.1 (port 1883) and HTTP (port 8080; MQTT in WebSockets at /mqtt), and lets \
+      anyone use the organisation 'quickstart'. Elsewhere it wants TLS and registered devices, unless told otherwise.
 
-  func run() async throws {}
+      Everything is in memory unless --data names a folder. There, the first start makes an API key and writes it to \
+      the file 'api-key'. WIOTP_AUTH_KEY and WIOTP_AUTH_TOKEN in the environment are taken for an API key as well.
+
+      When it is ready it prints one line: listening mqtt=ADDRESS:PORT http=ADDRESS:PORT
+      Exit status: 0 after SIGINT or SIGTERM; 64 wrong usage; 65 damaged database; 69 a port is taken; 78 wrong \
+      configuration.
+      """)
+
+  @Option(help: "The address to listen on.") var bind = "127.0.0.1"
+  @Option(help: "The port for MQTT without TLS; 0 for any that is free, 'off' for none. (default: 1883 on loopback)")
+  var mqtt: Port?
+  @Option(help: "The port for MQTT over TLS; needs --certificate and --key.") var mqtts: Port?
+  @Option(help: "The port for HTTP and WebSockets without TLS. (default: 8080 on loopback)") var http: Port?
+  @Option(help: "The port for HTTP and WebSockets over TLS; needs --certificate and --key.") var https: Port?
+  @Option(help: "The certificate chain, a PEM file.") var certificate: String?
+  @Option(help: "The certificate's private key, a PEM file.") var key: String?
+  @Option(help: "The folder of the database; it is made if it is not there.") var data: String?
+  @Option(help: "The organisation: six lower-case letters and digits.") var organization = "local0"
+  @Option(help: "Device types, devices with tokens, and API keys to be registered at start, a JSON file.")
+  var registrations: String?
+  @Option(help: "How fast clients may publish: standard, lite or unlimited.")
+  var rates = ServiceConfiguration.RatePlan.standard
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Let anyone use the organisation 'quickstart' without credentials. (default: on loopback only)")
+  var quickstart: Bool?
+  @Flag(help: "Listen without TLS on addresses that are not loopback.") var insecure = false
+  @Option(help: "error, warning, info or debug.") var logLevel = "info"
+
+  func validate() throws {
+    guard isOrganization(organization) else {
+      throw ValidationError("--organization wants six lower-case letters and digits, not '\(organization)'.")
+    }
+    guard ["error", "warning", "info", "debug"].contains(logLevel) else {
+      throw ValidationError("--log-level wants error, warning, info or debug, not '\(logLevel)'.")
+    }
+    guard (certificate == nil) == (key == nil) else { throw ValidationError("--certificate and --key go together.") }
+    if mqtts?.number != nil || https?.number != nil, certificate == nil {
+      throw ValidationError("TLS needs --certificate and --key.")
+    }
+  }
+
+  private func isOrganization(_ name: String) -> Bool {
+    name.utf8.count == 6 && name.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) }
+  }
+
+  func run() async throws {
+    let logger = makeLogger(logLevel)
+    raiseFileLimit()
+    let server = try makeServer(logger)
+    try await setUp(server.platform, logger)
+    let responder = makePlatformRouter(server.platform).buildResponder()
+    do {
+      try await withThrowingTaskGroup(of: Void.self) { tasks in
+        tasks.addTask {
+          try await server.run(responder: responder) { listeners in
+            let line = listeners.map { "\($0.name)=\($0.address):\($0.port)" }.joined(separator: " ")
+            logger.info("platform listening \(line)")
+            say("listening \(line)")
+          }
+        }
+        tasks.addTask {
+          let signal = await firstSignal()
+          logger.info("platform stopping reason=\(signal)")
+        }
+        // Either ends both.
+        try await tasks.next()
+        try await server.shutDown()
+        logger.info("platform stopped")
+        Foundation.exit(0)
+      }
+    } catch let error as ExitCode {
+      throw error
+    } catch {
+      logger.error("platform failed reason=\(JSONValue.string("\(error)").text)")
+      throw ExitCode(69)
+    }
+  }
+
+  private var isLoopback: Bool { bind == "localhost" || bind == "::1" || bind.hasPrefix("127.") }
+
+  private func makeServer(_ logger: Logger) throws -> PlatformServer {
+    var configuration = ServerConfiguration()
+    configuration.address = bind
+    configuration.mqttPort = mqtt.map(\.number) ?? (isLoopback ? 1883 : nil)
+    configuration.mqttsPort = mqtts?.number
+    configuration.httpPort = http.map(\.number) ?? (isLoopback ? 8080 : nil)
+    configuration.httpsPort = https?.number
+    if let certificate, let key { configuration.certificate = (certificate, key) }
+    configuration.folder = data
+    guard isLoopback || insecure || (configuration.mqttPort == nil && configuration.httpPort == nil) else {
+      throw refusal(logger, "\(bind) is not loopback: use --mqtts and --https, or say --insecure.")
+    }
+    guard isLoopback || quickstart == true || certificate != nil || insecure else {
+      throw refusal(logger, "\(bind) is not loopback: TLS is needed, or --insecure.")
+    }
+    let service = ServiceConfiguration(
+      organization: organization, allowsQuickstart: quickstart ?? isLoopback, rates: rates,
+      random: { UInt64.random(in: .min ... .max) })
+    do {
+      if let data { try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true) }
+      return try PlatformServer(configuration, service: service, logger: logger)
+    } catch let error as StoreError {
+      logger.error("store failed reason=\(JSONValue.string(error.description).text)")
+      throw ExitCode(65)
+    } catch {
+      throw refusal(logger, "\(error)")
+    }
+  }
+
+  private func refusal(_ logger: Logger, _ message: String) -> ExitCode {
+    logger.error("platform refused reason=\(JSONValue.string(message).text)")
+    return ExitCode(78)
+  }
+
+  /// Registers what the file and the environment name, and makes an API key where there is none.
+  private func setUp(_ platform: Platform, _ logger: Logger) async throws {
+    do {
+      if let registrations {
+        try await Registrations(file: registrations).register(in: platform)
+      }
+      let environment = ProcessInfo.processInfo.environment
+      if let key = environment["WIOTP_AUTH_KEY"], let token = environment["WIOTP_AUTH_TOKEN"] {
+        try await Registrations(apiKeys: [.init(key: key, token: token)]).register(in: platform)
+      }
+      guard let data, await platform.apiKeys.isEmpty else { return }
+      let made = try await platform.addAPIKey(comment: "made at first start")
+      let path = data + "/api-key"
+      try writeSecret("WIOTP_AUTH_KEY=\(made.key)\nWIOTP_AUTH_TOKEN=\(made.token)\n", to: path)
+      logger.info("registry api-key-made key=\(made.key) file=\(JSONValue.string(path).text)")
+    } catch let error as ServiceError {
+      throw refusal(logger, error.message)
+    } catch let error as RegistrationsError {
+      throw refusal(logger, error.description)
+    }
+  }
 }
+
+/// A port, or none.
+struct Port: ExpressibleByArgument {
+  /// 0 for any that is free; nil for none.
+  let number: Int?
+
+  init?(argument: String) {
+    if argument == "off" {
+      number = nil
+    } else {
+      guard let value = UInt16(argument) else { return nil }
+      number = Int(value)
+    }
+  }
+}
+
+extension ServiceConfiguration.RatePlan: ExpressibleByArgument {}
+
+/// Waits for SIGINT or SIGTERM, and gives its name.
+private func firstSignal() async -> String {
+  let (stream, continuation) = AsyncStream.makeStream(of: String.self)
+  var sources: [any DispatchSourceSignal] = []
+  for (number, name) in [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")] {
+    signal(number, SIG_IGN)
+    let source = DispatchSource.makeSignalSource(signal: number)
+    source.setEventHandler { continuation.yield(name) }
+    source.resume()
+    sources.append(source)
+  }
+  defer { for source in sources { source.cancel() } }
+  for await name in stream { return name }
+  return "cancelled"
+}
+
+/// As many connections as the system lets this program have.
+private func raiseFileLimit() {
+  var limit = rlimit()
+  guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+  limit.rlim_cur = limit.rlim_max
+  setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+}
+
+/// Writes a file that only its owner can read.
+private func writeSecret(_ text: String, to path: String) throws {
+  let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+  guard descriptor >= 0 else { throw RegistrationsError(description: "cannot write \(path)") }
+  let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+  try file.write(contentsOf: Data(text.utf8))
+}
+
+/// Prints a line, at once.
+func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
