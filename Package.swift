@@ -95,6 +95,11 @@ let hostTool: [Target] =
     .target(
       name: "PlatformService", dependencies: ["Bytes", "CCrypt", "IoTPlatform", "JSON", "MQTT"], swiftSettings: common),
     .systemLibrary(name: "CCrypt"),
+    .testTarget(
+      name: "PlatformServiceTests", dependencies: ["Bytes", "MQTT", "PlatformService", "TestSupport"],
+      swiftSettings: common),
+    .testTarget(
+      name: "PlatformStoreTests", dependencies: ["Bytes", "PlatformService", "PlatformStore"], swiftSettings: common),
   ]
 
 let package = Package(

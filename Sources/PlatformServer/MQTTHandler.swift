@@ -148,7 +148,8 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
 
   func pause(until moment: Instant) {
     guard let context else { return }
-    let delay = max(0, (moment - Moment.now.instant).milliseconds)
+    // Both moments are cut to milliseconds.
+    let delay = max(0, (moment - Moment.now.instant).milliseconds + 1)
     isPaused = true
     context.channel.setOption(.autoRead, value: false).whenFailure { _ in }
     let handler = NIOLoopBound(self, eventLoop: context.eventLoop)

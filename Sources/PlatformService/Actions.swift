@@ -146,6 +146,10 @@ extension PlatformService {
       return finish(request, key, .unsupported, "The device does not support \(request.action.name).")
     }
     guard request.action.isFirmware else { return go(request, key, .initiate) }
+    if !request.record.parameters.isEmpty {
+      device.record.management?.firmware.merge(firmware(request.record.parameters), now: now.wall)
+      keep(device)
+    }
     go(request, key, request.record.parameters.isEmpty ? .observe : .update)
   }
 
@@ -202,11 +206,12 @@ extension PlatformService {
     .members(["fields": .array(fields.map { .members(["field": .string($0.0), "value": $0.1]) })])
   }
 
-  /// The firmware attributes that a request brings: of the image only what was given.
+  /// The firmware attributes that a request brings. All of them are there: what was not given is empty, because
+  /// the vendor's Python SDK fails where one is missing.
   private func firmware(_ parameters: [ActionParameter]) -> JSONValue {
-    let given = parameters.filter { ["version", "name", "uri", "verifier"].contains($0.name) }
+    let names = ["version", "name", "uri", "verifier"]
     return .object(
-      given.map { .init($0.name, $0.value) } + [
+      names.map { name in .init(name, parameters.last { $0.name == name }?.value ?? .string("")) } + [
         .init("state", .integer(0)), .init("updateStatus", .integer(0)), .init("updatedDateTime", .string("")),
       ])
   }
@@ -298,7 +303,8 @@ extension PlatformService {
         continue
       }
       // A notification may overtake the answer that should come before it.
-      guard [.initiate, .notify].contains(request.record.devices[index].step) else { continue }
+      let step = request.record.devices[index].step
+      guard step == .initiate || step == .notify else { continue }
       guard let firmware = device.record.management?.firmware else { continue }
       let hasFailed = value["updateStatus"]?.integer.map { $0 >= 2 } ?? false
       if hasFailed {
@@ -309,7 +315,7 @@ extension PlatformService {
         } else {
           go(request, device.key, .notify, "The device is downloading.")
         }
-      } else if value["updateStatus"]?.integer == 0, before.updateStatus == 1 {
+      } else if value["updateStatus"]?.integer == 0, before.updateStatus == 1 || step == .notify {
         if !firmware.version.isEmpty { device.record.deviceInfo.fwVersion = firmware.version }
         go(request, device.key, .cancel, "The image is installed.")
       } else {

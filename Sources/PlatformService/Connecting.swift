@@ -28,7 +28,10 @@ extension PlatformService {
     while let connection = connections[id], consumed < bytes.count {
       begin(now)
       if let until = connection.pausedUntil {
-        guard now.instant >= until else { break }
+        guard now.instant >= until else {
+          output.pauseReading(id, until: until)
+          break
+        }
         connection.pausedUntil = nil
       }
       if case .delayed = connection.state { break }

@@ -1,7 +1,6 @@
 // `motectl platform`: the local Platform Service.
 
 import ArgumentParser
-import Dispatch
 import Foundation
 import Logging
 import PlatformHTTP
@@ -64,35 +63,30 @@ struct PlatformCommand: AsyncParsableCommand {
 
   func run() async throws {
     let logger = makeLogger(logLevel)
+    let signals = TerminationSignals()
     raiseFileLimit()
     let server = try makeServer(logger)
     try await setUp(server.platform, logger)
     let responder = makePlatformRouter(server.platform).buildResponder()
-    do {
-      try await withThrowingTaskGroup(of: Void.self) { tasks in
-        tasks.addTask {
-          try await server.run(responder: responder) { listeners in
-            let line = listeners.map { "\($0.name)=\($0.address):\($0.port)" }.joined(separator: " ")
-            logger.info("platform listening \(line)")
-            say("listening \(line)")
-          }
+    // Detached, because neither the listeners nor the wait for a signal end by themselves: the program does.
+    let serving = Task {
+      do {
+        try await server.run(responder: responder) { listeners in
+          let line = listeners.map { "\($0.name)=\($0.address):\($0.port)" }.joined(separator: " ")
+          logger.info("platform listening \(line)")
+          say("listening \(line)")
         }
-        tasks.addTask {
-          let signal = await firstSignal()
-          logger.info("platform stopping reason=\(signal)")
-        }
-        // Either ends both.
-        try await tasks.next()
-        try await server.shutDown()
-        logger.info("platform stopped")
-        Foundation.exit(0)
+      } catch {
+        logger.error("platform failed reason=\(JSONValue.string("\(error)").text)")
+        Foundation.exit(69)
       }
-    } catch let error as ExitCode {
-      throw error
-    } catch {
-      logger.error("platform failed reason=\(JSONValue.string("\(error)").text)")
-      throw ExitCode(69)
     }
+    let signal = await signals.first()
+    logger.info("platform stopping reason=\(signal)")
+    try await server.shutDown()
+    serving.cancel()
+    logger.info("platform stopped")
+    Foundation.exit(0)
   }
 
   private var isLoopback: Bool { bind == "localhost" || bind == "::1" || bind.hasPrefix("127.") }
@@ -170,22 +164,6 @@ struct Port: ExpressibleByArgument {
 }
 
 extension ServiceConfiguration.RatePlan: ExpressibleByArgument {}
-
-/// Waits for SIGINT or SIGTERM, and gives its name.
-private func firstSignal() async -> String {
-  let (stream, continuation) = AsyncStream.makeStream(of: String.self)
-  var sources: [any DispatchSourceSignal] = []
-  for (number, name) in [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")] {
-    signal(number, SIG_IGN)
-    let source = DispatchSource.makeSignalSource(signal: number)
-    source.setEventHandler { continuation.yield(name) }
-    source.resume()
-    sources.append(source)
-  }
-  defer { for source in sources { source.cancel() } }
-  for await name in stream { return name }
-  return "cancelled"
-}
 
 /// As many connections as the system lets this program have.
 private func raiseFileLimit() {

@@ -1,0 +1,135 @@
+"""Fixtures of the platform's end-to-end tests; see CONTRIBUTING.md for how they are run."""
+
+import pathlib
+import platform as machine
+import signal
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
+sys.path.insert(0, str(ROOT / "Tests/Platform"))
+
+from harness.agent import Agent, Program  # noqa: E402
+from harness.certificates import Authority  # noqa: E402
+import service as platform_service  # noqa: E402
+
+# No test may hang the run.
+TEST_SECONDS_MAX = 120
+
+
+def pytest_addoption(parser):
+    parser.addoption("--motectl", default=str(ROOT / ".build/debug/motectl"), help="the program to test")
+    parser.addoption("--part", default=None, help="K/N: run only the K-th of N parts of the tests")
+    parser.addoption("--mote", default=str(ROOT / "build" / machine.machine() / "mote"), help="the agent")
+
+
+def pytest_collection_modifyitems(config, items):
+    if part := config.getoption("--part"):
+        number, count = map(int, part.split("/"))
+        kept = items[number - 1::count]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    def expire(*_):
+        raise TimeoutError(f"test ran longer than {TEST_SECONDS_MAX} s")
+
+    signal.signal(signal.SIGALRM, expire)
+    signal.alarm(TEST_SECONDS_MAX)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture(scope="session")
+def motectl(pytestconfig):
+    """The program under test."""
+    program = pathlib.Path(pytestconfig.getoption("--motectl"))
+    assert program.exists(), f"{program} is missing; 'swift build --product motectl' makes it"
+    return program
+
+
+@pytest.fixture(scope="session")
+def mote(pytestconfig):
+    """The agent."""
+    binary = pathlib.Path(pytestconfig.getoption("--mote"))
+    assert binary.exists(), f"{binary} is missing; Scripts/build makes it"
+    return Program([str(binary)], 1)
+
+
+@pytest.fixture
+def closing():
+    """A list of things whose `close()` is called at the end of the test, last first."""
+    things = []
+    yield things
+    for thing in reversed(things):
+        thing.close()
+
+
+@pytest.fixture
+def start_service(closing, motectl, tmp_path):
+    """Starts a platform that ends with the test."""
+    def start(*arguments, **options):
+        started = platform_service.Service(motectl, tmp_path / f"platform{len(closing)}", *arguments, **options)
+        closing.append(started)
+        return started
+    return start
+
+
+@pytest.fixture
+def service(start_service):
+    """A platform in memory."""
+    return start_service()
+
+
+@pytest.fixture
+def durable(start_service):
+    """A platform with a database."""
+    return start_service("--rates", "unlimited", durable=True)
+
+
+def joining(closing, make):
+    def join(*arguments, **options):
+        client = make(*arguments, **options)
+        closing.append(client)
+        return client
+    return join
+
+
+@pytest.fixture
+def join(closing):
+    """Connects any client."""
+    return joining(closing, platform_service.Client)
+
+
+@pytest.fixture
+def device(closing):
+    """Connects a registered device."""
+    return joining(closing, platform_service.device)
+
+
+@pytest.fixture
+def gateway(closing):
+    """Connects the registered gateway."""
+    return joining(closing, platform_service.gateway)
+
+
+@pytest.fixture
+def application(closing):
+    """Connects an application."""
+    return joining(closing, platform_service.application)
+
+
+@pytest.fixture
+def start_agent(closing, mote):
+    """Starts the agent."""
+    return joining(closing, lambda *arguments, **options: Agent(mote, *arguments, **options))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A certificate authority."""
+    return Authority(tmp_path_factory.mktemp("ca") / "trusted")

@@ -1,0 +1,147 @@
+"""What is kept: durable sessions, their messages, registrations; over lost connections and SIGKILL."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from harness.waiting import wait_until
+
+EVENTS = "iot-2/type/+/id/+/evt/+/fmt/+"
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_commands_wait(service, device, application, qos):
+    """Commands for a durable session that is not connected are delivered later, in order."""
+    first = device(service, clean=False)
+    assert not first.session_present
+    first.subscribe("iot-2/cmd/+/fmt/+", qos=2)
+    first.close()
+    commander = application(service)
+    for number in range(30):
+        commander.publish(f"iot-2/type/edge/id/e1/cmd/c{number}/fmt/json", str(number), qos=qos)
+    second = device(service, clean=False)
+    assert second.session_present
+    assert [second.next().payload for _ in range(30)] == [str(number).encode() for number in range(30)]
+    second.nothing(0.2)
+
+
+def test_clean_session_discards(service, device, application):
+    """A clean session discards what was there."""
+    first = device(service, clean=False)
+    first.subscribe("iot-2/cmd/+/fmt/+")
+    first.close()
+    application(service).publish("iot-2/type/edge/id/e1/cmd/c/fmt/json", "{}")
+    device(service, clean=True).close()
+    third = device(service, clean=False)
+    assert not third.session_present
+    third.nothing(0.3)
+
+
+def test_unacknowledged_comes_again(service, device, application):
+    """What was in flight when the connection broke is sent again, marked as a repetition."""
+    first = device(service, clean=False)
+    first.subscribe("iot-2/cmd/+/fmt/+", qos=1)
+    first.client.loop_stop()
+    application(service).publish("iot-2/type/edge/id/e1/cmd/c/fmt/json", "{}")
+    time.sleep(0.2)
+    first.drop()
+    second = device(service, clean=False)
+    assert second.next().dup
+
+
+def test_queue_is_bounded(start_service, device, application):
+    """Of more messages than a session may hold the newest are kept."""
+    service = start_service("--rates", "unlimited")
+    first = device(service, clean=False)
+    first.subscribe("iot-2/cmd/+/fmt/+")
+    first.close()
+    commander = application(service)
+    for number in range(5100):
+        commander.client.publish("iot-2/type/edge/id/e1/cmd/c/fmt/json", str(number), 1)
+    commander.publish("iot-2/type/edge/id/e1/cmd/c/fmt/json", "last")
+    second = device(service, clean=False)
+    assert second.next().payload == b"101"
+
+
+def test_survives_kill(durable, device, application):
+    """Registrations, sessions and messages are there after SIGKILL."""
+    first = device(durable, clean=False)
+    first.subscribe("iot-2/cmd/+/fmt/+", qos=2)
+    first.close()
+    commander = application(durable)
+    for qos in (1, 2):
+        commander.publish("iot-2/type/edge/id/e1/cmd/c/fmt/json", str(qos), qos=qos)
+    durable.kill()
+    durable.start()
+    second = device(durable, clean=False)
+    assert second.session_present
+    assert [second.next().payload for _ in range(2)] == [b"1", b"2"]
+
+
+def test_makes_an_api_key(durable):
+    """A platform with registered keys makes none; its database is nobody else's business."""
+    assert durable.stop() == 0
+    assert not (durable.folder / "data/api-key").exists()
+
+
+def is_acknowledged(message):
+    """Not paho's `is_published`, which throws for what was published between two connections."""
+    return message._published  # pylint: disable=protected-access
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_nothing_acknowledged_is_lost(durable, device, application, qos):
+    """Killed over and over in the middle of traffic: all that was published arrives in the end, and with QoS 2 once."""
+    receiver = application(durable, "keeper", clean=False)
+    receiver.subscribe(EVENTS, qos=2)
+    receiver.close()
+    sender = device(durable, clean=False)
+    sent = []
+    for turn in range(6):
+        end = time.monotonic() + random.uniform(0.3, 0.8)
+        killer = threading.Timer(end - time.monotonic(), durable.process.kill)
+        killer.start()
+        while time.monotonic() < end:
+            sent.append(sender.client.publish("iot-2/evt/status/fmt/json", str(len(sent)), qos))
+            time.sleep(0.01)
+        killer.join()
+        durable.kill()
+        sender.wait_closed()
+        sender.client.loop_stop()
+        acknowledged = sum(map(is_acknowledged, sent))
+        durable.start()
+        # The same session of the same client: it sends again what was not acknowledged.
+        sender.client.reconnect()
+        sender.client.loop_start()
+        code, present = sender.codes.get(timeout=20)
+        assert (code, present) == (0, True), f"turn {turn}"
+    wait_until(lambda: all(map(is_acknowledged, sent)), 60, "all acknowledgements")
+    assert acknowledged > 10
+    collector = application(durable, "keeper", clean=False)
+    assert collector.session_present
+    wait_until(lambda: len({message.payload for message in collector.all}) == len(sent), 15, "all messages")
+    received = [int(message.payload) for message in collector.all]
+    if qos == 2:
+        assert received == list(range(len(sent)))
+
+
+def test_second_platform_is_refused(durable, motectl, start_service):
+    """A database has one platform at a time."""
+    import subprocess
+    done = subprocess.run([motectl, "platform", "--mqtt", "0", "--http", "0", "--data", durable.folder / "data"],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 65, done.stderr
+    assert "locked" in done.stderr
+
+
+def test_damaged_database(durable, motectl):
+    """A database that is none is refused, with a message."""
+    import subprocess
+    durable.stop()
+    for path in (durable.folder / "data").glob("platform.sqlite*"):
+        path.write_bytes(b"rubbish" * 1000)
+    done = subprocess.run([motectl, "platform", "--mqtt", "0", "--http", "0", "--data", durable.folder / "data"],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 65, done.stderr

@@ -1,0 +1,130 @@
+"""TCP, TLS and WebSockets; addresses; the program's end."""
+
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN
+
+from harness.waiting import free_port
+
+EVENTS = "iot-2/type/+/id/+/evt/+/fmt/+"
+
+
+@pytest.fixture
+def secure(start_service, authority):
+    """A platform with TLS, and its ports."""
+    certificate = authority.issue()
+    ports = {"mqtts": free_port(), "https": free_port()}
+    service = start_service("--certificate", certificate.certificate, "--key", certificate.key,
+                            "--mqtts", ports["mqtts"], "--https", ports["https"])
+    return service, ports
+
+
+def test_tls(secure, join, application, authority):
+    """MQTT over TLS; monitoring messages say so."""
+    service, ports = secure
+    listener = application(service)
+    listener.subscribe(EVENTS, "iot-2/type/+/id/+/mon")
+    client = join(service, f"d:{ORGANIZATION}:edge:e1", "use-token-auth", TOKEN, port=ports["mqtts"],
+                  tls=authority.certificate)
+    assert b'"Secure":true' in listener.next("iot-2/type/edge/id/e1/mon").payload
+    client.publish("iot-2/evt/status/fmt/json", b"x" * 100_000)
+    assert len(listener.next().payload) == 100_000
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_versions(secure, authority, version):
+    """TLS 1.2 and 1.3 are spoken."""
+    _, ports = secure
+    context = ssl.create_default_context(cafile=authority.certificate)
+    context.minimum_version = context.maximum_version = version
+    with socket.create_connection(("127.0.0.1", ports["mqtts"]), timeout=5) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost") as stream:
+            assert stream.version() == version.name.replace("_", ".")
+
+
+def test_failed_handshake(secure):
+    """A peer that does not speak TLS is closed with code 163."""
+    service, ports = secure
+    with socket.create_connection(("127.0.0.1", ports["mqtts"]), timeout=5) as stream:
+        stream.sendall(b"\x10\x0c\0\4MQTT\4\2\0\0\0\0" * 20)
+        stream.recv(100)
+    service.wait_log("connection", "closed", code=163)
+
+
+def test_web_socket(service, join, application):
+    """MQTT in WebSocket frames, on the HTTP port."""
+    listener = application(service)
+    listener.subscribe(EVENTS, "iot-2/type/+/id/+/mon")
+    client = join(service, f"d:{ORGANIZATION}:edge:e1", "use-token-auth", TOKEN, transport="websockets")
+    assert b'"Protocol":"mqtt4-ws"' in listener.next("iot-2/type/edge/id/e1/mon").payload
+    client.publish("iot-2/evt/status/fmt/json", b"x" * 100_000, qos=2)
+    assert len(listener.next().payload) == 100_000
+    client.subscribe("iot-2/cmd/+/fmt/+")
+    listener.publish("iot-2/type/edge/id/e1/cmd/c/fmt/json", "{}")
+    client.next()
+    client.close()
+    service.wait_log("client", "disconnected", client_id="d:local0:edge:e1", code=0)
+
+
+def test_secure_web_socket(secure, join, authority):
+    """And over TLS."""
+    service, ports = secure
+    client = join(service, f"a:{ORGANIZATION}:app1", KEY, KEY_TOKEN, transport="websockets", port=ports["https"],
+                  tls=authority.certificate)
+    client.subscribe(EVENTS)
+
+
+@pytest.mark.parametrize("path, protocol, status", [
+    ("/mqtt", "mqtt", 101), ("/anything", "mqtt", 101), ("/mqtt", None, 101), ("/mqtt", "mqttv3.1", 404),
+    ("/other", None, 404), ("/mqtt", "soap", 404),
+])
+def test_web_socket_handshake(service, path, protocol, status):
+    """A known subprotocol, or none and the right path."""
+    lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade",
+             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
+    if protocol:
+        lines.append(f"Sec-WebSocket-Protocol: {protocol}")
+    with socket.create_connection(("127.0.0.1", service.ports["http"]), timeout=5) as stream:
+        stream.sendall("\r\n".join(lines + ["", ""]).encode())
+        answer = stream.recv(1000).decode()
+    assert int(answer.split()[1]) == status, answer
+
+
+def test_stops_cleanly(service, device):
+    """SIGTERM closes all connections with code 93, and ends the program with status 0."""
+    client = device(service)
+    assert service.stop() == 0
+    client.wait_closed()
+    assert service.find("client", "disconnected", client_id="d:local0:edge:e1", code=93)
+
+
+@pytest.mark.parametrize("arguments, status", [
+    (["--bind", "0.0.0.0", "--mqtt", "0"], 78), (["--organization", "Wrong"], 64), (["--mqtt", "65536"], 64),
+    (["--mqtts", "0"], 64), (["--registrations", "/nowhere"], 78),
+    (["--certificate", "/nowhere", "--key", "/nowhere", "--mqtts", "0"], 78),
+])
+def test_refuses_to_start(motectl, arguments, status):
+    """Wrong usage, and what would be open to the world."""
+    done = subprocess.run([motectl, "platform", "--mqtt", "0", "--http", "0", *arguments], capture_output=True,
+                          text=True, timeout=20, check=False)
+    assert done.returncode == status, done.stderr
+    assert done.stderr
+
+
+def test_port_is_taken(service, motectl):
+    """A port that is taken ends the program, status 69."""
+    done = subprocess.run([motectl, "platform", "--mqtt", str(service.port), "--http", "0"], capture_output=True,
+                          text=True, timeout=20, check=False)
+    assert done.returncode == 69, done.stderr
+
+
+def test_insecure_on_demand(start_service, device):
+    """Elsewhere than on loopback without TLS, if one says so; Quickstart is closed there."""
+    service = start_service("--bind", "0.0.0.0", "--insecure")
+    device(service)
+    time.sleep(0.1)

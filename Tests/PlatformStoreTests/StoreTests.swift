@@ -1,0 +1,122 @@
+// The database gives back what was put into it.
+
+import Bytes
+import Foundation
+import PlatformStore
+import Testing
+
+@testable import PlatformService
+
+@Suite struct StoreTests {
+  private func inFolder(_ body: (String) throws -> Void) throws {
+    let folder = FileManager.default.temporaryDirectory.path + "/store-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try body(folder)
+  }
+
+  /// Commits in one run of the program, and loads in the next.
+  private func kept(_ operations: [[StoreOperation]]) throws -> StoredState {
+    var state = StoredState()
+    try inFolder { folder in
+      do {
+        let store = try PlatformStore(folder: folder)
+        for group in operations { try store.commit(group) }
+      }
+      state = try PlatformStore(folder: folder).load()
+    }
+    return state
+  }
+
+  private var device: DeviceRecord {
+    var device = DeviceRecord(typeID: "edge", deviceID: "e1", registered: 17)
+    device.tokenHash = "$6$hash"
+    device.deviceInfo.fwVersion = "1.2"
+    device.metadata = JSONValue(text: #"{"a":[1,"ü"]}"#)
+    return device
+  }
+
+  @Test func keepsRegistrations() throws {
+    var changed = device
+    changed.deviceInfo.fwVersion = "1.3"
+    let key = DeviceKey(typeID: "edge", deviceID: "e1")
+    let status = ConnectionStatus(
+      isConnected: true, time: 5, address: "192.0.2.1", isSecure: false, protocolName: "mqtt4", closeCode: 91,
+      connectTime: 4)
+    let state = try kept([
+      [.putType(DeviceTypeRecord(id: "edge")), .putType(DeviceTypeRecord(id: "gone")), .putDevice(device)],
+      [.putConnection(key, status), .putDevice(changed), .removeType("gone")],
+      [.putKey(APIKeyRecord(key: "a-local0-k", tokenHash: "h", comment: "", created: 1))],
+      [.putBundle(id: "tools", JSONValue(text: #"{"version":"1.0"}"#) ?? .null)],
+      [.putLastEvent(key, LastEvent(eventID: "s", format: "json", payload: [0, 255, 10], time: 9))],
+    ])
+    #expect(state.types.map(\.id) == ["edge"])
+    changed.connection = status
+    #expect(state.devices == [changed])
+    #expect(state.keys.map(\.key) == ["a-local0-k"])
+    #expect(state.bundles["tools"]?["version"]?.string == "1.0")
+    #expect(state.lastEvents.map(\.1.payload) == [[0, 255, 10]])
+    #expect(try kept([[.putDevice(device), .removeDevice(key)]]).devices.isEmpty)
+  }
+
+  @Test func keepsSessions() throws {
+    let session = SessionRecord(
+      clientID: "d:local0:edge:e1", number: 3, subscriptions: [SubscriptionRecord(filter: "iotdm-1/#", qos: 1)])
+    let messages = (1...3).map {
+      MessageRecord(
+        session: 3, sequence: Int64($0), topic: [1, 2], payload: [0, 255], qos: 2, isReleased: false)
+    }
+    let other = SessionRecord(clientID: "a:local0:x", number: 4, subscriptions: [])
+    let state = try kept([
+      [.putSession(session), .putSession(other)],
+      messages.map { .putMessage($0) } + [.putIdentifier(session: 3, 9), .putIdentifier(session: 4, 9)],
+      [.putMessage(MessageRecord(session: 4, sequence: 1, topic: [], payload: [], qos: 1, isReleased: false))],
+      [.releaseMessage(session: 3, sequence: 2), .removeMessage(session: 3, sequence: 1)],
+      [.putIdentifier(session: 3, 10), .removeIdentifier(session: 3, 9), .removeSession(number: 4)],
+    ])
+    #expect(state.sessions == [session])
+    #expect(state.messages.map(\.sequence) == [2, 3])
+    #expect(state.messages.map(\.isReleased) == [true, false])
+    #expect(state.identifiers.map(\.identifier) == [10])
+  }
+
+  @Test func keepsRequests() throws {
+    let devices = ["b", "a"].map {
+      DeviceProgress(
+        device: DeviceKey(typeID: "edge", deviceID: $0), status: .inProgress, message: "", isComplete: false,
+        step: .initiate, requestID: "r", updated: 1)
+    }
+    let request = ManagementRequest(
+      id: "q", action: "device/reboot", parameters: [ActionParameter(name: "n", value: .integer(7))],
+      devices: devices, started: 1, expires: 2, isComplete: false)
+    var done = devices[1]
+    done.isComplete = true
+    let state = try kept([[.putRequest(request)], [.putProgress(request: "q", done)]])
+    #expect(state.requests.map(\.id) == ["q"])
+    #expect(state.requests.first?.devices == [devices[0], done])
+    #expect(state.requests.first?.parameters == request.parameters)
+    #expect(try kept([[.putRequest(request)], [.removeRequest("q")]]).requests.isEmpty)
+  }
+
+  @Test func makesAGroupWholeOrNotAtAll() throws {
+    try inFolder { folder in
+      let store = try PlatformStore(folder: folder)
+      let message = MessageRecord(session: 1, sequence: 1, topic: [], payload: [], qos: 1, isReleased: false)
+      try store.commit([.putMessage(message)])
+      #expect(throws: (any Error).self) {
+        try store.commit([.putType(DeviceTypeRecord(id: "t")), .putMessage(message)])
+      }
+      #expect(try store.load().types.isEmpty)
+    }
+  }
+
+  @Test func refusesWhatIsNoDatabase() throws {
+    try inFolder { folder in
+      #expect(
+        FileManager.default.createFile(
+          atPath: folder + "/" + PlatformStore.fileName, contents: Data(repeating: 7, count: 10_000)))
+      #expect(throws: StoreError.self) { try PlatformStore(folder: folder) }
+    }
+    #expect(throws: StoreError.self) { try PlatformStore(folder: "/nowhere/at/all") }
+  }
+}
