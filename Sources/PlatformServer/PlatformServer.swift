@@ -148,7 +148,8 @@ public final class PlatformServer: Sendable {
       responder: responder,
       server: HTTPServerBuilder { HTTPChannel(responder: $0, platform: platform, tls: tls) },
       configuration: .init(
-        address: .hostname(configuration.address, port: port), serverName: "mote", backlog: Int(ServerLimits.backlog)),
+        address: .hostname(configuration.address, port: port), serverName: "mote", backlog: Int(ServerLimits.backlog),
+        availableConnectionsDelegate: MaximumAvailableConnections(ServerLimits.httpConnectionsMax)),
       onServerRunning: { ready($0) }, eventLoopGroupProvider: .shared(group), logger: quiet)
     try await application.run()
   }

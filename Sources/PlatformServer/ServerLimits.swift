@@ -28,6 +28,8 @@ public enum ServerLimits {
   public static let frameBytesMax = 1 << 18
   /// How long a connection waits that the disk cannot follow.
   static let behindPause = TimeSpan.milliseconds(50)
+  /// Connections to an HTTP port at a time, WebSockets included; more wait.
+  static let httpConnectionsMax = 10_000
   /// How long an HTTP connection may be idle.
   static let httpIdleTimeout = Duration.seconds(60)
   /// The largest headers of an HTTP request, in bytes.

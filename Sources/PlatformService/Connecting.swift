@@ -342,7 +342,7 @@ extension PlatformService {
         }
       }
     }
-    failures = failures.filter { now.instant - $0.value.last < ServiceLimits.failureMemory }
+    if !failures.isEmpty { failures = failures.filter { now.instant - $0.value.last < ServiceLimits.failureMemory } }
     commit = 0
     tickManagement()
     storeLastEvents()
