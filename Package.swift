@@ -85,8 +85,9 @@ let hostTool: [Target] =
     .target(
       name: "PlatformClient",
       dependencies: [
-        "Bytes", "JSON", "MQTT", "PlatformService",
+        "Bytes", "IoTPlatform", "MQTT", "PlatformService",
         .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ],
@@ -100,6 +101,8 @@ let hostTool: [Target] =
       swiftSettings: common),
     .testTarget(
       name: "PlatformStoreTests", dependencies: ["Bytes", "PlatformService", "PlatformStore"], swiftSettings: common),
+    .testTarget(
+      name: "PlatformClientTests", dependencies: ["PlatformClient", "PlatformService"], swiftSettings: common),
   ]
 
 let package = Package(

@@ -1,1 +1,0 @@
-// The application side of the platform's protocol: MQTT and REST.
