@@ -47,7 +47,7 @@ let hostTool: [Target] =
     .executableTarget(
       name: "motectl",
       dependencies: [
-        "PlatformClient", "PlatformHTTP", "PlatformServer", "PlatformService", "PlatformStore",
+        "Bytes", "PlatformClient", "PlatformHTTP", "PlatformServer", "PlatformService", "PlatformStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -103,6 +103,13 @@ let hostTool: [Target] =
       name: "PlatformStoreTests", dependencies: ["Bytes", "PlatformService", "PlatformStore"], swiftSettings: common),
     .testTarget(
       name: "PlatformClientTests", dependencies: ["PlatformClient", "PlatformService"], swiftSettings: common),
+    .testTarget(
+      name: "MotectlTests",
+      dependencies: [
+        "PlatformClient", "PlatformService", "motectl",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: common),
   ]
 
 let package = Package(

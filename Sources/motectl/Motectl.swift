@@ -6,5 +6,12 @@ import ArgumentParser
 struct Motectl: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "motectl", abstract: "A local Platform Service, and the operator's hands.",
-    subcommands: [PlatformCommand.self])
+    discussion: """
+      'motectl COMMAND --help' tells more, with examples. Completions for a shell: motectl \
+      --generate-completion-script bash|zsh|fish
+      """,
+    subcommands: [
+      PlatformCommand.self, DevicesCommand.self, DeviceCommand.self, EventsCommand.self, CommandCommand.self,
+      RebootCommand.self, FactoryResetCommand.self, FirmwareCommand.self, MonitorCommand.self, LogsCommand.self,
+    ])
 }
