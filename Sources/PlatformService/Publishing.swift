@@ -160,7 +160,7 @@ extension PlatformService {
   private func setLongTopic(_ device: Device, _ tail: Span<UInt8>) {
     longTopic.removeAll(keepingCapacity: true)
     longTopic.append(contentsOf: device.topicPrefix)
-    for index in tail.indices { longTopic.append(tail[index]) }
+    tail.withUnsafeBufferPointer { longTopic.append(contentsOf: $0) }
   }
 
   private func keepLastEvent(

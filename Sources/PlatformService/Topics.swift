@@ -7,20 +7,24 @@ import MQTT
 /// The levels of a topic or filter. More than the longest legal topic has are not told apart: such a topic is illegal.
 struct Levels {
   static let countMax = 10
-  private(set) var count = 0
-  private var ranges = InlineArray<10, Range<Int>>(repeating: 0..<0)
+  let count: Int
+  private let ranges: InlineArray<10, Range<Int>>
 
   init?(_ topic: Span<UInt8>) {
+    // Swift 6.3.1 loses a count that is a member from the beginning when it optimises this.
+    var found = InlineArray<10, Range<Int>>(repeating: 0..<0)
+    var foundCount = 0
     var start = 0
-    // At most `countMax` turns.
-    while true {
-      guard count < Levels.countMax else { return nil }
+    while foundCount < Levels.countMax {
       let end = topic.firstIndex(of: UInt8(ascii: "/"), from: start) ?? topic.count
-      ranges[count] = start..<end
-      count += 1
-      if end == topic.count { return }
+      found[foundCount] = start..<end
+      foundCount += 1
+      if end == topic.count { break }
       start = end + 1
     }
+    guard foundCount > 0, found[foundCount - 1].upperBound == topic.count else { return nil }
+    count = foundCount
+    ranges = found
   }
 
   subscript(index: Int) -> Range<Int> { ranges[index] }

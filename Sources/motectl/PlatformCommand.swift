@@ -65,6 +65,8 @@ struct PlatformCommand: AsyncParsableCommand {
     let logger = makeLogger(logLevel)
     let signals = TerminationSignals()
     raiseFileLimit()
+    // A file that may not grow is an error to be told, not the end of the program.
+    signal(SIGXFSZ, SIG_IGN)
     let server = try makeServer(logger)
     try await setUp(server.platform, logger)
     let responder = makePlatformRouter(server.platform).buildResponder()

@@ -1,6 +1,7 @@
 """What is kept: durable sessions, their messages, registrations; over lost connections and SIGKILL."""
 
 import random
+import resource
 import threading
 import time
 
@@ -145,3 +146,29 @@ def test_damaged_database(durable, motectl):
     done = subprocess.run([motectl, "platform", "--mqtt", "0", "--http", "0", "--data", durable.folder / "data"],
                           capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 65, done.stderr
+
+
+def test_full_disk(durable, device, application):
+    """What cannot be stored is not acknowledged, until there is room again; nothing is lost."""
+    keeper = application(durable, "keeper", clean=False)
+    keeper.subscribe(EVENTS)
+    keeper.close()
+    sender = device(durable)
+    # No file may grow any more.
+    _, hard = resource.prlimit(durable.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(durable.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
+    sent = sender.client.publish("iot-2/evt/status/fmt/json", "x" * 10_000, 1)
+    durable.wait_log("store", "commit-failed", timeout=5)
+    time.sleep(0.5)
+    assert not sent.is_published()
+    # The others are served meanwhile.
+    live = application(durable, "live")
+    live.subscribe(EVENTS, qos=0)
+    sender.client.publish("iot-2/evt/status/fmt/json", "live", 0)
+    assert live.next().payload == b"live"
+    resource.prlimit(durable.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    sent.wait_for_publish(5)
+    assert sent.is_published()
+    durable.kill()
+    durable.start()
+    assert len(application(durable, "keeper", clean=False).next().payload) == 10_000
