@@ -56,10 +56,12 @@ let hostTool: [Target] =
     .target(
       name: "PlatformHTTP",
       dependencies: [
-        "PlatformServer", "PlatformService", .product(name: "Hummingbird", package: "hummingbird"),
+        "Bytes", "PlatformServer", "PlatformService", .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
       ],
-      swiftSettings: common),
+      // The page is part of the program: one file is all that a machine needs.
+      resources: [.embedInCode("Page")], swiftSettings: common),
     // The network: listeners, connections, and the service on its event loop.
     .target(
       name: "PlatformServer",

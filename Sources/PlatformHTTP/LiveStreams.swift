@@ -1,0 +1,265 @@
+// What happens, as it happens: server-sent events (HTML Living Standard, section 9.2) for the page.
+
+import Bytes
+import Foundation
+import Hummingbird
+import NIOCore
+import PlatformServer
+import PlatformService
+
+/// Bounds of the live streams.
+enum LiveLimits {
+  /// How often a list of devices tells what changed.
+  static let listInterval = Duration.milliseconds(500)
+  /// How often a stream says that it is there, so that both sides notice when it is not.
+  static let silenceMax = Duration.seconds(15)
+  /// Signals that wait for a slow reader; the oldest goes first.
+  static let signalsMax = 1000
+}
+
+/// Writes one stream's messages.
+protocol LiveStream: Sendable {
+  /// What the stream is about.
+  var filter: ObservationFilter { get }
+  /// How often `tick` is called.
+  var tickInterval: Duration { get }
+  /// The messages at the beginning.
+  mutating func start() async -> [JSONValue]
+  /// The messages that something brings at once.
+  mutating func receive(_ observation: Observation) -> [JSONValue]
+  /// The messages that were collected.
+  mutating func tick() async -> [JSONValue]
+}
+
+extension Interface {
+  func addLiveStreams(to router: Router<BasicRequestContext>) {
+    router.get("/api/live/quickstart") { _, _ in
+      try await stream(DeviceListStream(platform: platform, organization: "quickstart"))
+    }
+    router.get("/api/live/quickstart/devices/:id") { _, context in
+      let id = try context.name("id")
+      return try await stream(DeviceStream(platform: platform, organization: "quickstart", typeID: nil, deviceID: id))
+    }
+  }
+
+  private enum Signal: Sendable {
+    case observation(Observation)
+    case tick
+  }
+
+  /// Answers with a stream that lasts until the reader goes.
+  func stream(_ stream: some LiveStream) async throws -> Response {
+    // Observed first, asked then: nothing falls between the two.
+    let observations = try await platform.observe(stream.filter)
+    let body = ResponseBody { writer in
+      var stream = stream
+      let (signals, continuation) = AsyncStream.makeStream(
+        of: Signal.self, bufferingPolicy: .bufferingNewest(LiveLimits.signalsMax))
+      let pump = Task {
+        for await observation in observations { continuation.yield(.observation(observation)) }
+        continuation.finish()
+      }
+      let interval = stream.tickInterval
+      let clock = Task {
+        while !Task.isCancelled {
+          try await Task.sleep(for: interval)
+          continuation.yield(.tick)
+        }
+      }
+      defer {
+        pump.cancel()
+        clock.cancel()
+      }
+      var lastWrite = ContinuousClock.now
+      try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
+      try await writer.write(messages(await stream.start()))
+      for await signal in signals {
+        let values: [JSONValue]
+        switch signal {
+        case .observation(let observation): values = stream.receive(observation)
+        case .tick: values = await stream.tick()
+        }
+        let now = ContinuousClock.now
+        if !values.isEmpty {
+          try await writer.write(messages(values))
+          lastWrite = now
+        } else if now - lastWrite > LiveLimits.silenceMax {
+          try await writer.write(ByteBuffer(string: ":\n\n"))
+          lastWrite = now
+        }
+      }
+      try await writer.finish(nil)
+    }
+    return Response(status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"], body: body)
+  }
+
+  private func messages(_ values: [JSONValue]) -> ByteBuffer {
+    var bytes: [UInt8] = []
+    for value in values {
+      bytes.append(contentsOf: "data: ".utf8)
+      value.write(into: &bytes)
+      bytes.append(contentsOf: "\n\n".utf8)
+    }
+    return ByteBuffer(bytes: bytes)
+  }
+}
+
+/// All devices of an organisation: a list first, then what changed, twice a second at most.
+struct DeviceListStream: LiveStream {
+  let platform: Platform
+  let organization: String
+  private var changed: Set<DeviceKey> = []
+  private var removed: Set<DeviceKey> = []
+
+  init(platform: Platform, organization: String) {
+    self.platform = platform
+    self.organization = organization
+  }
+
+  var filter: ObservationFilter { ObservationFilter(organization: organization) }
+  var tickInterval: Duration { LiveLimits.listInterval }
+  private var isQuickstart: Bool { organization == "quickstart" }
+
+  func start() async -> [JSONValue] {
+    let devices = await platform.overview(inQuickstart: isQuickstart)
+    return [
+      .members([
+        "kind": .string("devices"), "now": .integer(Moment.now.wall.milliseconds),
+        "devices": .array(devices.map(describe)),
+      ])
+    ]
+  }
+
+  mutating func receive(_ observation: Observation) -> [JSONValue] {
+    switch observation {
+    case .event(let message): changed.insert(message.device)
+    case .monitoring(let message):
+      if let key = message.device { changed.insert(key) }
+    case .deviceChanged(let key): changed.insert(key)
+    case .deviceRemoved(let key): removed.insert(key)
+    case .command, .requestChanged: break
+    }
+    return []
+  }
+
+  mutating func tick() async -> [JSONValue] {
+    guard !changed.isEmpty || !removed.isEmpty else { return [] }
+    let devices = await platform.overview(inQuickstart: isQuickstart, of: changed)
+    let gone = removed.subtracting(devices.map(\.record.key))
+    changed.removeAll()
+    removed.removeAll()
+    return [
+      .members([
+        "kind": .string("changes"), "now": .integer(Moment.now.wall.milliseconds),
+        "devices": .array(devices.map(describe)),
+        "removed": .array(gone.map { .members(["type": .string($0.typeID), "id": .string($0.deviceID)]) }),
+      ])
+    ]
+  }
+
+  private func describe(_ device: DeviceOverview) -> JSONValue {
+    let record = device.record
+    return .members([
+      "type": .string(record.typeID), "id": .string(record.deviceID),
+      "connected": .boolean(record.connection?.isConnected ?? false),
+      "lastEvent": device.lastEventTime.map { .integer($0) }, "lastSeen": device.lastSeen.map { .integer($0) },
+      "gateway": record.classID == .gateway ? .boolean(true) : nil,
+      "managed": record.management != nil ? .boolean(true) : nil,
+      "firmware": record.deviceInfo.fwVersion.map(JSONValue.string),
+    ])
+  }
+}
+
+/// One device: its state and last events first, then everything.
+struct DeviceStream: LiveStream {
+  let platform: Platform
+  let organization: String
+  /// nil for a device of any type.
+  let typeID: String?
+  let deviceID: String
+
+  var filter: ObservationFilter {
+    ObservationFilter(
+      organization: organization, typeID: typeID, deviceID: deviceID, includesCommands: organization != "quickstart")
+  }
+  var tickInterval: Duration { LiveLimits.silenceMax }
+  private var isQuickstart: Bool { organization == "quickstart" }
+
+  func start() async -> [JSONValue] {
+    let devices = await platform.devices(inQuickstart: isQuickstart, typeID: typeID)
+      .filter { $0.deviceID == deviceID }
+    var values: [JSONValue] = [
+      .members([
+        "kind": .string("state"), "now": .integer(Moment.now.wall.milliseconds), "known": .boolean(!devices.isEmpty),
+        "connected": .boolean(devices.contains { $0.connection?.isConnected == true }),
+      ])
+    ]
+    for device in devices {
+      let events = (try? await platform.lastEvents(device.key, inQuickstart: isQuickstart)) ?? []
+      values += events.sorted { $0.time < $1.time }.map {
+        describe("event", device.key, $0.eventID, $0.format, $0.payload, time: $0.time)
+      }
+    }
+    return values
+  }
+
+  func receive(_ observation: Observation) -> [JSONValue] {
+    switch observation {
+    case .event(let message): [describe("event", message)]
+    case .command(let message): [describe("command", message)]
+    case .monitoring(let message):
+      [
+        .members([
+          "kind": .string("connection"), "action": .string(message.action.rawValue),
+          "time": .integer(message.time.milliseconds), "closeCode": message.closeCode.map { .integer($0.rawValue) },
+          "reason": message.closeCode.map { .string($0.reason) },
+        ])
+      ]
+    case .deviceChanged: [.members(["kind": .string("changed")])]
+    case .deviceRemoved: [.members(["kind": .string("removed")])]
+    case .requestChanged(let id): [.members(["kind": .string("request"), "request": .string(id)])]
+    }
+  }
+
+  func tick() async -> [JSONValue] { [] }
+
+  private func describe(_ kind: String, _ message: ObservedMessage) -> JSONValue {
+    describe(
+      kind, message.device, message.name, message.format, message.payload, time: message.time.milliseconds)
+  }
+
+  private func describe(
+    _ kind: String, _ key: DeviceKey, _ name: String, _ format: String, _ payload: [UInt8], time: Int64
+  ) -> JSONValue {
+    .members([
+      "kind": .string(kind), "type": .string(key.typeID), "id": .string(key.deviceID), kind: .string(name),
+      "format": .string(format), "time": .integer(time),
+      // What is not text is not shown.
+      "payload": String(validating: payload, as: UTF8.self).map(JSONValue.string), "size": .integer(payload.count),
+    ])
+  }
+}
+
+extension BasicRequestContext {
+  /// A part of the path, without its percent signs.
+  ///
+  /// - Throws: `invalid` for one that is no name.
+  func name(_ parameter: String) throws(ServiceError) -> String {
+    guard let name = parameters.get(parameter)?.removingPercentEncoding, isName(name) else {
+      throw ServiceError(.invalid, "'\(parameter)' in the path is 1 to 36 letters, digits, '-', '_' and '.'.")
+    }
+    return name
+  }
+
+  private func isName(_ text: String) -> Bool {
+    (1...36).contains(text.utf8.count)
+      && text.utf8.allSatisfy {
+        switch $0 {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+          true
+        default: false
+        }
+      }
+  }
+}
