@@ -56,7 +56,7 @@ let hostTool: [Target] =
     .target(
       name: "PlatformHTTP",
       dependencies: [
-        "Bytes", "PlatformServer", "PlatformService", .product(name: "Hummingbird", package: "hummingbird"),
+        "Bytes", "JSON", "PlatformServer", "PlatformService", .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
       ],

@@ -32,13 +32,25 @@ protocol LiveStream: Sendable {
 }
 
 extension Interface {
-  func addLiveStreams(to router: Router<BasicRequestContext>) {
-    router.get("/api/live/quickstart") { _, _ in
+  func addLiveStreams(to table: RouteTable) {
+    table.on(.get, "/live/quickstart") { _, _ in
       try await stream(DeviceListStream(platform: platform, organization: "quickstart"))
     }
-    router.get("/api/live/quickstart/devices/:id") { _, context in
-      let id = try context.name("id")
+    table.on(.get, "/live/quickstart/devices/:device") { _, context in
+      let id = try context.name("device")
       return try await stream(DeviceStream(platform: platform, organization: "quickstart", typeID: nil, deviceID: id))
+    }
+    table.on(.get, "/live/fleet") { request, _ in
+      try await application(request)
+      return try await stream(DeviceListStream(platform: platform, organization: await platform.organizationName))
+    }
+    table.on(.get, "/live/fleet/types/:type/devices/:device") { request, context in
+      try await application(request)
+      let key = try context.device()
+      return try await stream(
+        DeviceStream(
+          platform: platform, organization: await platform.organizationName, typeID: key.typeID,
+          deviceID: key.deviceID))
     }
   }
 
@@ -250,16 +262,17 @@ extension BasicRequestContext {
     }
     return name
   }
+}
 
-  private func isName(_ text: String) -> Bool {
-    (1...36).contains(text.utf8.count)
-      && text.utf8.allSatisfy {
-        switch $0 {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
-          true
-        default: false
-        }
+/// Whether a text can name something.
+func isName(_ text: String) -> Bool {
+  (1...36).contains(text.utf8.count)
+    && text.utf8.allSatisfy {
+      switch $0 {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+        true
+      default: false
       }
-  }
+    }
 }

@@ -8,16 +8,21 @@ extension Interface {
   /// Where Debian's package libjs-dygraphs puts its files.
   private static var libraryFolder: String { "/usr/share/javascript/dygraphs/" }
 
-  func addPage(to router: Router<BasicRequestContext>) {
-    router.get("/") { _, _ in Response.redirect(to: "/quickstart/", type: .found) }
-    router.get("/quickstart/") { _, _ in file(PackageResources.quickstart_html, "text/html; charset=utf-8") }
-    router.get("/page/icon.svg") { _, _ in file(PackageResources.icon_svg, "image/svg+xml") }
-    router.get("/page/style.css") { _, _ in file(PackageResources.style_css, "text/css; charset=utf-8") }
-    router.get("/page/common.js") { _, _ in file(PackageResources.common_js, "text/javascript; charset=utf-8") }
-    router.get("/page/chart.js") { _, _ in file(PackageResources.chart_js, "text/javascript; charset=utf-8") }
-    router.get("/page/quickstart.js") { _, _ in file(PackageResources.quickstart_js, "text/javascript; charset=utf-8") }
-    router.get("/dygraphs/dygraph.min.js") { _, _ in try library("dygraph.min.js", "text/javascript; charset=utf-8") }
-    router.get("/dygraphs/dygraph.min.css") { _, _ in try library("dygraph.min.css", "text/css; charset=utf-8") }
+  func addPage(to table: RouteTable) {
+    table.on(.get, "/") { _, _ in Response.redirect(to: "/quickstart/", type: .found) }
+    table.on(.get, "/quickstart/") { _, _ in file(PackageResources.quickstart_html, "text/html; charset=utf-8") }
+    table.on(.get, "/page/icon.svg") { _, _ in file(PackageResources.icon_svg, "image/svg+xml") }
+    table.on(.get, "/page/style.css") { _, _ in file(PackageResources.style_css, "text/css; charset=utf-8") }
+    table.on(.get, "/page/common.js") { _, _ in file(PackageResources.common_js, "text/javascript; charset=utf-8") }
+    table.on(.get, "/page/chart.js") { _, _ in file(PackageResources.chart_js, "text/javascript; charset=utf-8") }
+    table.on(.get, "/page/quickstart.js") { _, _ in
+      file(PackageResources.quickstart_js, "text/javascript; charset=utf-8")
+    }
+    table.on(.get, "/dygraphs/dygraph.min.js") { _, _ in try library("dygraph.min.js", "text/javascript; charset=utf-8")
+    }
+    table.on(.get, "/dygraphs/dygraph.min.css") { _, _ in try library("dygraph.min.css", "text/css; charset=utf-8") }
+    table.on(.get, "/api/openapi.json") { _, _ in file(PackageResources.openapi_json, "application/json") }
+    table.refuseOtherMethods()
   }
 
   private func file(_ bytes: [UInt8], _ type: String) -> Response {

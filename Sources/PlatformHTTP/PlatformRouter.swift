@@ -18,7 +18,29 @@ public func makePlatformRouter(_ platform: Platform) -> Router<BasicRequestConte
   router.add(middleware: ErrorsMiddleware())
   router.add(middleware: OriginMiddleware())
   router.get("/health") { _, _ in HTTPResponse.Status.ok }
-  interface.addPage(to: router)
-  interface.addLiveStreams(to: router)
+  interface.addPage(to: RouteTable(router))
+  interface.addOwn(to: RouteTable(router, prefix: "/api"))
+  interface.addStandard(to: RouteTable(router, prefix: "/api/v0002"))
   return router
+}
+
+extension Interface {
+  /// What only the page asks for.
+  fileprivate func addOwn(to table: RouteTable) {
+    addLiveStreams(to: table)
+    addLogins(to: table)
+    table.refuseOtherMethods()
+  }
+
+  /// The calls of the protocol.
+  fileprivate func addStandard(to table: RouteTable) {
+    addMessaging(to: table)
+    addTypes(to: table)
+    addDevices(to: table)
+    addDeviceParts(to: table)
+    addRequests(to: table)
+    addBundles(to: table)
+    addConnections(to: table)
+    table.refuseOtherMethods()
+  }
 }

@@ -1,0 +1,198 @@
+// Device-management requests, bundles of custom actions, and what is known about connections.
+
+import Bytes
+import Hummingbird
+import PlatformServer
+import PlatformService
+
+extension Interface {
+  func addRequests(to table: RouteTable) {
+    table.on(.get, "/mgmt/requests") { request, _ in
+      try await application(request)
+      return try ListPage(request).answer(await platform.requests, name: \.id, json: describe)
+    }
+    table.on(.post, "/mgmt/requests") { request, _ in
+      try await application(request)
+      let overrides = request.parameter("override")
+      guard overrides == nil || overrides == "true" || overrides == "false" else {
+        throw ServiceError(.invalid, "'override' is true or false.")
+      }
+      var draft = try readRequest(MemberReader(value: try await request.object()))
+      draft.overrides = overrides == "true"
+      let made = try await platform.addRequest(draft)
+      var response = jsonResponse(.members(["reqId": .string(made.id)]), status: .accepted)
+      response.headers[.location] = "/api/v0002/mgmt/requests/\(made.id)"
+      return response
+    }
+    table.on(.get, "/mgmt/requests/:request") { request, context in
+      try await application(request)
+      return jsonResponse(describe(try await platform.request(try context.name("request"))))
+    }
+    table.on(.delete, "/mgmt/requests/:request") { request, context in
+      try await application(request)
+      try await platform.removeRequest(try context.name("request"))
+      return Response(status: .noContent)
+    }
+    table.on(.post, "/mgmt/requests/:request/cancel") { request, context in
+      try await application(request)
+      let id = try context.name("request")
+      try await platform.cancelRequest(id)
+      return jsonResponse(describe(try await platform.request(id)))
+    }
+    table.on(.get, "/mgmt/requests/:request/deviceStatus") { request, context in
+      try await application(request)
+      let found = try await platform.request(try context.name("request"))
+      return try ListPage(request).answer(
+        found.devices, name: { "\($0.device.typeID):\($0.device.deviceID)" }, json: describe)
+    }
+    table.on(.get, "/mgmt/requests/:request/deviceStatus/:type/:device") { request, context in
+      try await application(request)
+      let key = try context.device()
+      let found = try await platform.request(try context.name("request"))
+      guard let progress = found.devices.first(where: { $0.device == key }) else {
+        throw ServiceError(.notFound, "The request is not for '\(key.typeID)' '\(key.deviceID)'.")
+      }
+      return jsonResponse(describe(progress))
+    }
+  }
+
+  private func readRequest(_ reader: MemberReader) throws -> ManagementRequestDraft {
+    var draft = ManagementRequestDraft(action: try reader.text("action"), devices: [])
+    if let member = reader.value["parameters"], member != .null {
+      draft.parameters = try reader.array("parameters").map { entry in
+        guard let name = entry["name"]?.string, let value = entry["value"] else {
+          throw ServiceError(.invalid, #"'parameters' is an array of {"name": NAME, "value": VALUE}."#)
+        }
+        return ActionParameter(name: name, value: value)
+      }
+    }
+    draft.devices = try reader.array("devices").map { try MemberReader(value: $0).device() }
+    if let timeout = try reader.optionalInteger("timeout") {
+      draft.timeoutSeconds = Int(timeout)
+    }
+    return draft
+  }
+
+  private func describe(_ request: ManagementRequest) -> JSONValue {
+    .members([
+      "id": .string(request.id), "action": .string(request.action),
+      "parameters": .array(
+        request.parameters.map { .members(["name": .string($0.name), "value": $0.value]) }),
+      "devices": .array(
+        request.devices.map {
+          .members(["typeId": .string($0.device.typeID), "deviceId": .string($0.device.deviceID)])
+        }),
+      "deviceCount": .integer(request.devices.count), "complete": .boolean(request.isComplete),
+      "started": timeText(request.started), "expires": timeText(request.expires),
+    ])
+  }
+
+  private func describe(_ progress: DeviceProgress) -> JSONValue {
+    .members([
+      "typeId": .string(progress.device.typeID), "deviceId": .string(progress.device.deviceID),
+      "status": .integer(progress.status.rawValue), "message": .string(progress.message),
+      "complete": .boolean(progress.isComplete), "updated": timeText(progress.updated),
+    ])
+  }
+
+  // MARK: - Bundles
+
+  func addBundles(to table: RouteTable) {
+    table.on(.get, "/mgmt/custom/bundle") { request, _ in
+      try await application(request)
+      return jsonResponse(.array(await platform.bundles.sorted { $0.key < $1.key }.map(\.value)))
+    }
+    table.on(.post, "/mgmt/custom/bundle") { request, _ in
+      try await application(request)
+      let bundle = try await request.object()
+      let id = try checkBundle(bundle)
+      guard await platform.bundles[id] == nil else {
+        throw ServiceError(.conflict, "The bundle '\(id)' exists already.")
+      }
+      try await platform.putBundle(id, bundle)
+      return jsonResponse(bundle, status: .created)
+    }
+    table.on(.get, "/mgmt/custom/bundle/:bundle") { request, context in
+      try await application(request)
+      return jsonResponse(try await bundle(try context.name("bundle")))
+    }
+    table.on(.put, "/mgmt/custom/bundle/:bundle") { request, context in
+      try await application(request)
+      let id = try context.name("bundle")
+      _ = try await bundle(id)
+      let new = try await request.object()
+      guard try checkBundle(new) == id else {
+        throw ServiceError(.invalid, "'bundleId' is the one of the path, '\(id)'.")
+      }
+      try await platform.putBundle(id, new)
+      return jsonResponse(new)
+    }
+    table.on(.delete, "/mgmt/custom/bundle/:bundle") { request, context in
+      try await application(request)
+      try await platform.removeBundle(try context.name("bundle"))
+      return Response(status: .noContent)
+    }
+  }
+
+  private func bundle(_ id: String) async throws -> JSONValue {
+    guard let bundle = await platform.bundles[id] else { throw ServiceError(.notFound, "There is no bundle '\(id)'.") }
+    return bundle
+  }
+
+  /// The largest bundle, as JSON text, in bytes.
+  private static var bundleBytesMax: Int { 65_536 }
+
+  /// Gives a bundle's name, if the bundle has what one needs.
+  private func checkBundle(_ bundle: JSONValue) throws(ServiceError) -> String {
+    guard let id = bundle["bundleId"]?.string, isName(id) else {
+      throw ServiceError(.invalid, "'bundleId' is 1 to 36 letters, digits, '-', '_' and '.'.")
+    }
+    guard let actions = bundle["actions"]?.members, !actions.isEmpty,
+      actions.allSatisfy({ isName($0.name) && $0.value.members != nil })
+    else { throw ServiceError(.invalid, "'actions' is an object of one or more actions by name.") }
+    guard bundle.bytes.count <= Self.bundleBytesMax else {
+      throw ServiceError(.tooLarge, "A bundle has at most \(Self.bundleBytesMax) bytes.")
+    }
+    return id
+  }
+
+  // MARK: - Connections
+
+  func addConnections(to table: RouteTable) {
+    table.on(.get, "/clientconnectionstates") { request, _ in
+      try await application(request)
+      let wanted = request.parameter("connectionStatus")
+      guard wanted == nil || wanted == "connected" || wanted == "disconnected" else {
+        throw ServiceError(.invalid, "'connectionStatus' is connected or disconnected.")
+      }
+      let type = request.parameter("deviceType") ?? request.parameter("typeId")
+      let id = request.parameter("deviceId")
+      let states = await platform.connectionStates().filter {
+        (wanted == nil || ($0.action == .connect) == (wanted == "connected"))
+          && (type == nil || $0.device?.typeID == type) && (id == nil || $0.device?.deviceID == id)
+      }
+      return try ListPage(request).answer(states, name: \.clientID, json: describe)
+    }
+    table.on(.get, "/clientconnectionstates/:client") { request, context in
+      try await application(request)
+      let id = context.parameters.get("client")?.removingPercentEncoding ?? ""
+      guard let state = await platform.connectionStates().first(where: { $0.clientID == id }) else {
+        throw ServiceError(.notFound, "Nothing is known about a client of this identifier.")
+      }
+      return jsonResponse(describe(state))
+    }
+  }
+
+  private func describe(_ message: MonitoringMessage) -> JSONValue {
+    let isConnected = message.action == .connect
+    return .members([
+      "id": .string(message.clientID), "connectionStatus": .string(isConnected ? "connected" : "disconnected"),
+      "deviceType": message.device.map { .string($0.typeID) }, "deviceId": message.device.map { .string($0.deviceID) },
+      "connectedDateTime": message.connectTime.map { .string($0.text) },
+      "disconnectedDateTime": isConnected ? nil : .string(message.time.text),
+      "clientAddr": .string(message.clientAddress), "protocol": .string(message.protocolName),
+      "secure": .boolean(message.isSecure), "closeCode": message.closeCode.map { .integer($0.rawValue) },
+      "reason": message.closeCode.map { .string($0.reason) },
+    ])
+  }
+}

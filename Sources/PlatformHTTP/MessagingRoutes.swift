@@ -1,0 +1,166 @@
+// Messages over HTTP: devices post events, applications post events and commands, devices ask for commands.
+
+import Bytes
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import PlatformServer
+import PlatformService
+
+extension HTTPField.Name {
+  static let commandID = constant("X-commandId")
+  static let deviceType = constant("X-deviceType")
+  static let deviceID = constant("X-deviceId")
+}
+
+extension Interface {
+  /// The longest time that a device may wait for a command, in seconds.
+  private static var waitSecondsMax: Int64 { 3600 }
+
+  func addMessaging(to table: RouteTable) {
+    table.on(.post, "/device/types/:type/devices/:device/events/:event") { request, context in
+      let key = try context.device()
+      let principal = try await messagePrincipal(request, key)
+      if case .application = principal { throw notAllowed("An application publishes below /application/.") }
+      return try await publish(.event, request, to: key, name: try context.name("event"), principal)
+    }
+    table.on(.post, "/device/types/:type/devices/:device/commands/:command/request") { request, context in
+      let key = try context.device()
+      let principal = try await messagePrincipal(request, key)
+      switch principal {
+      case .device(key): break
+      case .gateway: throw notAllowed("A gateway gets commands over MQTT.")
+      default: throw notAllowed("A device asks for its own commands only.")
+      }
+      let command = context.parameters.get("command") == "+" ? nil : try context.name("command")
+      return try await awaitCommand(request, key, command)
+    }
+    for (path, kind) in [("events", MessageKind.event), ("commands", .command)] {
+      table.on(.post, "/application/types/:type/devices/:device/\(path)/:name") { request, context in
+        let key = try context.device()
+        let principal = try await messagePrincipal(request, key)
+        guard case .application = principal else { throw notAllowed("This needs an API key.") }
+        return try await publish(kind, request, to: key, name: try context.name("name"), principal)
+      }
+    }
+  }
+
+  private func notAllowed(_ message: String) -> ServiceError { ServiceError(.forbidden, message) }
+
+  /// Who sends a message. Wrong credentials are 403 here. Without any it is Quickstart's organisation.
+  private func messagePrincipal(_ request: Request, _ key: DeviceKey) async throws -> Principal {
+    try await checkOrganization(request)
+    do {
+      if let credentials = try request.credentials() { return try await principal(credentials, device: key) }
+      if let login = request.login, let key = logins.key(of: login) { return .application(key: key) }
+    } catch let error as ServiceError where error.kind == .unauthorized {
+      throw notAllowed(error.message)
+    }
+    return .quickstart
+  }
+
+  /// A host name that names an organisation must name this one.
+  private func checkOrganization(_ request: Request) async throws {
+    let labels = request.head.authority?.split(separator: ".") ?? []
+    guard labels.count > 2, labels[1] == "messaging" else { return }
+    let own = await platform.organizationName
+    guard labels[0] == own || labels[0] == "quickstart" else {
+      throw notAllowed("This is the organisation '\(own)', not '\(labels[0])'.")
+    }
+  }
+
+  private func publish(
+    _ kind: MessageKind, _ request: Request, to key: DeviceKey, name: String, _ principal: Principal
+  ) async throws -> Response {
+    let format = try format(request)
+    let payload = try await request.bytes(max: ServiceLimits.payloadBytesMax)
+    guard !payload.isEmpty else { throw ServiceError(.invalid, "The body is the payload: it is empty.") }
+    if format == "json" {
+      do {
+        _ = try JSONValue(payload.span)
+      } catch {
+        throw ServiceError(.invalid, "The body is not JSON: \(error.kind) at byte \(error.offset).")
+      }
+    }
+    try await platform.publish(kind, to: key, name: name, format: format, payload: payload, as: principal)
+    return Response(status: .ok)
+  }
+
+  /// The content type as the format of a topic.
+  private func format(_ request: Request) throws(ServiceError) -> String {
+    switch request.mediaType {
+    case "application/json": return "json"
+    case "application/xml": return "xml"
+    case "application/octet-stream": return "bin"
+    case .some(let type) where type.hasPrefix("text/") && type.count > 5: return "text"
+    default:
+      throw ServiceError(
+        .unsupportedMediaType,
+        "Content-Type is application/json, text/…, application/xml or application/octet-stream.")
+    }
+  }
+
+  private func contentType(_ format: String) -> String {
+    switch format {
+    case "json": "application/json"
+    case "xml": "application/xml"
+    case "text", "txt": "text/plain; charset=utf-8"
+    default: "application/octet-stream"
+    }
+  }
+
+  /// Answers with the first command that comes while the request waits; commands are not kept for HTTP.
+  private func awaitCommand(_ request: Request, _ key: DeviceKey, _ command: String?) async throws -> Response {
+    let bytes = try await request.bytes(max: ServerLimits.bodyBytesMax)
+    var seconds: Int64 = 0
+    if !bytes.isEmpty {
+      let problem = ServiceError(
+        .invalid, #"The body is empty or {"waitTimeSecs": N}, N from 0 to \#(Self.waitSecondsMax)."#)
+      guard let body = try? JSONValue(bytes.span), body.members != nil else { throw problem }
+      if let member = body["waitTimeSecs"] {
+        guard let number = member.integer, (0...Self.waitSecondsMax).contains(number) else { throw problem }
+        seconds = number
+      }
+    }
+    guard seconds > 0 else { return Response(status: .noContent) }
+    var filter = ObservationFilter(
+      organization: await platform.organizationName, typeID: key.typeID, deviceID: key.deviceID)
+    (filter.includesEvents, filter.includesCommands, filter.includesChanges) = (false, true, false)
+    let observations = try await platform.observe(filter)
+    let found = await first(of: observations, within: seconds) { observation in
+      if case .command(let message) = observation, command == nil || command == message.name { message } else { nil }
+    }
+    guard let found else { return Response(status: .noContent) }
+    return Response(
+      status: .ok, headers: [.contentType: contentType(found.format), .commandID: found.name],
+      body: ResponseBody(byteBuffer: ByteBuffer(bytes: found.payload)))
+  }
+
+  private func first(
+    of observations: AsyncStream<Observation>, within seconds: Int64,
+    where wanted: @escaping @Sendable (Observation) -> ObservedMessage?
+  ) async -> ObservedMessage? {
+    await withTaskGroup(of: ObservedMessage?.self) { tasks in
+      tasks.addTask {
+        for await observation in observations {
+          if let message = wanted(observation) { return message }
+        }
+        return nil
+      }
+      tasks.addTask {
+        try? await Task.sleep(for: .seconds(seconds))
+        return nil
+      }
+      let first = await tasks.next()
+      tasks.cancelAll()
+      return first ?? nil
+    }
+  }
+}
+
+extension BasicRequestContext {
+  /// The device that the path names.
+  func device() throws(ServiceError) -> DeviceKey {
+    DeviceKey(typeID: try name("type"), deviceID: try name("device"))
+  }
+}

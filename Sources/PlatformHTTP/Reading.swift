@@ -1,0 +1,164 @@
+// What requests bring: bodies, JSON and query parameters, each with its bound.
+
+import Bytes
+import Foundation
+import HTTPTypes
+import Hummingbird
+import JSON
+import NIOCore
+import PlatformServer
+import PlatformService
+
+extension Request {
+  /// The body, of at most `max` bytes.
+  ///
+  /// - Throws: `tooLarge`.
+  func bytes(max: Int) async throws -> [UInt8] {
+    let tooLarge = ServiceError(.tooLarge, "The body has at most \(max) bytes.")
+    if let length = headers[.contentLength].flatMap(Int.init), length > max { throw tooLarge }
+    var bytes: [UInt8] = []
+    for try await buffer in body {
+      guard bytes.count + buffer.readableBytes <= max else { throw tooLarge }
+      bytes.append(contentsOf: buffer.readableBytesView)
+    }
+    return bytes
+  }
+
+  /// The body as JSON.
+  ///
+  /// - Throws: `unsupportedMediaType`, `tooLarge`, `invalid`.
+  func json(max: Int = ServerLimits.bodyBytesMax) async throws -> JSONValue {
+    if let type = mediaType, type != "application/json" {
+      throw ServiceError(.unsupportedMediaType, "The body is application/json, not \(type).")
+    }
+    let bytes = try await bytes(max: max)
+    do throws(JSONError) {
+      return try JSONValue(bytes.span)
+    } catch {
+      throw ServiceError(.invalid, "The body is not JSON: \(error.kind) at byte \(error.offset).")
+    }
+  }
+
+  /// The body as a JSON object.
+  func object() async throws -> JSONValue {
+    let value = try await json()
+    guard value.members != nil else { throw ServiceError(.invalid, "The body is a JSON object.") }
+    return value
+  }
+
+  /// The content type without its parameters.
+  var mediaType: String? {
+    headers[.contentType].map {
+      $0.prefix { $0 != ";" }.trimmingCharacters(in: .whitespaces).lowercased()
+    }
+  }
+
+  /// A parameter of the query; nil if it is not there.
+  func parameter(_ name: String) -> String? { uri.queryParameters.get(name) }
+}
+
+/// Reads members of a JSON object, and says what it expected.
+struct MemberReader {
+  let value: JSONValue
+
+  func text(_ name: String) throws(ServiceError) -> String {
+    guard let text = try optionalText(name) else { throw ServiceError(.invalid, "'\(name)' is missing: a text.") }
+    return text
+  }
+
+  func optionalText(_ name: String) throws(ServiceError) -> String? {
+    guard let member = value[name], member != .null else { return nil }
+    guard let text = member.string else { throw ServiceError(.invalid, "'\(name)' is a text.") }
+    return text
+  }
+
+  func optionalInteger(_ name: String) throws(ServiceError) -> Int64? {
+    guard let member = value[name], member != .null else { return nil }
+    guard let number = member.integer else { throw ServiceError(.invalid, "'\(name)' is an integer.") }
+    return number
+  }
+
+  func optionalObject(_ name: String) throws(ServiceError) -> JSONValue? {
+    guard let member = value[name], member != .null else { return nil }
+    guard member.members != nil else { throw ServiceError(.invalid, "'\(name)' is an object.") }
+    return member
+  }
+
+  func array(_ name: String) throws(ServiceError) -> [JSONValue] {
+    guard let array = value[name]?.array else { throw ServiceError(.invalid, "'\(name)' is an array.") }
+    return array
+  }
+
+  /// What is told of a device, on top of `old`.
+  func deviceInfo(_ old: DeviceInfo = DeviceInfo()) throws(ServiceError) -> DeviceInfo? {
+    guard let member = try optionalObject("deviceInfo") else { return nil }
+    guard let info = old.merging(member) else {
+      let names = DeviceInfo.names.map(\.key).joined(separator: ", ")
+      throw ServiceError(
+        .invalid,
+        "'deviceInfo' is an object of texts of at most \(ServiceLimits.deviceInfoBytesMax) bytes each: \(names).")
+    }
+    return info
+  }
+
+  func location() throws(ServiceError) -> DeviceLocation? {
+    guard let member = try optionalObject("location") else { return nil }
+    return try readLocation(member)
+  }
+
+  func device() throws(ServiceError) -> DeviceKey {
+    DeviceKey(typeID: try text("typeId"), deviceID: try text("deviceId"))
+  }
+}
+
+func readLocation(_ value: JSONValue) throws(ServiceError) -> DeviceLocation {
+  guard let location = DeviceLocation(value, now: Moment.now.wall) else {
+    throw ServiceError(
+      .invalid, "A location is 'latitude' (-90 to 90) and 'longitude' (-180 to 180), both numbers in degrees.")
+  }
+  return location
+}
+
+/// A page of a list: at most `_limit` items behind `_bookmark`, which is the name of the last item of the page before.
+struct ListPage {
+  static let limitRange = 1...200
+  static let limitDefault = 25
+
+  let limit: Int
+  let bookmark: String?
+
+  init(_ request: Request) throws(ServiceError) {
+    bookmark = request.parameter("_bookmark").flatMap { $0.isEmpty ? nil : $0 }
+    guard let text = request.parameter("_limit") else {
+      limit = Self.limitDefault
+      return
+    }
+    guard let number = Int(text), Self.limitRange.contains(number) else {
+      throw ServiceError(
+        .invalid, "'_limit' is an integer from \(Self.limitRange.lowerBound) to \(Self.limitRange.upperBound).")
+    }
+    limit = number
+  }
+
+  /// The page of `items`, which are in the order of their names.
+  func answer<Item>(_ items: [Item], name: (Item) -> String, json: (Item) -> JSONValue) throws(ServiceError) -> Response
+  {
+    var rest = items[...]
+    if let bookmark {
+      guard let index = items.firstIndex(where: { name($0) == bookmark }) else {
+        throw ServiceError(.invalid, "'_bookmark' is none that an earlier answer gave.")
+      }
+      rest = items[(index + 1)...]
+    }
+    let page = rest.prefix(limit)
+    let next = page.count < rest.count ? page.last.map(name) : nil
+    return jsonResponse(
+      .members([
+        "results": .array(page.map(json)), "meta": .members(["total_rows": .integer(items.count)]),
+        "bookmark": next.map(JSONValue.string),
+      ]))
+  }
+}
+
+/// Milliseconds since 1970 as `2024-05-01T10:15:30.250Z`.
+func timeText(_ milliseconds: Int64) -> JSONValue { .string(WallTime(milliseconds: milliseconds).text) }

@@ -1,0 +1,205 @@
+// Device types and devices.
+
+import Bytes
+import Hummingbird
+import PlatformServer
+import PlatformService
+
+extension Interface {
+  func addTypes(to table: RouteTable) {
+    table.on(.get, "/device/types") { request, _ in
+      try await application(request)
+      return try ListPage(request).answer(await platform.types, name: \.id, json: describe)
+    }
+    table.on(.post, "/device/types") { request, _ in
+      try await application(request)
+      let reader = MemberReader(value: try await request.object())
+      var type = DeviceTypeRecord(id: try reader.text("id"))
+      if let name = try reader.optionalText("classId") {
+        guard let found = DeviceClass(rawValue: name) else {
+          throw ServiceError(.invalid, "'classId' is Device or Gateway.")
+        }
+        type.classID = found
+      }
+      type = try read(reader, into: type)
+      return jsonResponse(describe(try await platform.addType(type)), status: .created)
+    }
+    table.on(.get, "/device/types/:type") { request, context in
+      try await application(request)
+      return jsonResponse(describe(try await platform.type(try context.name("type"))))
+    }
+    table.on(.put, "/device/types/:type") { request, context in
+      try await application(request)
+      let old = try await platform.type(try context.name("type"))
+      let type = try read(MemberReader(value: try await request.object()), into: old)
+      return jsonResponse(describe(try await platform.updateType(type)))
+    }
+    table.on(.delete, "/device/types/:type") { request, context in
+      try await application(request)
+      try await platform.removeType(try context.name("type"))
+      return Response(status: .noContent)
+    }
+  }
+
+  private func read(_ reader: MemberReader, into type: DeviceTypeRecord) throws -> DeviceTypeRecord {
+    var type = type
+    type.description = try reader.optionalText("description") ?? type.description
+    type.deviceInfo = try reader.deviceInfo(type.deviceInfo) ?? type.deviceInfo
+    type.metadata = try reader.optionalObject("metadata") ?? type.metadata
+    return type
+  }
+
+  private func describe(_ type: DeviceTypeRecord) -> JSONValue {
+    .members([
+      "id": .string(type.id), "classId": .string(type.classID.rawValue),
+      "description": type.description.map(JSONValue.string), "deviceInfo": type.deviceInfo.json,
+      "metadata": type.metadata ?? .object([]), "createdDateTime": timeText(type.created),
+    ])
+  }
+
+  func addDevices(to table: RouteTable) {
+    let devices = "/device/types/:type/devices"
+    table.on(.get, devices) { request, context in
+      try await application(request)
+      let type = try await platform.type(try context.name("type"))
+      return try await list(request, typeID: type.id)
+    }
+    table.on(.post, devices) { request, context in
+      try await application(request)
+      let reader = MemberReader(value: try await request.object())
+      let draft = try draft(reader, typeID: try context.name("type"))
+      let added = try await platform.addDevice(draft)
+      return jsonResponse(await describe(added.device, token: added.token), status: .created)
+    }
+    table.on(.get, "\(devices)/:device") { request, context in
+      try await application(request)
+      return jsonResponse(await describe(try await platform.device(try context.device())))
+    }
+    table.on(.put, "\(devices)/:device") { request, context in
+      try await application(request)
+      let old = try await platform.device(try context.device())
+      let reader = MemberReader(value: try await request.object())
+      let info = try reader.deviceInfo(old.deviceInfo)
+      let metadata = try reader.optionalObject("metadata")
+      let new = try await platform.updateDevice(old.key) { record in
+        if let info { record.deviceInfo = info }
+        if let metadata { record.metadata = metadata }
+      }
+      return jsonResponse(await describe(new))
+    }
+    table.on(.delete, "\(devices)/:device") { request, context in
+      try await application(request)
+      try await platform.removeDevice(try context.device())
+      return Response(status: .noContent)
+    }
+    addBulk(to: table)
+  }
+
+  private func addBulk(to table: RouteTable) {
+    table.on(.get, "/bulk/devices") { request, _ in
+      try await application(request)
+      return try await list(request, typeID: request.parameter("typeId"))
+    }
+    table.on(.post, "/bulk/devices/add") { request, _ in
+      try await bulk(request, status: .created) { entry in
+        let reader = MemberReader(value: entry)
+        let added = try await platform.addDevice(try draft(reader, typeID: try reader.text("typeId")))
+        return added.token
+      }
+    }
+    table.on(.post, "/bulk/devices/remove") { request, _ in
+      try await bulk(request, status: .ok) { entry in
+        try await platform.removeDevice(try MemberReader(value: entry).device())
+        return nil
+      }
+    }
+  }
+
+  /// Devices in one bulk request.
+  private static var bulkMax: Int { 512 }
+
+  /// Does something to each device of an array, and tells for each how that went; 202 where something went wrong.
+  private func bulk(
+    _ request: Request, status: HTTPResponse.Status, _ body: (JSONValue) async throws -> String?
+  ) async throws -> Response {
+    try await application(request)
+    guard let entries = try await request.json().array, (1...Self.bulkMax).contains(entries.count) else {
+      throw ServiceError(
+        .invalid, #"The body is an array of 1 to \#(Self.bulkMax) devices: {"typeId": T, "deviceId": D, …}."#)
+    }
+    var results: [JSONValue] = []
+    var isComplete = true
+    for entry in entries {
+      var token: String?
+      var problem: String?
+      do {
+        token = try await body(entry)
+      } catch let error as ServiceError {
+        problem = error.message
+        isComplete = false
+      }
+      results.append(
+        .members([
+          "typeId": entry["typeId"] ?? .null, "deviceId": entry["deviceId"] ?? .null,
+          "success": .boolean(problem == nil), "authToken": token.map(JSONValue.string),
+          "message": problem.map(JSONValue.string),
+        ]))
+    }
+    return jsonResponse(.array(results), status: isComplete ? status : .accepted)
+  }
+
+  private func draft(_ reader: MemberReader, typeID: String) throws -> DeviceDraft {
+    var draft = DeviceDraft(
+      typeID: typeID, deviceID: try reader.text("deviceId"), token: try reader.optionalText("authToken"))
+    draft.deviceInfo = try reader.deviceInfo()
+    draft.metadata = try reader.optionalObject("metadata")
+    draft.location = try reader.location()
+    return draft
+  }
+
+  private func list(_ request: Request, typeID: String?) async throws -> Response {
+    let page = try ListPage(request)
+    let organization = await platform.organizationName
+    return try page.answer(await platform.devices(typeID: typeID), name: { "\($0.typeID):\($0.deviceID)" }) {
+      describe($0, organization)
+    }
+  }
+
+  private func describe(_ device: DeviceRecord, token: String? = nil) async -> JSONValue {
+    describe(device, await platform.organizationName, token: token)
+  }
+
+  private func describe(_ device: DeviceRecord, _ organization: String, token: String? = nil) -> JSONValue {
+    let letter = device.classID == .gateway ? "g" : "d"
+    let path = "/api/v0002/device/types/\(device.typeID)/devices/\(device.deviceID)"
+    return .members([
+      "clientId": .string("\(letter):\(organization):\(device.typeID):\(device.deviceID)"),
+      "typeId": .string(device.typeID), "deviceId": .string(device.deviceID),
+      "classId": .string(device.classID.rawValue), "deviceInfo": device.deviceInfo.json,
+      "metadata": device.metadata ?? .object([]), "location": device.location?.json,
+      "registration": .members([
+        "date": timeText(device.registered),
+        "auth": device.registeredBy.map {
+          .members(["type": .string("device"), "id": .string("g:\(organization):\($0.typeID):\($0.deviceID)")])
+        },
+      ]),
+      "connection": device.connection.map(describe),
+      "refs": .members([
+        "location": .string("\(path)/location"), "mgmt": .string("\(path)/mgmt"),
+        "diag": .members([
+          "logs": .string("\(path)/diag/logs"), "errorCodes": .string("\(path)/diag/errorCodes"),
+        ]),
+      ]),
+      "authToken": token.map(JSONValue.string),
+    ])
+  }
+
+  private func describe(_ connection: ConnectionStatus) -> JSONValue {
+    .members([
+      "connected": .boolean(connection.isConnected), "time": timeText(connection.time),
+      "address": .string(connection.address), "secure": .boolean(connection.isSecure),
+      "protocol": .string(connection.protocolName), "closeCode": connection.closeCode.map { .integer($0) },
+      "connectTime": timeText(connection.connectTime),
+    ])
+  }
+}
