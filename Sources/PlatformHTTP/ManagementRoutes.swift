@@ -9,7 +9,7 @@ extension Interface {
   func addRequests(to table: RouteTable) {
     table.on(.get, "/mgmt/requests") { request, _ in
       try await application(request)
-      return try ListPage(request).answer(await platform.requests, name: \.id, json: describe)
+      return try ListPage(request).answer(await platform.requests, json: describe)
     }
     table.on(.post, "/mgmt/requests") { request, _ in
       try await application(request)
@@ -43,7 +43,7 @@ extension Interface {
       try await application(request)
       let found = try await platform.request(try context.name("request"))
       return try ListPage(request).answer(
-        found.devices, name: { "\($0.device.typeID):\($0.device.deviceID)" }, json: describe)
+        found.devices, json: describe)
     }
     table.on(.get, "/mgmt/requests/:request/deviceStatus/:type/:device") { request, context in
       try await application(request)
@@ -171,7 +171,7 @@ extension Interface {
         (wanted == nil || ($0.action == .connect) == (wanted == "connected"))
           && (type == nil || $0.device?.typeID == type) && (id == nil || $0.device?.deviceID == id)
       }
-      return try ListPage(request).answer(states, name: \.clientID, json: describe)
+      return try ListPage(request).answer(states, json: describe)
     }
     table.on(.get, "/clientconnectionstates/:client") { request, context in
       try await application(request)

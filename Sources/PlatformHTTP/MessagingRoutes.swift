@@ -117,8 +117,10 @@ extension Interface {
       let problem = ServiceError(
         .invalid, #"The body is empty or {"waitTimeSecs": N}, N from 0 to \#(Self.waitSecondsMax)."#)
       guard let body = try? JSONValue(bytes.span), body.members != nil else { throw problem }
-      if let member = body["waitTimeSecs"] {
-        guard let number = member.integer, (0...Self.waitSecondsMax).contains(number) else { throw problem }
+      if body["waitTimeSecs"] != nil {
+        guard let number = try MemberReader(value: body).optionalInteger("waitTimeSecs"),
+          (0...Self.waitSecondsMax).contains(number)
+        else { throw problem }
         seconds = number
       }
     }

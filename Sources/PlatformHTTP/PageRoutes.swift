@@ -8,24 +8,35 @@ extension Interface {
   /// Where Debian's package libjs-dygraphs puts its files.
   private static var libraryFolder: String { "/usr/share/javascript/dygraphs/" }
 
+  private static var html: String { "text/html; charset=utf-8" }
+  private static var css: String { "text/css; charset=utf-8" }
+  private static var script: String { "text/javascript; charset=utf-8" }
+
   func addPage(to table: RouteTable) {
     table.on(.get, "/") { _, _ in Response.redirect(to: "/quickstart/", type: .found) }
-    table.on(.get, "/quickstart/") { _, _ in file(PackageResources.quickstart_html, "text/html; charset=utf-8") }
-    table.on(.get, "/page/icon.svg") { _, _ in file(PackageResources.icon_svg, "image/svg+xml") }
-    table.on(.get, "/page/style.css") { _, _ in file(PackageResources.style_css, "text/css; charset=utf-8") }
-    table.on(.get, "/page/common.js") { _, _ in file(PackageResources.common_js, "text/javascript; charset=utf-8") }
-    table.on(.get, "/page/chart.js") { _, _ in file(PackageResources.chart_js, "text/javascript; charset=utf-8") }
-    table.on(.get, "/page/quickstart.js") { _, _ in
-      file(PackageResources.quickstart_js, "text/javascript; charset=utf-8")
+    let files: [(path: String, type: String, bytes: [UInt8])] = [
+      ("/quickstart", Self.html, PackageResources.quickstart_html), ("/fleet", Self.html, PackageResources.fleet_html),
+      ("/page/icon.svg", "image/svg+xml", PackageResources.icon_svg),
+      ("/page/style.css", Self.css, PackageResources.style_css),
+      ("/page/chart.js", Self.script, PackageResources.chart_js),
+      ("/page/common.js", Self.script, PackageResources.common_js),
+      ("/page/device.js", Self.script, PackageResources.device_js),
+      ("/page/fleet.js", Self.script, PackageResources.fleet_js),
+      ("/page/operations.js", Self.script, PackageResources.operations_js),
+      ("/page/quickstart.js", Self.script, PackageResources.quickstart_js),
+      ("/page/rest.js", Self.script, PackageResources.rest_js),
+      ("/api/openapi.json", "application/json", PackageResources.openapi_json),
+    ]
+    for file in files {
+      table.on(.get, file.path) { _, _ in answer(file.bytes, file.type) }
     }
-    table.on(.get, "/dygraphs/dygraph.min.js") { _, _ in try library("dygraph.min.js", "text/javascript; charset=utf-8")
+    table.on(.get, "/dygraphs/dygraph.min.js") { _, _ in try library("dygraph.min.js", Self.script)
     }
-    table.on(.get, "/dygraphs/dygraph.min.css") { _, _ in try library("dygraph.min.css", "text/css; charset=utf-8") }
-    table.on(.get, "/api/openapi.json") { _, _ in file(PackageResources.openapi_json, "application/json") }
+    table.on(.get, "/dygraphs/dygraph.min.css") { _, _ in try library("dygraph.min.css", Self.css) }
     table.refuseOtherMethods()
   }
 
-  private func file(_ bytes: [UInt8], _ type: String) -> Response {
+  private func answer(_ bytes: [UInt8], _ type: String) -> Response {
     Response(
       status: .ok, headers: [.contentType: type, .cacheControl: "no-cache"],
       body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
@@ -37,6 +48,6 @@ extension Interface {
       throw ServiceError(
         .notFound, "\(path) is missing: install Debian's package libjs-dygraphs on the platform's machine.")
     }
-    return file(Array(data), type)
+    return answer(Array(data), type)
   }
 }

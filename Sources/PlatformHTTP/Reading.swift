@@ -74,7 +74,11 @@ struct MemberReader {
 
   func optionalInteger(_ name: String) throws(ServiceError) -> Int64? {
     guard let member = value[name], member != .null else { return nil }
-    guard let number = member.integer else { throw ServiceError(.invalid, "'\(name)' is an integer.") }
+    // 1.0 is an integer as well, to JSON.
+    if let number = member.integer { return number }
+    guard case .number(let text) = member, let value = Double(text), let number = Int64(exactly: value) else {
+      throw ServiceError(.invalid, "'\(name)' is an integer.")
+    }
     return number
   }
 
@@ -119,16 +123,20 @@ func readLocation(_ value: JSONValue) throws(ServiceError) -> DeviceLocation {
   return location
 }
 
-/// A page of a list: at most `_limit` items behind `_bookmark`, which is the name of the last item of the page before.
+/// A page of a list: at most `_limit` items behind the first `_bookmark` ones.
 struct ListPage {
   static let limitRange = 1...200
   static let limitDefault = 25
 
   let limit: Int
-  let bookmark: String?
+  let bookmark: Int
 
   init(_ request: Request) throws(ServiceError) {
-    bookmark = request.parameter("_bookmark").flatMap { $0.isEmpty ? nil : $0 }
+    let text = request.parameter("_bookmark") ?? ""
+    guard let bookmark = text.isEmpty ? 0 : Int(text), bookmark >= 0 else {
+      throw ServiceError(.invalid, "'_bookmark' is one that an earlier answer gave.")
+    }
+    self.bookmark = bookmark
     guard let text = request.parameter("_limit") else {
       limit = Self.limitDefault
       return
@@ -140,22 +148,14 @@ struct ListPage {
     limit = number
   }
 
-  /// The page of `items`, which are in the order of their names.
-  func answer<Item>(_ items: [Item], name: (Item) -> String, json: (Item) -> JSONValue) throws(ServiceError) -> Response
-  {
-    var rest = items[...]
-    if let bookmark {
-      guard let index = items.firstIndex(where: { name($0) == bookmark }) else {
-        throw ServiceError(.invalid, "'_bookmark' is none that an earlier answer gave.")
-      }
-      rest = items[(index + 1)...]
-    }
+  /// The page of `items`.
+  func answer<Item>(_ items: [Item], json: (Item) -> JSONValue) -> Response {
+    let rest = items.dropFirst(bookmark)
     let page = rest.prefix(limit)
-    let next = page.count < rest.count ? page.last.map(name) : nil
     return jsonResponse(
       .members([
         "results": .array(page.map(json)), "meta": .members(["total_rows": .integer(items.count)]),
-        "bookmark": next.map(JSONValue.string),
+        "bookmark": page.count < rest.count ? .string("\(bookmark + limit)") : nil,
       ]))
   }
 }

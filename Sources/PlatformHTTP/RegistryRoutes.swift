@@ -9,7 +9,7 @@ extension Interface {
   func addTypes(to table: RouteTable) {
     table.on(.get, "/device/types") { request, _ in
       try await application(request)
-      return try ListPage(request).answer(await platform.types, name: \.id, json: describe)
+      return try ListPage(request).answer(await platform.types, json: describe)
     }
     table.on(.post, "/device/types") { request, _ in
       try await application(request)
@@ -160,7 +160,7 @@ extension Interface {
   private func list(_ request: Request, typeID: String?) async throws -> Response {
     let page = try ListPage(request)
     let organization = await platform.organizationName
-    return try page.answer(await platform.devices(typeID: typeID), name: { "\($0.typeID):\($0.deviceID)" }) {
+    return page.answer(await platform.devices(typeID: typeID)) {
       describe($0, organization)
     }
   }

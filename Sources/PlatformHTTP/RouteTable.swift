@@ -11,6 +11,9 @@ final class RouteTable {
   private let prefix: String
   private var methods: [String: [HTTPRequest.Method]] = [:]
 
+  /// Like GET, with a body (draft-ietf-httpbis-safe-method-w-body).
+  private var query: HTTPRequest.Method { HTTPRequest.Method("QUERY") ?? .trace }
+
   /// Routes below `prefix`.
   init(_ router: Router<BasicRequestContext>, prefix: String = "") {
     self.router = router
@@ -28,7 +31,7 @@ final class RouteTable {
     for (path, known) in methods {
       let withHead = known + (known.contains(.get) ? [.head] : [])
       let allowed = withHead.map(\.rawValue).sorted().joined(separator: ", ")
-      for method in [.get, .head, .post, .put, .patch, .delete, .options, .trace] as [HTTPRequest.Method]
+      for method in [.get, .head, .post, .put, .patch, .delete, .options, .trace, query] as [HTTPRequest.Method]
       where !withHead.contains(method) {
         router.on(RouterPath(prefix + path), method: method) { _, _ -> Response in
           throw Refusal(

@@ -218,7 +218,7 @@ export class LiveChart {
           axisLabelFormatter: (time) => clockTime(time), valueFormatter: () => "",
         },
         y: {
-          axisLabelWidth: 62, pixelsPerLabel: 34, valueFormatter: () => "",
+          axisLabelWidth: 62, pixelsPerLabel: 26, valueFormatter: () => "",
           axisLabelFormatter: (value, _, __, owner) => formatNumber(value, unit, stepOf(owner)),
         },
       },

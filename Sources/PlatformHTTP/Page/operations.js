@@ -1,0 +1,213 @@
+// What an operator asks of a device: reboot, factory reset, firmware, commands, and how far each is.
+
+import { ago, el, setText, shortened } from "./common.js";
+import { call } from "./rest.js";
+
+const updateProblems = [
+  null, null, "out of memory", "connection lost", "verification failed", "unsupported image", "invalid address",
+];
+/** Requests of the device that are shown. */
+const historyMax = 5;
+
+/** The card of operations on one device. */
+export class Operations {
+  constructor(type, id, onfail) {
+    this.device = { typeId: type, deviceId: id };
+    this.onfail = onfail;
+    this.waiters = new Map();
+    this.isClosed = false;
+    this.makeElement();
+    this.showHistory();
+    this.timer = setInterval(() => this.showHistory(), 15000);
+  }
+
+  makeElement() {
+    const action = (text, attributes, run) => el("button", {
+      type: "button", ...attributes, click: (event) => this.run(event.currentTarget, run),
+    }, text);
+    this.reboot = action("Reboot", { id: "reboot" }, () => this.request("device/reboot"));
+    this.reset = action("Factory reset", { id: "factory-reset", class: "danger" }, async () => {
+      if (confirm(`Factory reset ${this.device.deviceId}? All of its settings are lost but identity and credentials.`)) {
+        await this.request("device/factoryReset");
+      }
+    });
+    this.unmanaged = el("p", { class: "muted", hidden: true },
+      "Not managed: this device takes commands, but no reboots and no firmware.");
+    this.bar = el("progress", { max: "100", value: "0", "aria-label": "Progress" });
+    this.barText = el("p", { role: "status" });
+    this.progress = el("div", { id: "progress", class: "progress", hidden: true }, this.bar, this.barText);
+    this.history = el("ol", { class: "log history" });
+    this.element = el("section", { class: "card operations" },
+      el("h2", {}, "Operations"),
+      this.unmanaged,
+      el("div", { class: "toolbar" }, this.reboot, this.reset),
+      this.makeCommandForm(), this.makeFirmwareForm(), this.progress, this.history);
+  }
+
+  makeCommandForm() {
+    const name = el("input", {
+      id: "command-name", required: true, maxlength: "36", pattern: "[A-Za-z0-9_.\\-]{1,36}", value: "ping",
+      spellcheck: "false", autocapitalize: "off",
+    });
+    const payload = el("textarea", { id: "command-payload", spellcheck: "false", rows: "2" });
+    payload.value = "{}";
+    this.sent = el("p", { class: "muted", role: "status" });
+    const form = el("form", { class: "form", id: "command" },
+      el("label", {}, "Command ", name), el("label", {}, "Payload (JSON) ", payload),
+      el("button", { class: "primary" }, "Send"), this.sent);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.run(form.querySelector("button"), async () => {
+        const { typeId, deviceId } = this.device;
+        await call("POST", `/api/v0002/application/types/${typeId}/devices/${deviceId}/commands/${name.value}`,
+          payload.value.trim() || "{}");
+        setText(this.sent, `Sent ${name.value}.`);
+      });
+    });
+    return el("details", {}, el("summary", {}, "Send a command"), form);
+  }
+
+  makeFirmwareForm() {
+    const field = (id, label, attributes) => {
+      const input = el("input", { id, spellcheck: "false", autocapitalize: "off", ...attributes });
+      return [input, el("label", {}, `${label} `, input)];
+    };
+    const [uri, uriLabel] = field("firmware-uri", "Address of the image", { type: "url", required: true });
+    const [version, versionLabel] = field("firmware-version", "Version", { required: true, maxlength: "100" });
+    const [verifier, verifierLabel] = field("firmware-verifier", "Verifier (optional)", {});
+    this.update = el("button", { class: "primary", id: "update" }, "Download and update");
+    this.firmwareState = el("p", { class: "muted" });
+    const form = el("form", { class: "form", id: "firmware" },
+      this.firmwareState, uriLabel, versionLabel, verifierLabel, this.update);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const parameters = [["uri", uri], ["version", version], ["verifier", verifier]]
+        .filter(([, input]) => input.value.trim()).map(([name, input]) => ({ name, value: input.value.trim() }));
+      this.run(this.update, async () => {
+        if (await this.request("firmware/download", parameters, [0, 60])) {
+          await this.request("firmware/update", [], [60, 100]);
+        }
+      });
+    });
+    this.firmware = el("details", {}, el("summary", {}, "Update the firmware"), form);
+    return this.firmware;
+  }
+
+  async run(button, operation) {
+    button.disabled = true;
+    try {
+      await operation();
+    } catch (error) {
+      this.onfail(error);
+    } finally {
+      button.disabled = button.dataset.unsupported === "true";
+    }
+  }
+
+  // Requests
+
+  /** Makes a request, follows it to its end, and tells whether it succeeded. `range`: its part of the bar. */
+  async request(action, parameters = [], range = [0, 100]) {
+    this.showProgress(range[0] + 3, "Asking the device", "");
+    const made = await call("POST", "/api/v0002/mgmt/requests", { action, parameters, devices: [this.device] });
+    this.showHistory();
+    const path = `/api/v0002/mgmt/requests/${made.reqId}/deviceStatus/${this.device.typeId}/${this.device.deviceId}`;
+    while (!this.isClosed) {
+      const status = await call("GET", path);
+      if (status.complete) {
+        const isDone = status.status === 0;
+        this.showProgress(isDone ? range[1] : this.bar.value, status.message || (isDone ? "Done" : "Failed"),
+          isDone ? (range[1] === 100 ? "good" : "") : "bad");
+        this.showHistory();
+        return isDone;
+      }
+      this.showProgress(range[0] + (range[1] - range[0]) * this.share(action), this.describe(action, status), "");
+      // Until the platform tells of a change, or two seconds at most.
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, 2000);
+        this.waiters.set(made.reqId, () => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    return false;
+  }
+
+  share(action) {
+    const firmware = this.management?.firmware;
+    if (action === "firmware/download") return { 1: 0.5, 2: 1 }[firmware?.state] ?? 0.1;
+    if (action === "firmware/update") return firmware?.updateStatus === 1 ? 0.6 : 0.2;
+    return 0.5;
+  }
+
+  describe(action, status) {
+    const firmware = this.management?.firmware;
+    if (action === "firmware/download" && firmware?.state === 1) return "The device is downloading";
+    if (action === "firmware/update" && firmware?.updateStatus === 1) return "The device is installing";
+    return status.message || "Waiting for the device";
+  }
+
+  showProgress(value, text, state) {
+    this.progress.hidden = false;
+    this.progress.dataset.state = state;
+    this.bar.value = value;
+    setText(this.barText, text);
+  }
+
+  noteChange(request) {
+    this.waiters.get(request)?.();
+    this.waiters.delete(request);
+  }
+
+  showManagement(management) {
+    this.management = management;
+    const set = (button, isSupported) => {
+      button.dataset.unsupported = String(!isSupported);
+      button.disabled = !isSupported;
+    };
+    set(this.reboot, Boolean(management?.supports.deviceActions));
+    set(this.reset, Boolean(management?.supports.deviceActions));
+    set(this.update, Boolean(management?.supports.firmwareActions));
+    this.unmanaged.hidden = Boolean(management);
+    const firmware = management?.firmware;
+    const state = ["idle", "downloading", "downloaded"][firmware?.state] ?? "";
+    const problem = updateProblems[firmware?.updateStatus];
+    setText(this.firmwareState, !firmware ? "" : problem
+      ? `Last update: ${problem}.`
+      : firmware.updateStatus === 1 ? "An update is being installed."
+        : firmware.state === 0 ? "No image waits." : `Image ${shortened(firmware.version || "without version", 60)}: ${state}.`);
+    // What was told changes the bar of a request that is under way.
+    for (const wake of this.waiters.values()) wake();
+    this.waiters.clear();
+  }
+
+  /** The last requests that are for this device. */
+  async showHistory() {
+    try {
+      const { meta } = await call("GET", "/api/v0002/mgmt/requests?_limit=1");
+      const { results } = await call("GET",
+        `/api/v0002/mgmt/requests?_limit=50&_bookmark=${Math.max(0, meta.total_rows - 50)}`);
+      const mine = results.filter((request) => request.devices.some((device) =>
+        device.typeId === this.device.typeId && device.deviceId === this.device.deviceId)).slice(-historyMax).reverse();
+      const statuses = await Promise.all(mine.map((request) => call("GET",
+        `/api/v0002/mgmt/requests/${request.id}/deviceStatus/${this.device.typeId}/${this.device.deviceId}`)));
+      this.history.replaceChildren(...mine.map((request, index) => {
+        const status = statuses[index];
+        const name = ["Done", "Under way", "Unsupported", "Failed", "Timed out", "Cancelled"][status.status] ?? "?";
+        const severity = [0, 0, 1, 2, 2, 1][status.status] ?? 1;
+        return el("li", {}, el("time", {}, ago(Date.parse(request.started))),
+          el("span", { class: `tag severity-${status.status === 0 ? "good" : severity}` }, name),
+          el("span", { class: "text" }, `${request.action}${status.message ? `: ${shortened(status.message, 200)}` : ""}`));
+      }));
+    } catch {
+      // The card's other parts tell what is wrong.
+    }
+  }
+
+  close() {
+    this.isClosed = true;
+    clearInterval(this.timer);
+    for (const wake of this.waiters.values()) wake();
+  }
+}
