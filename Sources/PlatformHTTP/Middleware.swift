@@ -62,6 +62,7 @@ struct ErrorsMiddleware<Context: RequestContext>: RouterMiddleware {
     var response = jsonResponse(
       .members(["status": .integer(status.code), "message": .string(message)]), status: status)
     response.headers.append(contentsOf: headers)
+    if status == .contentTooLarge { response = closing(response) }
     // A browser's own dialog would come in front of the page's; other clients are told as the standard wants it
     // (RFC 9110, section 11.6.1).
     if status == .unauthorized {
@@ -70,6 +71,25 @@ struct ErrorsMiddleware<Context: RequestContext>: RouterMiddleware {
     }
     return response
   }
+}
+
+/// How long a client that sends too much has for reading that, before its connection is closed.
+private let lastWordsTime = Duration.milliseconds(200)
+
+/// What ends a connection after its last answer.
+private struct ConnectionIsOver: Error {}
+
+/// The same answer, behind which the connection ends: what the client still sends is not read, however long it is.
+private func closing(_ response: Response) -> Response {
+  var response = response
+  let body = response.body
+  response.headers[.connection] = "close"
+  response.body = ResponseBody(contentLength: body.contentLength) { writer in
+    try await body.write(writer)
+    try await Task.sleep(for: lastWordsTime)
+    throw ConnectionIsOver()
+  }
+  return response
 }
 
 /// A refusal with a status that the service does not know.

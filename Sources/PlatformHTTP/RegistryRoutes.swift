@@ -183,7 +183,7 @@ extension Interface {
           .members(["type": .string("device"), "id": .string("g:\(organization):\($0.typeID):\($0.deviceID)")])
         },
       ]),
-      "connection": device.connection.map(describe),
+      "connection": device.connection.map(describe), "managed": .boolean(device.management != nil),
       "refs": .members([
         "location": .string("\(path)/location"), "mgmt": .string("\(path)/mgmt"),
         "diag": .members([

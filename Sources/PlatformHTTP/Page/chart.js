@@ -332,6 +332,8 @@ const interactions = (() => {
     handler(event, graph, context);
   };
   return {
+    // The library's own handlers end what they began.
+    willDestroyContextMyself: true,
     mousedown: model.mousedown,
     touchstart: twoFingers(model.touchstart),
     touchmove: twoFingers(model.touchmove),

@@ -235,11 +235,9 @@ class DevicePage {
 
   async load() {
     try {
-      const [device, management, log, codes] = await Promise.all([
-        call("GET", this.path), call("GET", `${this.path}/mgmt`).catch((error) => {
-          if (error.status !== 404) throw error;
-          return null;
-        }),
+      const device = await call("GET", this.path);
+      const [management, log, codes] = await Promise.all([
+        device.managed ? call("GET", `${this.path}/mgmt`) : null,
         call("GET", `${this.path}/diag/logs`), call("GET", `${this.path}/diag/errorCodes`),
       ]);
       this.showFacts(device, management);

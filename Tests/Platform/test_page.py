@@ -1,0 +1,395 @@
+"""The pages in a headless browser; pictures of them are kept in build/pictures."""
+
+import json
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("selenium", reason="Scripts/setup test installs it")
+
+from selenium.webdriver import ActionChains  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+from browser import DESK, PHONE, Browser  # noqa: E402
+from harness.waiting import wait_until  # noqa: E402
+from rest import api  # noqa: E402
+from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, application  # noqa: E402
+
+EVENT = "iot-2/evt/status/fmt/json"
+SCRIPT = '<img src=x onerror="document.body.dataset.hacked=1"><script>document.body.dataset.hacked=1</script>'
+
+
+@pytest.fixture
+def browser(service, closing):
+    """A browser; nothing may be in its console at the end."""
+    opened = Browser(service)
+    closing.append(opened)
+    yield opened
+    assert opened.problems() == []
+
+
+@pytest.fixture
+def publish(service, join):
+    """Publishes an event of a Quickstart device."""
+    device = join(service, "d:quickstart:mote:demo-1")
+
+    def publish(members, name="status"):
+        device.publish(f"iot-2/evt/{name}/fmt/json", json.dumps({"d": members}), qos=0)
+    return publish
+
+
+def wave(publish, count=6):
+    """Some values that move; Quickstart takes one event a second."""
+    for number in range(count):
+        time.sleep(1.1)
+        publish({"cpu_usage": 30 + 20 * (number % 3), "load_1": 0.5 + number / 10,
+                 "memory_available": 6_000_000_000 + number * 3_000_000, "temp": f"{40 + number % 4}.5",
+                 "door": "closed", "ok": True, "nested": {"a": 1}})
+
+
+def test_quickstart(browser, publish):
+    """A device appears in the list by itself; its chart begins within a second and moves; strings that are numbers are
+    charted, and nothing else."""
+    browser.open("/")
+    browser.wait(".device")
+    browser.wait_text(".device", "demo-1")
+    browser.click(".device")
+    browser.wait(".waiting")
+    publish({"cpu_usage": 1})
+    began = time.monotonic()
+    browser.wait(".panel canvas", timeout=2)
+    wait_until(lambda: browser.drawn() > 10, 2, "the first point")
+    assert time.monotonic() - began < 1.0, "the first point takes less than a second"
+    wave(publish, 4)
+    browser.wait_text("#charts", "temp")
+    names = [element.text for element in browser.find(".panel .label")]
+    assert names == ["cpu_usage", "load_1", "memory_available", "temp"]
+    before = browser.drawn()
+    wave(publish, 2)
+    wait_until(lambda: browser.drawn() != before, 3, "the chart to move")
+    browser.wait_text("#values", "closed")
+    browser.wait_text("#values", "GB")
+    assert "Live" in browser.text("#state")
+    assert browser.driver.current_url.endswith("/quickstart/#/device/demo-1")
+
+
+def test_pictures(browser, publish):
+    """How it looks at a desk and on a phone, light and dark; nothing is wider than the window."""
+    wave(publish, 8)
+    for size, name in ((DESK, "desk"), (PHONE, "phone")):
+        for dark in (False, True):
+            browser.look(size, dark)
+            browser.open("/quickstart/")
+            browser.wait(".device")
+            assert browser.width <= size[0]
+            browser.picture(f"quickstart-{name}-{'dark' if dark else 'light'}")
+            browser.open("/quickstart/#/device/demo-1")
+            browser.wait(".panel canvas")
+            wave(publish, 3)
+            assert browser.width <= size[0]
+            browser.picture(f"device-{name}-{'dark' if dark else 'light'}")
+
+
+def test_controls(browser, publish):
+    """Series off and on, one chart, pause, zoom by buttons and keys, and back."""
+    browser.open("/quickstart/#/device/demo-1")
+    wave(publish, 4)
+    browser.wait_text("#charts", "temp")
+    assert len(browser.find(".panel")) == 4
+    browser.find("#values input")[0].click()
+    assert [element.text for element in browser.find(".panel .label")] == ["load_1", "memory_available", "temp"]
+    browser.find("#values input")[0].click()
+    browser.click("#together")
+    assert len(browser.find(".panel")) == 1 and browser.find("#together")[0].get_attribute("aria-pressed") == "true"
+    browser.wait(".panel canvas")
+    browser.picture("device-one-chart")
+    browser.click("#together")
+    browser.click("#pause")
+    messages = len(browser.find("#messages li"))
+    wave(publish, 3)
+    time.sleep(0.4)
+    assert len(browser.find("#messages li")) == messages and browser.text("#pause") == "Resume"
+    browser.click("#pause")
+    wait_until(lambda: len(browser.find("#messages li")) == messages + 3, 3, "what came during the pause")
+    assert not browser.find("#live")[0].is_displayed()
+    canvas = browser.find(".canvas")[0]
+    canvas.send_keys("+")
+    browser.wait("#live")
+    canvas.send_keys(Keys.ARROW_LEFT)
+    canvas.send_keys("0")
+    wait_until(lambda: not browser.find("#live")[0].is_displayed(), 3, "back to live")
+
+
+def test_drag_zooms(browser, publish):
+    """Dragging over one chart zooms all."""
+    browser.open("/quickstart/#/device/demo-1")
+    wave(publish, 4)
+    canvas = browser.wait(".panel canvas")
+    ActionChains(browser.driver).move_to_element_with_offset(canvas, 20, 0).click_and_hold() \
+        .move_by_offset(60, 0).release().perform()
+    browser.wait("#live")
+    browser.click("#live")
+
+
+def test_script_is_text(browser, service, join):
+    """Script in every field of a device is text: names, values, formats, whatever is nested."""
+    device = join(service, "d:quickstart:mote:demo-1")
+    browser.open("/quickstart/#/device/demo-1")
+    device.publish(EVENT, json.dumps({
+        "d": {SCRIPT: 1, "text": SCRIPT, "__proto__": 5, "constructor": 6, "nested": {SCRIPT: SCRIPT},
+              "list": [SCRIPT]}, "ts": SCRIPT}), qos=0)
+    browser.wait_text("#charts", "onerror")
+    time.sleep(1)
+    device.publish(f"iot-2/evt/{SCRIPT.replace('/', '')}/fmt/json", json.dumps({"d": {"a": 1}}), qos=0)
+    browser.wait_text("#messages", "img src=x onerror")
+    browser.wait_text("#charts", "constructor")
+    browser.click("#together")
+    time.sleep(0.5)
+    assert browser.run("return document.body.dataset.hacked") is None
+    assert browser.find("#device img") == [] and browser.find("#device script") == []
+    browser.picture("script-is-text")
+
+
+def test_odd_payloads(browser, service, join):
+    """Text, broken JSON, numbers beyond all bounds, and a thousand members: all are shown, none breaks the page."""
+    device = join(service, "d:quickstart:mote:demo-1")
+    browser.open("/quickstart/#/device/demo-1")
+    time.sleep(0.5)
+    payloads = ["no JSON", '{"d":[1,2]}', '{"d":null}', "7", '{"d":{"big":1e308,"small":-1e-300,"zero":0}}',
+                json.dumps({"d": {f"member_{number}": number for number in range(1000)}}), '{"plain":3}', b"\xff"]
+    for payload in payloads:
+        device.publish(EVENT, payload, qos=0)
+        time.sleep(1.05)
+    browser.wait_text("#messages", "bytes that are not text")
+    browser.wait_text("#messages", "no JSON")
+    assert len(browser.find(".panel")) <= 12
+    assert len(browser.find("#values tr")) <= 41
+
+
+def test_memory_is_bounded(browser, publish):
+    """The page keeps so many points and messages, and no more."""
+    browser.open("/quickstart/#/device/demo-1")
+    publish({"t": 1})
+    browser.wait(".panel canvas")
+    counts = browser.run("""
+        return import("/page/chart.js").then(({ LiveChart }) => {
+          const container = document.createElement("div");
+          const chart = new LiveChart(container);
+          for (let index = 0; index < 10000; index += 1) chart.add(index * 1000, [["t", index], [`x${index}`, 1]]);
+          const counts = [chart.rows.length, chart.series.length, chart.rows[0].length];
+          chart.close();
+          return counts;
+        });""")
+    assert counts == [3600, 40, 41]
+
+
+def test_reconnects(browser, service, publish):
+    """The page says that it lost the platform, and comes back with it."""
+    browser.expected += ["net::ERR", "Failed to load resource"]
+    browser.open("/quickstart/#/device/demo-1")
+    publish({"t": 1})
+    browser.wait_text("#state", "Live")
+    service.kill()
+    browser.wait_text("#state", "reconnecting")
+    service.start()
+    browser.wait_text("#state", "Offline", timeout=15)
+
+
+def test_without_chart_library(browser, publish):
+    """Without the library the page says which package is missing, and shows the values."""
+    browser.expected.append("dygraph")
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*dygraph.min.js"]})
+    browser.open("/quickstart/#/device/demo-1")
+    publish({"t": 1})
+    browser.wait_text("#charts", "libjs-dygraphs")
+    browser.wait_text("#values", "t")
+
+
+# The fleet
+
+def log_in(browser, path="/fleet/"):
+    browser.open(path)
+    browser.type("#key", KEY)
+    browser.type("#token", KEY_TOKEN + "\n")
+
+
+def test_login_page(browser, service):
+    """A wrong token is told; the right one opens the fleet; logging out closes it."""
+    browser.expected.append("401")
+    browser.open("/fleet/")
+    browser.picture("login")
+    browser.type("#key", KEY)
+    browser.type("#token", "wrong\n")
+    browser.wait_text("#login-problem", "wrong")
+    browser.type("#token", KEY_TOKEN + "\n")
+    browser.wait_text("#summary", "0 of 4 connected")
+    browser.click("#logout")
+    browser.wait("#login-form")
+    assert api(service, "GET", "/device/types").status == 200
+
+
+class ManagedDevice:
+    """A device that does what the device-management server asks, step by step."""
+
+    def __init__(self, client):
+        self.client, self.done = client, []
+        self.firmware = {"version": "", "name": "", "uri": "", "verifier": "", "state": 0, "updateStatus": 0}
+        client.client.on_message = self._receive
+        client.subscribe("iotdm-1/#", "iot-2/cmd/+/fmt/+")
+        self.manage()
+
+    def manage(self):
+        self._send("mgmt/manage", {"reqId": "m", "d": {
+            "lifetime": 0, "supports": {"deviceActions": True, "firmwareActions": True},
+            "deviceInfo": {"fwVersion": "1.4.2", "manufacturer": SCRIPT, "model": "E7", "serialNumber": "SN-1"}}})
+
+    def log(self, message, severity):
+        self._send("add/diag/log", {"reqId": message[:8], "d": {"message": message, "severity": severity}})
+
+    def _send(self, path, body):
+        self.client.client.publish(f"iotdevice-1/{path}", json.dumps(body), 1)
+
+    def _notify(self, **values):
+        self.firmware.update(values)
+        self._send("notify", {"d": {"fields": [{"field": "mgmt.firmware", "value": self.firmware}]}})
+
+    def _receive(self, _client, _user, message):
+        topic, body = message.topic, json.loads(message.payload or b"{}")
+        self.done.append(topic)
+        codes = {"iotdm-1/device/update": 204, "iotdm-1/observe": 200, "iotdm-1/cancel": 200}
+        if topic in codes or "/initiate/" in topic:
+            answer = {"rc": codes.get(topic, 202), "reqId": body["reqId"]}
+            if topic == "iotdm-1/observe":
+                answer["d"] = {"fields": [{"field": "mgmt.firmware", "value": self.firmware}]}
+            self._send("response", answer)
+        steps = {"firmware/download": self._download, "firmware/update": self._update, "device/reboot": self.manage}
+        for name, step in steps.items():
+            if topic.endswith(name):
+                threading.Thread(target=step, daemon=True).start()
+
+    def _download(self):
+        self._notify(state=1)
+        time.sleep(1.5)
+        self._notify(state=2)
+
+    def _update(self):
+        self._notify(updateStatus=1)
+        time.sleep(1.5)
+        self._notify(state=0, updateStatus=0)
+
+
+def test_fleet(browser, service, device):
+    """A managed device is rebooted, updated with a bar that follows, and sent a command; its log is text."""
+    client = device(service)
+    managed = ManagedDevice(client)
+    log_in(browser)
+    browser.wait_text("#summary", "1 of 4 connected")
+    browser.wait_text("#rows", "1.4.2")
+    browser.picture("fleet-desk-light")
+    browser.find("#rows a")[0].click()
+    browser.wait_text("#details", "SN-1")
+    managed.log("Started", 0)
+    managed.log(SCRIPT, 2)
+    client.publish(EVENT, {"d": {"temperature_celsius": 21.5}})
+    browser.wait_text("#diagnostics", "onerror")
+    browser.wait(".panel canvas")
+    assert browser.run("return document.body.dataset.hacked") is None
+
+    browser.click("#reboot")
+    browser.wait_text("#progress", "restarted")
+    assert "iotdm-1/mgmt/initiate/device/reboot" in managed.done
+
+    browser.run("document.querySelectorAll('details').forEach((element) => { element.open = true; })")
+    browser.type("#firmware-uri", "http://firmware.example/e7-1.5.0.img")
+    browser.type("#firmware-version", "1.5.0")
+    browser.click("#update")
+    values = set()
+
+    def is_done():
+        values.add(browser.run("return document.querySelector('progress').value"))
+        return browser.run("return document.querySelector('#progress').dataset.state") == "good"
+
+    wait_until(is_done, 20, "the update")
+    assert len(values) >= 4 and max(values) == 100, values
+    assert managed.done[-1] != "" and "iotdm-1/mgmt/initiate/firmware/update" in managed.done
+
+    browser.type("#command-name", "blink")
+    browser.run("document.querySelector('#command-payload').value = '{\"d\":{\"n\":1}}'")
+    browser.find("#command button")[0].click()
+    browser.wait_text("#messages", "→ blink")
+    wait_until(lambda: "iot-2/cmd/blink/fmt/json" in managed.done, 5, "the command")
+    browser.picture("fleet-device-desk-light")
+    for size, name in ((DESK, "desk"), (PHONE, "phone")):
+        browser.look(size, dark=True)
+        browser.open("/fleet/#/device/edge/e1")
+        browser.wait(".panel canvas")
+        assert browser.width <= size[0]
+        browser.picture(f"fleet-device-{name}-dark")
+        browser.open("/fleet/")
+        browser.wait_text("#rows", "e1")
+        assert browser.width <= size[0]
+        browser.picture(f"fleet-{name}-dark")
+
+
+def test_unmanaged(browser, service, device):
+    """What a device cannot do is not offered."""
+    device(service)
+    log_in(browser, "/fleet/#/device/edge/e1")
+    browser.wait_text("#details", "Not managed")
+    assert not browser.find("#reboot")[0].is_enabled() and not browser.find("#factory-reset")[0].is_enabled()
+
+
+def test_register(browser, service, join):
+    """A device that is registered on the page gets a token that works."""
+    log_in(browser)
+    browser.click("#add-open")
+    browser.type("#add-type", "pump")
+    browser.type("#add-id", "p1\n")
+    browser.wait_text("#add-result", "token")
+    token = browser.find("#add-result code")[0].text
+    join(service, f"d:{ORGANIZATION}:pump:p1", "use-token-auth", token)
+    browser.wait_text("#rows", "p1")
+
+
+def test_many_devices(browser, service, start_service, closing):
+    """200 devices at one event a second each: the page keeps drawing."""
+    busy = start_service("--rates", "unlimited")
+    names = [f"many{number:03}" for number in range(200)]
+    api(busy, "POST", "/bulk/devices/add", [
+        {"typeId": "edge", "deviceId": name, "authToken": TOKEN} for name in names])
+    ended = threading.Event()
+
+    def publish_all():
+        # Through one application: 200 events each second.
+        client = application(busy)
+        while not ended.is_set():
+            began = time.monotonic()
+            for name in names:
+                client.client.publish(f"iot-2/type/edge/id/{name}/evt/status/fmt/json", '{"d":{"t":1}}')
+            ended.wait(max(0, 1 - (time.monotonic() - began)))
+        client.close()
+
+    publisher = threading.Thread(target=publish_all)
+    publisher.start()
+    try:
+        browser.base = f"http://127.0.0.1:{busy.ports['http']}"
+        log_in(browser)
+        browser.wait_text("#summary", "of 204")
+        wait_until(lambda: browser.text("#rows").count("just now") > 150, 15, "all devices to be fresh")
+        frames = browser.driver.execute_async_script("""
+            const done = arguments[0];
+            const times = [];
+            const tick = (time) => {
+              times.push(time);
+              if (time - times[0] < 4000) requestAnimationFrame(tick);
+              else done(times);
+            };
+            requestAnimationFrame(tick);""")
+    finally:
+        ended.set()
+        publisher.join()
+    gaps = [after - before for before, after in zip(frames, frames[1:])]
+    slow = sum(gap > 200 for gap in gaps)
+    assert len(frames) > 60 and slow <= 2, f"{len(frames)} frames in 4 s, {slow} gaps above 200 ms, {max(gaps):.0f} ms"
