@@ -30,6 +30,7 @@ let packages: [Package.Dependency] =
   ? []
   : [
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log.git", from: "1.14.0"),
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.34.0"),
@@ -56,7 +57,9 @@ let hostTool: [Target] =
     .target(
       name: "PlatformHTTP",
       dependencies: [
-        "Bytes", "JSON", "PlatformServer", "PlatformService", .product(name: "Hummingbird", package: "hummingbird"),
+        "Bytes", "JSON", "PlatformServer", "PlatformService",
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
       ],

@@ -66,7 +66,10 @@ extension Interface {
         return ActionParameter(name: name, value: value)
       }
     }
+    // Who is named twice is asked once.
+    var seen: Set<DeviceKey> = []
     draft.devices = try reader.array("devices").map { try MemberReader(value: $0).device() }
+      .filter { seen.insert($0).inserted }
     if let timeout = try reader.optionalInteger("timeout") {
       draft.timeoutSeconds = Int(timeout)
     }

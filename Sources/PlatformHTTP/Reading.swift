@@ -120,6 +120,12 @@ func readLocation(_ value: JSONValue) throws(ServiceError) -> DeviceLocation {
     throw ServiceError(
       .invalid, "A location is 'latitude' (-90 to 90) and 'longitude' (-180 to 180), both numbers in degrees.")
   }
+  _ = try MemberReader(value: value).optionalText("measuredDateTime")
+  for (name, known) in [("elevation", location.elevation), ("accuracy", location.accuracy)] where known == nil {
+    guard value[name] ?? .null == .null else {
+      throw ServiceError(.invalid, "'\(name)' is a number of metres, below a billion.")
+    }
+  }
   return location
 }
 

@@ -133,9 +133,10 @@ def test_methods_and_paths(service):
 def test_types(service):
     """Types are made, listed, changed and removed."""
     made = api(service, "POST", "/device/types", {
-        "id": "pump", "description": "Pumps", "deviceInfo": {"manufacturer": "Acme"}, "metadata": {"deep": [1.10, None]}})
+        "id": "pump", "description": "Pumps", "deviceInfo": {"manufacturer": "Acme"},
+        "metadata": {"deep": [1.10, None]}})
     assert made.status == 201 and made.json["deviceInfo"] == {"manufacturer": "Acme"}
-    assert b"1.10" not in json.dumps(1.10).encode() and b"[1.1,null]" in made.body
+    assert b"[1.1,null]" in made.body
     assert api(service, "POST", "/device/types", {"id": "pump"}).status == 409
     assert api(service, "PUT", "/device/types/pump", {"description": "Two"}).json["description"] == "Two"
     assert api(service, "GET", "/device/types/pump").json["metadata"] == {"deep": [1.1, None]}
@@ -148,7 +149,8 @@ def test_types(service):
 def test_devices(service, join):
     """A device is registered with the token that the answer has, changed, and removed."""
     made = api(service, "POST", "/device/types/edge/devices", {
-        "deviceId": "new", "deviceInfo": {"serialNumber": "1", "model": "M"}, "location": {"latitude": 1, "longitude": 2}})
+        "deviceId": "new", "deviceInfo": {"serialNumber": "1", "model": "M"},
+        "location": {"latitude": 1, "longitude": 2}})
     assert made.status == 201
     token = made.json["authToken"]
     join(service, f"d:{ORGANIZATION}:edge:new", "use-token-auth", token)
@@ -207,7 +209,8 @@ def test_deep_and_large_json(service):
     """Depth and size are bounded."""
     assert api(service, "POST", "/device/types", b"[" * 100_000).status == 400
     assert api(service, "POST", "/device/types", b" " * ((1 << 20) + 1)).status == 413
-    assert api(service, "POST", "/device/types", b"id=x", content_type="application/x-www-form-urlencoded").status == 415
+    form = "application/x-www-form-urlencoded"
+    assert api(service, "POST", "/device/types", b"id=x", content_type=form).status == 415
 
 
 def test_endless_body(service):
