@@ -91,6 +91,7 @@ let hostTool: [Target] =
       name: "PlatformClient",
       dependencies: [
         "Bytes", "IoTPlatform", "MQTT", "PlatformService",
+        .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),

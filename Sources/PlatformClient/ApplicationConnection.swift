@@ -3,6 +3,7 @@
 import Bytes
 import Dispatch
 import MQTT
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -31,7 +32,7 @@ public actor ApplicationConnection {
   private var requests: [UInt16: CheckedContinuation<Void, any Error>] = [:]
   private var publishes: [UInt64: CheckedContinuation<Void, any Error>] = [:]
   private var lastToken: UInt64 = 0
-  private var missed = 0
+  private let missed = NIOLockedValueBox(0)
 
   /// The event loop that everything here runs on.
   public nonisolated var unownedExecutor: UnownedSerialExecutor { eventLoop.executor.asUnownedSerialExecutor() }
@@ -62,9 +63,11 @@ public actor ApplicationConnection {
   }
 
   /// How many messages were lost since the last call because their reader was too slow.
-  public func takeMissed() -> Int {
-    defer { missed = 0 }
-    return missed
+  public nonisolated func takeMissed() -> Int {
+    missed.withLockedValue { count in
+      defer { count = 0 }
+      return count
+    }
   }
 
   // MARK: - Opening and closing
@@ -240,7 +243,7 @@ public actor ApplicationConnection {
   }
 
   private func deliver(_ message: ApplicationMessage) {
-    if case .dropped = inbox.yield(message) { missed += 1 }
+    if case .dropped = inbox.yield(message) { missed.withLockedValue { $0 += 1 } }
   }
 
   /// Sends what the client has written, and comes back when it wants to be called again.

@@ -31,7 +31,7 @@ public func watch(
         try await handle(.connected)
         for await message in connection.messages {
           try await handle(.message(message))
-          let missed = await connection.takeMissed()
+          let missed = connection.takeMissed()
           if missed > 0 { try await handle(.missed(missed)) }
         }
       } catch {

@@ -68,7 +68,8 @@ extension FirmwareCommand {
     }
 
     func run() async throws {
-      try await operate {
+      // Cancelling takes a call for each device that is under way.
+      try await operate(farewellSeconds: 10) {
         let client = try RESTClient(try connection.settings())
         let devices = ids.map { DeviceKey(typeID: type, deviceID: $0) }
         var own: String?

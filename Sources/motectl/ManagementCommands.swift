@@ -103,21 +103,30 @@ extension RESTClient {
   private var lookInterval: Duration { .milliseconds(500) }
   /// How much later than its own deadline a platform may end a request, in seconds.
   private var deadlineMargin: Double { 15 }
+  /// Looks in a row that may fail: the request goes on while the platform is out of reach.
+  private var failuresMax: Int { 60 }
 
   /// Looks at a device's part of a request until it is complete, and tells `change` about each new status.
   ///
-  /// - Throws: `timeout` where the platform does not end the request in its time.
+  /// - Throws: `timeout` where the platform does not end the request in its time; `unreachable` where it is away for long.
   func follow(
     _ id: String, _ device: DeviceKey, seconds: Double, change: (RequestStatus) async throws -> Void
   ) async throws -> RequestStatus {
     let clock = ContinuousClock()
     let deadline = clock.now + .seconds(seconds + deadlineMargin)
     var last: RequestStatus?
+    var failures = 0
     while clock.now < deadline {
-      let status = try await requestStatus(id, device)
-      if status != last { try await change(status) }
-      if status.isComplete { return status }
-      last = status
+      do {
+        let status = try await requestStatus(id, device)
+        if status != last { try await change(status) }
+        if status.isComplete { return status }
+        last = status
+        failures = 0
+      } catch let error as ClientError where error.kind == .unreachable || error.kind == .timeout {
+        failures += 1
+        if failures > failuresMax { throw error }
+      }
       try await Task.sleep(for: lookInterval)
     }
     throw ClientError(.timeout, "\(device.typeID) \(device.deviceID)", "request \(id) has not ended in time")

@@ -31,17 +31,22 @@ enum ExitStatus {
     """
 }
 
-/// How long a command may take for its farewell after an interrupt.
-private let farewellSeconds = 3.0
-
 /// Runs a command's body to its end.
 ///
-/// - Parameter isEndless: Whether SIGINT and SIGTERM are the usual end, and not a failure.
+/// - Parameters:
+///   - isEndless: Whether SIGINT and SIGTERM are the usual end, and not a failure.
+///   - farewellSeconds: How long the body may take for its farewell after a signal. A second signal ends that.
 /// - Throws: `ExitCode`; what went wrong is on standard error then.
-func operate(isEndless: Bool = false, _ body: @escaping @Sendable () async throws -> Void) async throws {
+func operate(
+  isEndless: Bool = false, farewellSeconds: Double = 1, _ body: @escaping @Sendable () async throws -> Void
+) async throws {
+  let status: @Sendable (String) -> Int32 = { signal in
+    isEndless ? 0 : 128 + (signal == "SIGINT" ? SIGINT : SIGTERM)
+  }
   do {
-    guard let status = try await untilInterrupted(body), !isEndless else { return }
-    throw ExitCode(status)
+    if let signal = try await untilInterrupted(body, orExit: status, after: farewellSeconds) {
+      throw ExitCode(status(signal))
+    }
   } catch let error as ClientError {
     complain(error.description)
     throw ExitCode(ExitStatus.of(error.kind))
@@ -51,15 +56,21 @@ func operate(isEndless: Bool = false, _ body: @escaping @Sendable () async throw
   }
 }
 
-/// Runs `body`, which SIGINT and SIGTERM cancel. Gives the exit status that the signal stands for.
-private func untilInterrupted(_ body: @escaping @Sendable () async throws -> Void) async throws -> Int32? {
+/// Runs `body`, which SIGINT and SIGTERM cancel. Gives the signal that did; where the body does not take its leave in
+/// time, ends the program.
+private func untilInterrupted(
+  _ body: @escaping @Sendable () async throws -> Void, orExit status: @escaping @Sendable (String) -> Int32,
+  after farewellSeconds: Double
+) async throws -> String? {
   let signals = TerminationSignals()
   let (names, continuation) = AsyncStream.makeStream(of: String.self)
   // Not a child of ours: it waits for as long as the program runs.
   Task {
     let name = await signals.first()
     continuation.yield(name)
-    DispatchQueue.global().asyncAfter(deadline: .now() + farewellSeconds) { Foundation.exit(exitStatus(name)) }
+    DispatchQueue.global().asyncAfter(deadline: .now() + farewellSeconds) { Foundation.exit(status(name)) }
+    _ = await signals.first()
+    Foundation.exit(status(name))
   }
   return try await withThrowingTaskGroup(of: String?.self) { tasks in
     tasks.addTask {
@@ -74,12 +85,9 @@ private func untilInterrupted(_ body: @escaping @Sendable () async throws -> Voi
     tasks.cancelAll()
     // The body takes its leave; that it does so early is no failure of its own.
     if first != nil { _ = try? await tasks.next() }
-    return first.map(exitStatus)
+    return first
   }
 }
-
-/// The exit status of a program that a signal ended, as a shell tells it.
-private func exitStatus(_ signal: String) -> Int32 { 128 + (signal == "SIGINT" ? SIGINT : SIGTERM) }
 
 /// A time limit: `30s`, `5m`, `2h`, `500ms`; a bare number is in seconds.
 struct TimeLimit: ExpressibleByArgument, Equatable {

@@ -43,9 +43,9 @@ class Operator:
         return [str(word) for word in (self.program, *words, *(self.place if place is None else place))]
 
     @contextlib.contextmanager
-    def running(self, *words):
+    def running(self, *words, place=None):
         """A command that runs beside the test."""
-        running = Running(self.line(words), self.environment)
+        running = Running(self.line(words, place), self.environment)
         try:
             yield running
         finally:
@@ -122,8 +122,8 @@ class Running:
 class ManagedDevice:
     """A scripted managed device that does what it is told, or fails where it is told to."""
 
-    def __init__(self, service, name="e1", kind="edge", *, fails_at=None, slow=None):
-        self.name, self.fails_at, self.slow = name, fails_at, slow
+    def __init__(self, service, name="e1", kind="edge", *, fails_at=None, slow=None, is_silent=False):
+        self.name, self.fails_at, self.slow, self.is_silent = name, fails_at, slow, is_silent
         self.service, self.kind = service, kind
         self.firmware, self.installed, self.asked, self.image = {}, "1.0", queue.Queue(), None
         self._ended, self._threads = threading.Event(), []
@@ -167,6 +167,8 @@ class ManagedDevice:
         if path == "response":
             return
         self.asked.put(path)
+        if self.is_silent:
+            return
         if path == self.fails_at:
             self.answer(request, 500, message="not today\x1b[31m")
         elif path == "device/update":

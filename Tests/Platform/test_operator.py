@@ -208,6 +208,23 @@ def test_scripted_brokers(operator, closing, answer, status, words):
     assert words in operator.complaint
 
 
+def test_silent_server(operator, closing):
+    """Ctrl-C ends what waits for an answer that does not come."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+    closing.append(listener)
+    port = listener.getsockname()[1]
+    place = ["--server", f"mqtt://127.0.0.1:{port}", "--api", f"http://127.0.0.1:{port}"]
+    for words, status in (["events"], 0), (["devices"], 130), (["command", "edge", "e1", "ping"], 130):
+        with operator.running(*words, place=place) as running:
+            connection, _ = listener.accept()
+            time.sleep(0.3)
+            start = time.monotonic()
+            assert running.interrupt() == status
+            assert time.monotonic() - start < 5
+            connection.close()
+
+
 def test_quickstart(operator, join):
     """One device at a time, without credentials."""
     client = join(operator_service(operator), "d:quickstart:mote:q1")
