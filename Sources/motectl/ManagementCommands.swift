@@ -108,7 +108,8 @@ extension RESTClient {
 
   /// Looks at a device's part of a request until it is complete, and tells `change` about each new status.
   ///
-  /// - Throws: `timeout` where the platform does not end the request in its time; `unreachable` where it is away for long.
+  /// - Throws: `timeout` where the platform does not end the request in its time; `unreachable` where it is away for
+  ///   long.
   func follow(
     _ id: String, _ device: DeviceKey, seconds: Double, change: (RequestStatus) async throws -> Void
   ) async throws -> RequestStatus {
