@@ -89,6 +89,15 @@ public final class PlatformService {
     restore(state)
   }
 
+  /// Sessions, connections and devices know each other.
+  deinit {
+    for session in Array(own.sessions.values) + Array(quickstart.sessions.values) {
+      session.connection?.session = nil
+      session.connection = nil
+      session.device = nil
+    }
+  }
+
   /// The organisation of this name.
   func organization(_ name: String) -> Organization? {
     if name == own.name { return own }
