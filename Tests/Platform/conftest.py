@@ -3,7 +3,10 @@
 import pathlib
 import platform as machine
 import signal
+import socket
 import sys
+import threading
+import types
 
 import pytest
 
@@ -121,6 +124,40 @@ def gateway(closing):
 def application(closing):
     """Connects an application."""
     return joining(closing, platform_service.application)
+
+
+@pytest.fixture
+def sdk_domain(monkeypatch):
+    """The platform's host names are this machine."""
+    look_up = socket.getaddrinfo
+
+    def here(host, *arguments, **options):
+        return look_up("127.0.0.1" if str(host).endswith(platform_service.DOMAIN) else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", here)
+
+
+@pytest.fixture
+def sdk_connect(closing, sdk_domain, monkeypatch):
+    """Connects a client of the vendor's SDK, which takes no host names and ports but the platform's."""
+    class DaemonTimer(threading.Timer):
+        """The SDK manages again after an hour, and would keep the tests from ending until then."""
+
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.daemon = True
+
+    monkeypatch.setattr(threading, "Timer", DaemonTimer)
+
+    def connect(service, kind, identity, auth, **options):
+        config = {"identity": identity, "auth": auth, "options": {
+            "domain": platform_service.DOMAIN, "mqtt": {"port": 1883, "transport": "tcp", **options}}}
+        client = kind(config)
+        client.port = service.port
+        client.connect()
+        closing.append(types.SimpleNamespace(close=client.disconnect))
+        return client
+    return connect
 
 
 @pytest.fixture

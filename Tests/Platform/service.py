@@ -17,6 +17,8 @@ from harness.waiting import end_process, wait_until
 ORGANIZATION = "local0"
 KEY, KEY_TOKEN = "a-local0-testing", "key+token=1"
 TOKEN = "s3cr=t#;$ &*(%"
+# ORG.messaging.DOMAIN and ORG.DOMAIN, which the vendor's SDK looks up, are this machine.
+DOMAIN = "platform.test"
 LISTENING = re.compile(r"(\w+)=([\d.:\[\]a-f]+):(\d+)")
 REGISTRATIONS = {
     "types": [{"id": "edge"}, {"id": "sensor"}, {"id": "edgegw", "classId": "Gateway"}],

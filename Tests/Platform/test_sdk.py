@@ -1,7 +1,7 @@
 """The vendor's Python SDK as application, device, gateway and managed device."""
 
 import queue
-import socket
+import threading
 
 import pytest
 
@@ -11,65 +11,28 @@ import wiotp.sdk.application  # noqa: E402
 import wiotp.sdk.device  # noqa: E402
 import wiotp.sdk.gateway  # noqa: E402
 
-from harness.waiting import wait_until  # noqa: E402
-from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN  # noqa: E402
-
-DOMAIN = "platform.test"
-
-
-@pytest.fixture(autouse=True)
-def domain(monkeypatch):
-    """ORG.messaging.platform.test is this machine."""
-    look_up = socket.getaddrinfo
-
-    def here(host, *arguments, **options):
-        return look_up("127.0.0.1" if str(host).endswith(DOMAIN) else host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", here)
-
-
-@pytest.fixture
-def connect(closing):
-    """Connects a client of the SDK, which takes no ports but the platform's."""
-    class Closing:
-        def __init__(self, client):
-            self.client = client
-
-        def close(self):
-            if timer := getattr(self.client, "manageTimer", None):
-                timer.cancel()
-            self.client.disconnect()
-
-    def connect(service, kind, identity, auth, **options):
-        config = {"identity": identity, "auth": auth,
-                  "options": {"domain": DOMAIN, "mqtt": {"port": 1883, "transport": "tcp", **options}}}
-        client = kind(config)
-        client.port = service.port
-        client.connect()
-        closing.append(Closing(client))
-        return client
-    return connect
-
+from harness.waiting import free_port, wait_until  # noqa: E402
+from service import DOMAIN, KEY, KEY_TOKEN, ORGANIZATION, TOKEN  # noqa: E402
 
 def device_identity(name="e1", kind="edge"):
     return {"orgId": ORGANIZATION, "typeId": kind, "deviceId": name}
 
 
 @pytest.fixture
-def sdk_application(connect):
+def sdk_application(sdk_connect):
     """An application."""
-    return lambda service: connect(service, wiotp.sdk.application.ApplicationClient, {"appId": "sdk"},
+    return lambda service: sdk_connect(service, wiotp.sdk.application.ApplicationClient, {"appId": "sdk"},
                                    {"key": KEY, "token": KEY_TOKEN})
 
 
-def test_device_and_application(service, connect, sdk_application):
+def test_device_and_application(service, sdk_connect, sdk_application):
     """Events, commands and status."""
     application = sdk_application(service)
     events, statuses, commands = queue.Queue(), queue.Queue(), queue.Queue()
     application.deviceEventCallback, application.deviceStatusCallback = events.put, statuses.put
     application.subscribeToDeviceEvents()
     application.subscribeToDeviceStatus()
-    device = connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN})
+    device = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN})
     device.commandCallback = commands.put
     status = statuses.get(timeout=5)
     assert (status.action, status.typeId, status.deviceId) == ("Connect", "edge", "e1")
@@ -81,13 +44,13 @@ def test_device_and_application(service, connect, sdk_application):
     assert (command.commandId, command.data) == ("blink", {"times": 3})
 
 
-def test_gateway(service, connect, sdk_application):
+def test_gateway(service, sdk_connect, sdk_application):
     """Events of other devices, commands to them, notifications."""
     application = sdk_application(service)
     events, notes, commands = queue.Queue(), queue.Queue(), queue.Queue()
     application.deviceEventCallback = events.put
     application.subscribeToDeviceEvents()
-    gateway = connect(service, wiotp.sdk.gateway.GatewayClient, device_identity("gw1", "edgegw"), {"token": TOKEN})
+    gateway = sdk_connect(service, wiotp.sdk.gateway.GatewayClient, device_identity("gw1", "edgegw"), {"token": TOKEN})
     gateway.notificationCallback = notes.put
     # The SDK's own callback takes the topics of devices for those of gateways, and throws.
     gateway.client.message_callback_add("iot-2/type/+/id/+/cmd/+/fmt/+", lambda *arguments: commands.put(arguments[2]))
@@ -104,9 +67,9 @@ def test_gateway(service, connect, sdk_application):
     assert notes.get(timeout=5).data["RC"] == 177
 
 
-def test_managed_device(service, connect):
+def test_managed_device(service, sdk_connect):
     """Manage, location, error codes and log."""
-    device = connect(service, wiotp.sdk.device.ManagedDeviceClient, device_identity(), {"token": TOKEN})
+    device = sdk_connect(service, wiotp.sdk.device.ManagedDeviceClient, device_identity(), {"token": TOKEN})
     wait_until(device.readyForDeviceMgmt.is_set, 10, "an answer to manage")
     for answered in (device.setLocation(11.5, 48.1), device.setErrorCode(17), device.addLog("hello", "", 1),
                      device.clearErrorCodes(), device.clearLog(), device.unmanage()):
@@ -114,9 +77,9 @@ def test_managed_device(service, connect):
     assert not device.readyForDeviceMgmt.is_set()
 
 
-def test_durable_session(service, connect, sdk_application):
+def test_durable_session(service, sdk_connect, sdk_application):
     """A command waits for a device with a durable session: its 'cleanStart' means the opposite."""
-    first = connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN}, cleanStart=True)
+    first = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN}, cleanStart=True)
     wait_until(lambda: first.subscriptionsAcknowledged.is_set(), 5, "the SDK's subscription to commands")
     first.disconnect()
     sdk_application(service).publishCommand("edge", "e1", "blink", "json", {"n": 1}, qos=1)
@@ -128,3 +91,59 @@ def test_durable_session(service, connect, sdk_application):
     second.connect()
     assert commands.get(timeout=5).data == {"n": 1}
     second.disconnect()
+
+
+def test_managed_gateway(service, sdk_connect):
+    """A gateway manages itself, in the long form."""
+    gateway = sdk_connect(service, wiotp.sdk.gateway.ManagedGatewayClient, device_identity("gw1", "edgegw"),
+                          {"token": TOKEN})
+    assert gateway.manage().wait(5)
+    wait_until(gateway.readyForDeviceMgmt.is_set, 5, "an answer to manage")
+    # What else it offers there throws: it looks for its configuration where that is not.
+
+
+@pytest.fixture
+def rest_application(start_service, authority, closing, sdk_domain, monkeypatch):
+    """An application of the SDK, which speaks REST over TLS only, and its platform."""
+    certificate, port = authority.issue(f"DNS:*.{DOMAIN}"), free_port()
+    service = start_service("--certificate", certificate.certificate, "--key", certificate.key, "--https", port)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.certificate))
+    application = wiotp.sdk.application.ApplicationClient(
+        {"identity": {"appId": "sdk"}, "auth": {"key": KEY, "token": KEY_TOKEN},
+         "options": {"domain": f"{DOMAIN}:{port}", "mqtt": {"port": 1883}}})
+    return service, application
+
+
+def test_registry(rest_application, sdk_connect):
+    """Types and devices; the token that the platform makes lets the device in."""
+    service, application = rest_application
+    registry = application.registry
+    registry.devicetypes.create({"id": "pump", "description": "moves water"})
+    assert "pump" in registry.devicetypes and "nothing" not in registry.devicetypes
+    made = registry.devices.create({"typeId": "pump", "deviceId": "p1"})
+    assert made.success and made.authToken
+    device = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity("p1", "pump"),
+                         {"token": made.authToken})
+    assert device.publishEvent("status", "json", {"level": 7}, qos=1)
+    wait_until(lambda: application.lec.getAll({"typeId": "pump", "deviceId": "p1"}), 5, "the last event")
+    event = application.lec.get({"typeId": "pump", "deviceId": "p1"}, "status")
+    assert (event.eventId, event.format) == ("status", "json")
+    assert registry.devices[f"d:{ORGANIZATION}:pump:p1"].deviceId == "p1"
+    device.client._reconnect_on_failure = False  # pylint: disable=protected-access
+    assert registry.devices.delete({"typeId": "pump", "deviceId": "p1"})
+    wait_until(lambda: not device.isConnected(), 5, "the end of the removed device's connection")
+    del registry.devicetypes["pump"]
+
+
+def test_requests(rest_application, sdk_connect):
+    """A reboot, asked for over REST and done by the SDK's managed device."""
+    service, application = rest_application
+    device = sdk_connect(service, wiotp.sdk.device.ManagedDeviceClient, device_identity(), {"token": TOKEN})
+    wait_until(device.readyForDeviceMgmt.is_set, 10, "an answer to manage")
+    device.deviceActionCallback = lambda identifier, _action: threading.Timer(
+        0.1, lambda: (device.respondDeviceAction(identifier, 202), device.manage())).start()
+    requests = application.mgmt.requests
+    made = requests.initiate({"action": "device/reboot", "devices": [{"typeId": "edge", "deviceId": "e1"}]})
+    wait_until(lambda: requests.get(made["reqId"])["complete"], 10, "the request's end")
+    assert requests.getStatus(made["reqId"], "edge", "e1")["status"] == 0
+    assert requests.delete(made["reqId"])
