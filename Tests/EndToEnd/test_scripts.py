@@ -14,7 +14,8 @@ from harness.waiting import wait_until
 pytestmark = pytest.mark.native
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-EVENT = re.compile(r"^\d{4}-\d\d-\d\dT\S+  iot-2/evt/\S+/fmt/json  \{\"d\":\{.*\}", re.MULTILINE)
+EVENT = re.compile(r"^\d{4}-\d\d-\d\dT\S+ mote \S+ status json \{\"d\":\{.*\}", re.MULTILINE)
+LINK = re.compile(r"http://127\.0\.0\.1:\d+/quickstart/#/device/mote-[0-9a-f]{8}$", re.MULTILINE)
 
 
 def script(name, *arguments, timeout=140):
@@ -38,6 +39,7 @@ def test_quickstart_stops_by_itself_after_events_with_numbers():
     done = script("quickstart", "--for", "4s")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(EVENT.findall(done.stdout)) >= 2, done.stdout
+    assert len(LINK.findall(done.stdout)) == 1, done.stdout
     assert "info mqtt connected" in done.stderr
 
 

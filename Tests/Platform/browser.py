@@ -76,6 +76,7 @@ class Browser:
     def picture(self, name):
         """Keeps the whole page as a picture in build/pictures."""
         PICTURES.mkdir(parents=True, exist_ok=True)
+        self.run("scrollTo(0, 0)")
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {
             "format": "png", "captureBeyondViewport": True,

@@ -158,6 +158,7 @@ export class LiveChart {
     const shown = this.series.filter((series) => series.isShown);
     const groups = this.isTogether ? (shown.length > 0 ? [shown] : []) : shown.map((series) => [series]);
     this.container.classList.toggle("together", this.isTogether);
+    this.container.classList.toggle("single", groups.length === 1);
     this.container.classList.toggle("wide", groups.length === 2 || groups.length === 4);
     this.container.replaceChildren();
     for (const group of groups) {
@@ -188,6 +189,8 @@ export class LiveChart {
         + "Arrow keys move, plus and minus zoom, 0 goes back to live, space pauses.",
     });
     panel.time = el("span", { class: "time" });
+    panel.note = el("span", { class: "note" });
+    names.append(panel.note);
     panel.element = el("section", { class: "panel" }, names, panel.canvas, panel.time);
     return panel;
   }
@@ -195,7 +198,8 @@ export class LiveChart {
   makeGraph(panel) {
     const style = getComputedStyle(document.documentElement);
     const color = (name) => style.getPropertyValue(name).trim();
-    const unit = unitOf(panel.group[0].name, this.typeID);
+    const units = new Set(panel.group.map((series) => unitOf(series.name, this.typeID)));
+    const unit = units.size === 1 ? [...units][0] : "";
     const graph = new Dygraph(panel.canvas, this.data(panel), {
       // Names of devices' making never get into the library, which puts its labels into the document as markup.
       labels: ["t", ...panel.group.map((_, index) => `s${index}`)],
@@ -219,7 +223,7 @@ export class LiveChart {
         },
         y: {
           axisLabelWidth: 62, pixelsPerLabel: 26, valueFormatter: () => "",
-          axisLabelFormatter: (value, _, __, owner) => formatNumber(value, unit, stepOf(owner)),
+          axisLabelFormatter: (value, _, __, owner) => panel.isScaled ? "" : formatNumber(value, unit, stepOf(owner)),
         },
       },
       zoomCallback: (start, end) => this.setWindow([start, end]),
@@ -244,7 +248,16 @@ export class LiveChart {
     let to = from;
     while (to < this.rows.length && this.rows[to][0] <= end) to += 1;
     panel.from = from;
-    return this.rows.slice(from, to + 1).map((row) => [row[0], ...columns.map((column) => row[column] ?? null)]);
+    const rows = this.rows.slice(from, to + 1);
+    const scales = columns.map((column) => scaleOf(rows, column));
+    panel.isScaled = columns.length > 1 && needsScales(scales);
+    setText(panel.note, panel.isScaled ? "Each series on its own scale" : "");
+    return rows.map((row) => [row[0], ...columns.map((column, index) => {
+      const value = row[column] ?? null;
+      if (value === null || !panel.isScaled) return value;
+      const { low, high } = scales[index];
+      return high > low ? (value - low) / (high - low) : 0.5;
+    })]);
   }
 
   // Drawing
@@ -269,10 +282,17 @@ export class LiveChart {
       const data = this.data(panel);
       // The library measures its element: one that is not shown has no size yet.
       if (data.length === 0 || panel.canvas.clientWidth === 0) continue;
-      if (panel.graph) panel.graph.updateOptions({ file: data, dateWindow });
-      else panel.graph = this.makeGraph(panel);
+      if (!panel.graph) panel.graph = this.makeGraph(panel);
+      panel.graph.updateOptions({ file: data, dateWindow, valueRange: this.valueRange(panel, data) });
     }
     this.showValues(this.row);
+  }
+
+  /** Percentages are shown from 0 to 100; null leaves the range to the data. */
+  valueRange(panel, data) {
+    const arePercent = panel.group.every((series) => unitOf(series.name, this.typeID) === "%")
+      && data.every((row) => row.every((value, index) => index === 0 || (value ?? 0) >= 0 && (value ?? 0) <= 100));
+    return arePercent ? [0, 103] : null;
   }
 
   resize() {
@@ -310,10 +330,29 @@ export class LiveChart {
   }
 }
 
-/** The distance of two labels on a value axis. */
+/** The distance of two labels on a value axis, roughly. */
 function stepOf(graph) {
   const [low, high] = graph.yAxisRange();
-  return Math.max(Math.abs(high - low) / 4, Number.MIN_VALUE);
+  return Math.max(Math.abs(high - low) / Math.max(4, graph.getArea().h / 26), Number.MIN_VALUE);
+}
+
+/** The least and the greatest value of a column. */
+function scaleOf(rows, column) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const row of rows) {
+    const value = row[column];
+    if (value === null || value === undefined) continue;
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return { low, high };
+}
+
+/** Whether some series would be a flat line beside others. */
+function needsScales(scales) {
+  const sizes = scales.filter(({ low }) => Number.isFinite(low))
+    .map(({ low, high }) => Math.max(Math.abs(low), Math.abs(high))).filter((size) => size > 0);
+  return sizes.length > 1 && Math.max(...sizes) / Math.min(...sizes) > 100;
 }
 
 // The library's legend writes markup with styles of its own, and the page has a legend already.
