@@ -131,6 +131,10 @@ struct PlatformCommand: AsyncParsableCommand {
   private func setUp(_ platform: Platform, _ logger: Logger) async throws {
     do {
       if let registrations {
+        let mode = try? FileManager.default.attributesOfItem(atPath: registrations)[.posixPermissions] as? Int
+        if let mode, mode & 0o077 != 0 {
+          logger.warning("registry file-readable-by-others file=\(JSONValue.string(registrations).text)")
+        }
         try await Registrations(file: registrations).register(in: platform)
       }
       let environment = ProcessInfo.processInfo.environment
