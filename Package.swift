@@ -90,7 +90,7 @@ let hostTool: [Target] =
     .target(
       name: "PlatformClient",
       dependencies: [
-        "Bytes", "IoTPlatform", "MQTT", "PlatformService",
+        "Bytes", "CDigest", "IoTPlatform", "MQTT", "PlatformService",
         .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -102,6 +102,7 @@ let hostTool: [Target] =
     .target(
       name: "PlatformService", dependencies: ["Bytes", "CCrypt", "IoTPlatform", "JSON", "MQTT"], swiftSettings: common),
     .systemLibrary(name: "CCrypt"),
+    .systemLibrary(name: "CDigest"),
     .testTarget(
       name: "PlatformServiceTests", dependencies: ["Bytes", "MQTT", "PlatformService", "TestSupport"],
       swiftSettings: common),
