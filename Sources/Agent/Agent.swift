@@ -17,8 +17,8 @@ public enum AgentLimits {
   public static var linkOpenTimeout: TimeSpan { .seconds(90) }
   /// How long a clean end waits for acknowledgements.
   public static var stopTimeout: TimeSpan { .seconds(5) }
-  /// How many connections in a row may end on a message before it is given up: with doubling waits that is a minute, in
-  /// which a server that only restarts has come back.
+  /// How many connections in a row may end on a message before it is given up: the waits between them leave a server
+  /// that only restarts the time to come back.
   public static var messageAttemptsMax: Int { 5 }
   /// Packets handled in one step, so that a flood of them cannot keep sensors from being read.
   public static var packetsPerStepMax: Int { 32 }
@@ -73,7 +73,7 @@ public struct Agent: ~Copyable {
   /// Whether the subscription still has to be asked for on this connection.
   var wantsSubscription = false
   var programs: InlineArray<4, ProgramSlot>
-  /// How many of them are not free.
+  /// How many of them are not free, so that a turn of the loop need not look at any when none is.
   var runningPrograms = 0
   /// Raw text of the source that was read last.
   var sourceText: ByteBuffer
