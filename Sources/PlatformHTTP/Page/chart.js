@@ -8,8 +8,9 @@ const rowsMax = 3600;
 const seriesMax = 40;
 /** Panels that are shown at first; the others are a click away. */
 const panelsShownFirst = 12;
-/** The least time between two drawings, in milliseconds. */
-const drawInterval = 200;
+/** Drawings take at most this share of the time: what is quick to draw is drawn at once, and a page of many charts stays
+ * responsive. */
+const drawingShare = 0.25;
 
 const palette = 8;
 
@@ -24,6 +25,8 @@ export class LiveChart {
     this.isPaused = false;
     /** The zoom, [from, to]; null follows the newest point. */
     this.window = null;
+    /** When the charts may be drawn again. */
+    this.nextDrawing = 0;
     this.panels = [];
     this.hasLibrary = typeof globalThis.Dygraph !== "undefined";
     this.clear();
@@ -169,7 +172,6 @@ export class LiveChart {
     if (this.rows.length > 0 && shown.length === 0) {
       this.container.append(el("p", { class: "empty" }, "All series are off. Switch one on below."));
     }
-    this.lastDrawn = 0;
     this.draw();
   }
 
@@ -264,7 +266,7 @@ export class LiveChart {
 
   schedule() {
     if (this.isPaused || this.scheduled) return;
-    const wait = Math.max(0, (this.lastDrawn ?? 0) + drawInterval - performance.now());
+    const wait = Math.max(0, this.nextDrawing - performance.now());
     this.scheduled = setTimeout(() => {
       this.scheduled = null;
       this.draw();
@@ -276,7 +278,7 @@ export class LiveChart {
   }
 
   draw() {
-    this.lastDrawn = performance.now();
+    const began = performance.now();
     const dateWindow = this.range();
     for (const panel of this.panels) {
       const data = this.data(panel);
@@ -286,6 +288,7 @@ export class LiveChart {
       panel.graph.updateOptions({ file: data, dateWindow, valueRange: this.valueRange(panel, data) });
     }
     this.showValues(this.row);
+    this.nextDrawing = performance.now() + (performance.now() - began) * (1 / drawingShare - 1);
   }
 
   /** Percentages are shown from 0 to 100; null leaves the range to the data. */
