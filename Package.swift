@@ -48,7 +48,8 @@ let hostTool: [Target] =
     .executableTarget(
       name: "motectl",
       dependencies: [
-        "Bytes", "PlatformClient", "PlatformHTTP", "PlatformServer", "PlatformService", "PlatformStore",
+        "Bytes", "PlatformClient", "PlatformHTTP", "PlatformImages", "PlatformServer", "PlatformService",
+        "PlatformStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -57,11 +58,12 @@ let hostTool: [Target] =
     .target(
       name: "PlatformHTTP",
       dependencies: [
-        "Bytes", "JSON", "PlatformServer", "PlatformService",
+        "Bytes", "JSON", "PlatformImages", "PlatformServer", "PlatformService",
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
       ],
       // The page is part of the program: one file is all that a machine needs.
       resources: [.embedInCode("Page")], swiftSettings: common),
@@ -90,7 +92,7 @@ let hostTool: [Target] =
     .target(
       name: "PlatformClient",
       dependencies: [
-        "Bytes", "CDigest", "IoTPlatform", "MQTT", "PlatformService",
+        "Bytes", "IoTPlatform", "MQTT", "PlatformImages", "PlatformService",
         .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -98,6 +100,8 @@ let hostTool: [Target] =
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ],
       swiftSettings: common),
+    // Firmware images: where they are kept, how they are checked and fetched.
+    .target(name: "PlatformImages", dependencies: ["CDigest"], swiftSettings: common),
     // The platform's rules, without I/O.
     .target(
       name: "PlatformService", dependencies: ["Bytes", "CCrypt", "IoTPlatform", "JSON", "MQTT"], swiftSettings: common),
@@ -108,6 +112,7 @@ let hostTool: [Target] =
       swiftSettings: common),
     .testTarget(
       name: "PlatformStoreTests", dependencies: ["Bytes", "PlatformService", "PlatformStore"], swiftSettings: common),
+    .testTarget(name: "PlatformImagesTests", dependencies: ["PlatformImages"], swiftSettings: common),
     .testTarget(
       name: "PlatformClientTests", dependencies: ["PlatformClient", "PlatformService"], swiftSettings: common),
     .testTarget(

@@ -177,7 +177,8 @@ struct DeviceListStream: LiveStream {
       "lastEvent": device.lastEventTime.map { .integer($0) }, "lastSeen": device.lastSeen.map { .integer($0) },
       "gateway": record.classID == .gateway ? .boolean(true) : nil,
       "managed": record.management != nil ? .boolean(true) : nil,
-      "firmware": record.deviceInfo.fwVersion.map(JSONValue.string),
+      "firmware": record.deviceInfo.fwVersion.map(JSONValue.string), "location": record.location?.json,
+      "place": record.deviceInfo.descriptiveLocation.map(JSONValue.string),
     ])
   }
 }

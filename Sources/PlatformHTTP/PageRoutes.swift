@@ -21,6 +21,7 @@ extension Interface {
       ("/page/chart.js", Self.script, PackageResources.chart_js),
       ("/page/common.js", Self.script, PackageResources.common_js),
       ("/page/device.js", Self.script, PackageResources.device_js),
+      ("/page/firmware.js", Self.script, PackageResources.firmware_js),
       ("/page/fleet.js", Self.script, PackageResources.fleet_js),
       ("/page/operations.js", Self.script, PackageResources.operations_js),
       ("/page/quickstart.js", Self.script, PackageResources.quickstart_js),
@@ -30,10 +31,8 @@ extension Interface {
     for file in files {
       table.on(.get, file.path) { _, _ in answer(file.bytes, file.type) }
     }
-    table.on(.get, "/dygraphs/dygraph.min.js") { _, _ in try library("dygraph.min.js", Self.script)
-    }
+    table.on(.get, "/dygraphs/dygraph.min.js") { _, _ in try library("dygraph.min.js", Self.script) }
     table.on(.get, "/dygraphs/dygraph.min.css") { _, _ in try library("dygraph.min.css", Self.css) }
-    table.refuseOtherMethods()
   }
 
   private func answer(_ bytes: [UInt8], _ type: String) -> Response {

@@ -1,34 +1,44 @@
 // The platform's HTTP interface: the page, its live streams, and the REST calls of devices and applications.
 
 import Hummingbird
+import PlatformImages
 import PlatformServer
 import PlatformService
 
 /// What the routes share.
 struct Interface: Sendable {
   let platform: Platform
+  let images: ImageStore
   let logins = Logins()
 }
 
 /// The routes of the platform's HTTP interface.
-public func makePlatformRouter(_ platform: Platform) -> Router<BasicRequestContext> {
+public func makePlatformRouter(_ platform: Platform, images: ImageStore) -> Router<BasicRequestContext> {
   let router = Router(options: .autoGenerateHeadEndpoints)
-  let interface = Interface(platform: platform)
+  let interface = Interface(platform: platform, images: images)
   router.add(middleware: HeadersMiddleware())
   router.add(middleware: ErrorsMiddleware())
   router.add(middleware: OriginMiddleware())
   router.get("/health") { _, _ in HTTPResponse.Status.ok }
-  interface.addPage(to: RouteTable(router))
+  interface.addFiles(to: RouteTable(router))
   interface.addOwn(to: RouteTable(router, prefix: "/api"))
   interface.addStandard(to: RouteTable(router, prefix: "/api/v0002"))
   return router
 }
 
 extension Interface {
+  /// What is at the top: the page's files, and images.
+  fileprivate func addFiles(to table: RouteTable) {
+    addPage(to: table)
+    addDownloads(to: table)
+    table.refuseOtherMethods()
+  }
+
   /// What only the page asks for.
   fileprivate func addOwn(to table: RouteTable) {
     addLiveStreams(to: table)
     addLogins(to: table)
+    addImages(to: table)
     table.refuseOtherMethods()
   }
 

@@ -4,6 +4,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import PlatformHTTP
+import PlatformImages
 import PlatformServer
 import PlatformService
 import PlatformStore
@@ -69,7 +70,8 @@ struct PlatformCommand: AsyncParsableCommand {
     signal(SIGXFSZ, SIG_IGN)
     let server = try makeServer(logger)
     try await setUp(server.platform, logger)
-    let responder = makePlatformRouter(server.platform).buildResponder()
+    let images = try openImages(logger)
+    let responder = makePlatformRouter(server.platform, images: images).buildResponder()
     // Detached, because neither the listeners nor the wait for a signal end by themselves: the program does.
     let serving = Task {
       do {
@@ -86,6 +88,7 @@ struct PlatformCommand: AsyncParsableCommand {
     let signal = await signals.first()
     logger.info("platform stopping reason=\(signal)")
     try await server.shutDown()
+    images.close()
     serving.cancel()
     logger.info("platform stopped")
     Foundation.exit(0)
@@ -119,6 +122,14 @@ struct PlatformCommand: AsyncParsableCommand {
       throw ExitCode(65)
     } catch {
       throw refusal(logger, "\(error)")
+    }
+  }
+
+  private func openImages(_ logger: Logger) throws -> ImageStore {
+    do throws(ImageError) {
+      return try ImageStore(in: data)
+    } catch {
+      throw refusal(logger, "the folder of images in \(data ?? "") cannot be used: \(error)")
     }
   }
 

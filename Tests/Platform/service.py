@@ -31,7 +31,7 @@ REGISTRATIONS = {
 class Service:
     """A platform in a folder of its own."""
 
-    def __init__(self, program, folder, *arguments, durable=False):
+    def __init__(self, program, folder, *arguments, durable=False, environment=None):
         self.program, self.folder, self.lines = program, pathlib.Path(folder), []
         self.folder.mkdir(parents=True, exist_ok=True)
         registrations = self.folder / "registrations.json"
@@ -39,7 +39,7 @@ class Service:
         self.arguments = ["--registrations", registrations, *arguments]
         if durable:
             self.arguments += ["--data", self.folder / "data"]
-        self.ports = {"mqtt": 0, "http": 0}
+        self.ports, self.environment = {"mqtt": 0, "http": 0}, environment or {}
         self.start()
 
     def start(self):
@@ -47,7 +47,7 @@ class Service:
         ports = [word for name in ("mqtt", "http") for word in (f"--{name}", self.ports[name])]
         self.process = subprocess.Popen(
             [str(word) for word in (self.program, "platform", *ports, *self.arguments)], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={})
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment)
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,))
         self._reader.start()
         line = self.process.stdout.readline()

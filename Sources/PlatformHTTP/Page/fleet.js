@@ -119,6 +119,8 @@ class DeviceList {
       setText(row.state, device.connected ? "Connected" : device.lastSeen ? "Offline" : "Never seen");
       setText(row.firmware, device.firmware ?? "–");
       setText(row.seen, device.lastSeen ? ago(device.lastSeen) : "–");
+      const place = placeOf(device.location, device.place);
+      if (row.location.textContent !== place.textContent) row.location.replaceChildren(place);
       if (body.children[index] !== row.element) body.insertBefore(row.element, body.children[index] ?? null);
     });
     const connected = all.filter(([, device]) => device.connected).length;
@@ -147,13 +149,23 @@ function makeRow(device) {
   const state = el("span");
   const seen = el("td", { class: "seen" });
   const firmware = el("td", { class: "firmware" });
+  const location = el("td", { class: "location" });
   const element = el("tr", {},
     el("th", { scope: "row" },
       el("a", { class: "id", href: `#/device/${encodeURIComponent(device.type)}/${encodeURIComponent(device.id)}` },
         device.id)),
     el("td", { class: "kind" }, device.type, device.gateway ? el("span", { class: "tag" }, "Gateway") : null),
-    el("td", { class: "connection" }, dot, state), seen, firmware);
-  return { element, dot, state, seen, firmware, device };
+    el("td", { class: "connection" }, dot, state), seen, firmware, location);
+  return { element, dot, state, seen, firmware, location, device };
+}
+
+/** Where a device is: its coordinates, which a phone opens as a map (RFC 5870), or words. */
+function placeOf(location, words) {
+  if (!location) return el("span", {}, words ? shortened(words, 60) : "–");
+  const { latitude, longitude, accuracy } = location;
+  const figures = [latitude, longitude].map((degrees) => degrees.toFixed(5).replace(/\.?0+$/, ""));
+  return el("a", { href: `geo:${figures.join(",")}${accuracy === undefined ? "" : `;u=${accuracy}`}`,
+    title: [words, location.measuredDateTime].filter(Boolean).join(", ") }, figures.join(", "));
 }
 
 byID("search").addEventListener("input", () => view?.show?.());
@@ -167,6 +179,11 @@ for (const button of document.querySelectorAll("[data-state-filter]")) {
     view.show();
   });
 }
+
+byID("locations").addEventListener("click", (event) => {
+  const isShown = byID("fleet").classList.toggle("with-locations");
+  event.currentTarget.setAttribute("aria-pressed", String(isShown));
+});
 
 byID("add-open").addEventListener("click", () => {
   const form = byID("add");
@@ -205,7 +222,9 @@ class DevicePage {
     setText(byID("title"), id);
     setText(byID("subtitle"), `Device type ${type}`);
     document.title = `${shortened(id, 60)} – Mote Fleet`;
-    this.operations = new Operations(type, id, (error) => fail(error, byID("device-problem")));
+    this.operations = new Operations(type, id, {
+      fail: (error) => fail(error, byID("device-problem")), reload: () => this.load(),
+    });
     this.facts = el("dl", { class: "facts" });
     byID("details").replaceChildren(
       el("section", { class: "card" }, el("h2", {}, "About"), this.facts), this.operations.element);
@@ -241,7 +260,7 @@ class DevicePage {
         call("GET", `${this.path}/diag/logs`), call("GET", `${this.path}/diag/errorCodes`),
       ]);
       this.showFacts(device, management);
-      this.operations.showManagement(management);
+      this.operations.showManagement(management, device.deviceInfo.fwVersion);
       showEntries(this.log, log, "Nothing is logged.", (entry) => [
         el("span", { class: `tag severity-${entry.severity}` }, ["Info", "Warning", "Error"][entry.severity] ?? "?"),
         el("span", { class: "text" }, shortened(entry.message, 500)),
@@ -260,8 +279,7 @@ class DevicePage {
     const facts = [
       ["Firmware", info.fwVersion], ["Hardware", info.hwVersion], ["Manufacturer", info.manufacturer],
       ["Model", info.model], ["Serial number", info.serialNumber], ["Description", info.description],
-      ["Location", device.location ? `${device.location.latitude}, ${device.location.longitude}`
-        : info.descriptiveLocation],
+      ["Location", device.location ? placeOf(device.location) : null], ["Place", info.descriptiveLocation],
       ["Management", management ? management.dormantDateTime
         ? `Managed until ${dateTime(Date.parse(management.dormantDateTime))}` : "Managed" : "Not managed"],
       ["Connection", connection
@@ -269,7 +287,7 @@ class DevicePage {
       ["Registered", dateTime(Date.parse(device.registration.date))],
     ].filter(([, value]) => value);
     this.facts.replaceChildren(...facts.flatMap(([name, value]) =>
-      [el("dt", {}, name), el("dd", {}, shortened(String(value), 300))]));
+      [el("dt", {}, name), el("dd", {}, value instanceof Node ? value : shortened(String(value), 300))]));
   }
 
   close() {

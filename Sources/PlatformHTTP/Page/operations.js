@@ -1,19 +1,18 @@
 // What an operator asks of a device: reboot, factory reset, firmware, commands, and how far each is.
 
 import { ago, el, setText, shortened } from "./common.js";
+import { FirmwareForm } from "./firmware.js";
 import { call } from "./rest.js";
 
-const updateProblems = [
-  null, null, "out of memory", "connection lost", "verification failed", "unsupported image", "invalid address",
-];
 /** Requests of the device that are shown. */
 const historyMax = 5;
 
 /** The card of operations on one device. */
 export class Operations {
-  constructor(type, id, onfail) {
+  constructor(type, id, handlers) {
     this.device = { typeId: type, deviceId: id };
-    this.onfail = onfail;
+    this.onfail = handlers.fail;
+    this.reload = handlers.reload;
     this.waiters = new Map();
     this.isClosed = false;
     this.makeElement();
@@ -68,29 +67,37 @@ export class Operations {
   }
 
   makeFirmwareForm() {
-    const field = (id, label, attributes) => {
-      const input = el("input", { id, spellcheck: "false", autocapitalize: "off", ...attributes });
-      return [input, el("label", {}, `${label} `, input)];
-    };
-    const [uri, uriLabel] = field("firmware-uri", "Address of the image", { type: "url", required: true });
-    const [version, versionLabel] = field("firmware-version", "Version", { required: true, maxlength: "100" });
-    const [verifier, verifierLabel] = field("firmware-verifier", "Verifier (optional)", {});
-    this.update = el("button", { class: "primary", id: "update" }, "Download and update");
-    this.firmwareState = el("p", { class: "muted" });
-    const form = el("form", { class: "form", id: "firmware" },
-      this.firmwareState, uriLabel, versionLabel, verifierLabel, this.update);
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      const parameters = [["uri", uri], ["version", version], ["verifier", verifier]]
-        .filter(([, input]) => input.value.trim()).map(([name, input]) => ({ name, value: input.value.trim() }));
-      this.run(this.update, async () => {
-        if (await this.request("firmware/download", parameters, [0, 60])) {
-          await this.request("firmware/update", [], [60, 100]);
-        }
-      });
+    this.firmware = new FirmwareForm({
+      submit: (parameters) => this.run(this.firmware.submit, () => this.updateFirmware(parameters)),
+      progress: (share, text) => {
+        if (share === null) this.progress.hidden = true;
+        else this.showProgress(share * 100, text, "");
+      },
+      fail: (error) => this.onfail(error),
     });
-    this.firmware = el("details", {}, el("summary", {}, "Update the firmware"), form);
-    return this.firmware;
+    const details = el("details", {}, el("summary", {}, "Update the firmware"), this.firmware.element);
+    details.addEventListener("toggle", () => {
+      if (details.open) this.firmware.load().catch((error) => this.onfail(error));
+    });
+    return details;
+  }
+
+  /** Lets the device download and install an image, and tells what it runs at the end. */
+  async updateFirmware(parameters) {
+    const before = this.version;
+    this.hasInstalled = false;
+    if (!await this.request("firmware/download", parameters, [0, 60])) return;
+    const isDone = await this.request("firmware/update", [], [60, 100]);
+    if (this.isClosed) return;
+    await this.reload();
+    const now = shortened(this.version || "a version that it does not tell", 60);
+    if (isDone) {
+      this.showProgress(100, `The device runs ${now}.`, "good");
+    } else {
+      const result = this.version !== before ? `It runs ${now}.`
+        : this.hasInstalled ? `Rolled back: it runs ${now} again.` : `It still runs ${now}.`;
+      this.showProgress(this.bar.value, `${this.barText.textContent} ${result}`, "bad");
+    }
   }
 
   async run(button, operation) {
@@ -160,23 +167,19 @@ export class Operations {
     this.waiters.delete(request);
   }
 
-  showManagement(management) {
+  showManagement(management, version) {
     this.management = management;
+    this.version = version;
+    if (management?.firmware.updateStatus === 1) this.hasInstalled = true;
     const set = (button, isSupported) => {
       button.dataset.unsupported = String(!isSupported);
       button.disabled = !isSupported;
     };
     set(this.reboot, Boolean(management?.supports.deviceActions));
     set(this.reset, Boolean(management?.supports.deviceActions));
-    set(this.update, Boolean(management?.supports.firmwareActions));
+    set(this.firmware.submit, Boolean(management?.supports.firmwareActions));
     this.unmanaged.hidden = Boolean(management);
-    const firmware = management?.firmware;
-    const state = ["idle", "downloading", "downloaded"][firmware?.state] ?? "";
-    const problem = updateProblems[firmware?.updateStatus];
-    setText(this.firmwareState, !firmware ? "" : problem
-      ? `Last update: ${problem}.`
-      : firmware.updateStatus === 1 ? "An update is being installed."
-        : firmware.state === 0 ? "No image waits." : `Image ${shortened(firmware.version || "without version", 60)}: ${state}.`);
+    this.firmware.showState(management?.firmware);
     // What was told changes the bar of a request that is under way.
     for (const wake of this.waiters.values()) wake();
     this.waiters.clear();

@@ -33,6 +33,29 @@ export async function call(method, path, body, type = "application/json") {
     value = null;
   }
   if (response.ok) return value;
-  const message = value?.message ?? `The platform answered ${response.status}.`;
-  throw response.status === 401 ? new NeedsLogin(401, message) : new CallError(response.status, message);
+  throw failure(response.status, value);
+}
+
+/** Sends a file, and gives the answer's JSON; `onprogress` gets how far it is, from 0 to 1. `fetch` cannot tell that. */
+export function upload(path, file, onprogress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.onprogress = (event) => {
+      if (event.lengthComputable) onprogress(event.loaded / event.total);
+    };
+    request.onload = () => {
+      if (request.status === 201) resolve(request.response);
+      else reject(failure(request.status, request.response));
+    };
+    request.onerror = () => reject(new CallError(0, "The platform does not answer."));
+    request.send(file);
+  });
+}
+
+function failure(status, value) {
+  const message = value?.message ?? `The platform answered ${status}.`;
+  return status === 401 ? new NeedsLogin(401, message) : new CallError(status, message);
 }

@@ -1,4 +1,4 @@
-// SHA-256, for the verifier that goes with an image.
+// SHA-256, the verifier that goes with an image.
 
 import CDigest
 
