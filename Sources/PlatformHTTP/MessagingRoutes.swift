@@ -25,15 +25,12 @@ extension Interface {
       return try await publish(.event, request, to: key, name: try context.name("event"), principal)
     }
     table.on(.post, "/device/types/:type/devices/:device/commands/:command/request") { request, context in
-      let key = try context.device()
-      let principal = try await messagePrincipal(request, key)
-      switch principal {
-      case .device(key): break
-      case .gateway: throw notAllowed("A gateway gets commands over MQTT.")
-      default: throw notAllowed("A device asks for its own commands only.")
-      }
-      let command = context.parameters.get("command") == "+" ? nil : try context.name("command")
-      return try await awaitCommand(request, key, command)
+      let filter = CommandFilter(
+        typeID: try context.nameOrAny("type"), deviceID: try context.nameOrAny("device"),
+        name: try context.nameOrAny("command"))
+      var device: DeviceKey?
+      if let type = filter.typeID, let id = filter.deviceID { device = DeviceKey(typeID: type, deviceID: id) }
+      return try await awaitCommand(request, filter, try await messagePrincipal(request, device))
     }
     for (path, kind) in [("events", MessageKind.event), ("commands", .command)] {
       table.on(.post, "/application/types/:type/devices/:device/\(path)/:name") { request, context in
@@ -48,7 +45,7 @@ extension Interface {
   private func notAllowed(_ message: String) -> ServiceError { ServiceError(.forbidden, message) }
 
   /// Who sends a message. Wrong credentials are 403 here. Without any it is Quickstart's organisation.
-  private func messagePrincipal(_ request: Request, _ key: DeviceKey) async throws -> Principal {
+  private func messagePrincipal(_ request: Request, _ key: DeviceKey?) async throws -> Principal {
     try await checkOrganization(request)
     do {
       if let credentials = try request.credentials() { return try await principal(credentials, device: key) }
@@ -82,7 +79,9 @@ extension Interface {
         throw ServiceError(.invalid, "The body is not JSON: \(error.kind) at byte \(error.offset).")
       }
     }
-    try await platform.publish(kind, to: key, name: name, format: format, payload: payload, as: principal)
+    let pause = try await platform.publish(
+      kind, to: key, name: name, format: format, payload: payload, as: principal)
+    if let pause { try await Task.sleep(for: .milliseconds(pause.milliseconds)) }
     return Response(status: .ok)
   }
 
@@ -109,8 +108,10 @@ extension Interface {
     }
   }
 
-  /// Answers with the first command that comes while the request waits; commands are not kept for HTTP.
-  private func awaitCommand(_ request: Request, _ key: DeviceKey, _ command: String?) async throws -> Response {
+  /// Answers with the oldest command that was kept for the principal, or the first one that comes while the request waits.
+  private func awaitCommand(
+    _ request: Request, _ wanted: CommandFilter, _ principal: Principal
+  ) async throws -> Response {
     let bytes = try await request.bytes(max: ServerLimits.bodyBytesMax)
     var seconds: Int64 = 0
     if !bytes.isEmpty {
@@ -124,28 +125,40 @@ extension Interface {
         seconds = number
       }
     }
+    if let kept = try await platform.takeCommand(wanted, as: principal) { return answer(kept, wanted) }
     guard seconds > 0 else { return Response(status: .noContent) }
     var filter = ObservationFilter(
-      organization: await platform.organizationName, typeID: key.typeID, deviceID: key.deviceID)
+      organization: await platform.organizationName, typeID: wanted.typeID, deviceID: wanted.deviceID)
     (filter.includesEvents, filter.includesCommands, filter.includesChanges) = (false, true, false)
     let observations = try await platform.observe(filter)
-    let found = await first(of: observations, within: seconds) { observation in
-      if case .command(let message) = observation, command == nil || command == message.name { message } else { nil }
+    // One may have come between the two.
+    if let kept = try await platform.takeCommand(wanted, as: principal) { return answer(kept, wanted) }
+    let found = await first(of: observations, within: seconds) { [platform] in
+      // Each is taken once, whoever waits for it.
+      try? await platform.takeCommand(wanted, as: principal)
     }
-    guard let found else { return Response(status: .noContent) }
+    return found.map { answer($0, wanted) } ?? Response(status: .noContent)
+  }
+
+  private func answer(_ command: ObservedMessage, _ wanted: CommandFilter) -> Response {
+    var headers: HTTPFields = [.contentType: contentType(command.format), .commandID: command.name]
+    // Who asked for any gets to know which.
+    if wanted.typeID == nil || wanted.deviceID == nil {
+      headers[.deviceType] = command.device.typeID
+      headers[.deviceID] = command.device.deviceID
+    }
     return Response(
-      status: .ok, headers: [.contentType: contentType(found.format), .commandID: found.name],
-      body: ResponseBody(byteBuffer: ByteBuffer(bytes: found.payload)))
+      status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: command.payload)))
   }
 
   private func first(
     of observations: AsyncStream<Observation>, within seconds: Int64,
-    where wanted: @escaping @Sendable (Observation) -> ObservedMessage?
+    take: @escaping @Sendable () async -> ObservedMessage?
   ) async -> ObservedMessage? {
     await withTaskGroup(of: ObservedMessage?.self) { tasks in
       tasks.addTask {
-        for await observation in observations {
-          if let message = wanted(observation) { return message }
+        for await _ in observations {
+          if let message = await take() { return message }
         }
         return nil
       }
@@ -161,6 +174,11 @@ extension Interface {
 }
 
 extension BasicRequestContext {
+  /// A part of the path; nil for `+`, which stands for any.
+  func nameOrAny(_ parameter: String) throws(ServiceError) -> String? {
+    parameters.get(parameter)?.removingPercentEncoding == "+" ? nil : try name(parameter)
+  }
+
   /// The device that the path names.
   func device() throws(ServiceError) -> DeviceKey {
     DeviceKey(typeID: try name("type"), deviceID: try name("device"))

@@ -115,6 +115,18 @@ struct MemberReader {
   }
 }
 
+extension MemberReader {
+  /// A gateway's resource group: an array of devices for the Standard role, null for the Privileged one; nil if nothing
+  /// is said about it.
+  func resourceGroup() throws(ServiceError) -> Set<DeviceKey>?? {
+    guard let member = value["resourceGroup"] else { return nil }
+    guard member != .null else { return .some(nil) }
+    var group: Set<DeviceKey> = []
+    for entry in try array("resourceGroup") { group.insert(try MemberReader(value: entry).device()) }
+    return group
+  }
+}
+
 func readLocation(_ value: JSONValue) throws(ServiceError) -> DeviceLocation {
   guard let location = DeviceLocation(value, now: Moment.now.wall) else {
     throw ServiceError(

@@ -81,9 +81,11 @@ extension Interface {
       let reader = MemberReader(value: try await request.object())
       let info = try reader.deviceInfo(old.deviceInfo)
       let metadata = try reader.optionalObject("metadata")
+      let group = try reader.resourceGroup()
       let new = try await platform.updateDevice(old.key) { record in
         if let info { record.deviceInfo = info }
         if let metadata { record.metadata = metadata }
+        if let group { record.resourceGroup = group }
       }
       return jsonResponse(await describe(new))
     }
@@ -154,6 +156,7 @@ extension Interface {
     draft.deviceInfo = try reader.deviceInfo()
     draft.metadata = try reader.optionalObject("metadata")
     draft.location = try reader.location()
+    draft.resourceGroup = try reader.resourceGroup() ?? nil
     return draft
   }
 
@@ -175,7 +178,16 @@ extension Interface {
     return .members([
       "clientId": .string("\(letter):\(organization):\(device.typeID):\(device.deviceID)"),
       "typeId": .string(device.typeID), "deviceId": .string(device.deviceID),
-      "classId": .string(device.classID.rawValue), "deviceInfo": device.deviceInfo.json,
+      "classId": .string(device.classID.rawValue),
+      "gatewayRole": device.classID == .gateway
+        ? .string(device.resourceGroup == nil ? "privileged" : "standard") : nil,
+      "resourceGroup": device.resourceGroup.map { group in
+        .array(
+          group.sorted { ($0.typeID, $0.deviceID) < ($1.typeID, $1.deviceID) }.map {
+            .members(["typeId": .string($0.typeID), "deviceId": .string($0.deviceID)])
+          })
+      },
+      "deviceInfo": device.deviceInfo.json,
       "metadata": device.metadata ?? .object([]), "location": device.location?.json,
       "registration": .members([
         "date": timeText(device.registered),

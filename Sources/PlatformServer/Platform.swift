@@ -150,13 +150,19 @@ public actor Platform {
 
   // MARK: - Messages
 
-  /// Publishes a device's event, or a command to it.
+  /// Publishes a device's event, or a command to it; gives how long the answer is to be held back.
   public func publish(
     _ kind: MessageKind, to key: DeviceKey, name: String, format: String, payload: [UInt8], as principal: Principal
-  ) async throws(ServiceError) {
+  ) async throws(ServiceError) -> TimeSpan? {
     try await change { service throws(ServiceError) in
       try service.publish(kind, to: key, name: name, format: format, payload: payload, as: principal, now: .now)
     }
+  }
+
+  /// A device asks for a command, or a gateway for one of those that it speaks for.
+  public func takeCommand(_ filter: CommandFilter, as principal: Principal) throws(ServiceError) -> ObservedMessage? {
+    defer { hub.flush() }
+    return try service.takeCommand(filter, as: principal, now: .now)
   }
 
   /// What happens from now on, until the stream's reader stops. A reader that is slower than the world misses the

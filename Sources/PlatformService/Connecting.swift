@@ -204,7 +204,7 @@ extension PlatformService {
     connection.session = session
     connection.state = .established
     connection.connectTime = now.wall
-    connection.rate = rateBucket(session)
+    connection.rate = RateBucket(PublishRate(configuration.rates, ratedClient(session), overHTTP: false))
     var seconds = connect.keepAliveSeconds
     if case .sharedApplication = session.identity, seconds == 0 || seconds > ServiceLimits.sharedKeepAliveSecondsMax {
       seconds = ServiceLimits.sharedKeepAliveSecondsMax
@@ -227,21 +227,12 @@ extension PlatformService {
     resend(session, connection)
   }
 
-  private func rateBucket(_ session: Session) -> RateBucket {
-    var bucket = RateBucket()
-    if session.organization.isQuickstart, case .device = session.identity {
-      bucket.messagesPerSecond = 1
-      bucket.bytesPerSecond = Double(ServiceLimits.payloadBytesMax)
-      return bucket
-    }
-    guard configuration.rates != .unlimited else { return bucket }
-    let isLite = configuration.rates == .lite
+  private func ratedClient(_ session: Session) -> RatedClient {
     switch session.identity {
-    case .device: (bucket.messagesPerSecond, bucket.bytesPerSecond) = isLite ? (5, 20_480) : (10, 40_960)
-    case .gateway: (bucket.messagesPerSecond, bucket.bytesPerSecond) = isLite ? (50, 204_800) : (100, 409_600)
-    case .application, .sharedApplication: (bucket.messagesPerSecond, bucket.bytesPerSecond) = (20, 81_920)
+    case .device: session.organization.isQuickstart ? .quickstartDevice : .device
+    case .gateway: .gateway
+    case .application, .sharedApplication: .application
     }
-    return bucket
   }
 
   // MARK: - Closing

@@ -28,7 +28,11 @@ extension PlatformService {
 
   private func addTarget(_ member: Route.Member, _ device: Device?) {
     let session = member.session
-    if let device, case .gateway(_, let key) = session.identity, !device.isReached(by: key) { return }
+    if let device, case .gateway(_, let key) = session.identity,
+      !device.isReached(by: key, session.device?.record.resourceGroup)
+    {
+      return
+    }
     if session.deliveryNumber == deliveryCount {
       targets[session.deliveryIndex].qos = max(targets[session.deliveryIndex].qos, member.qos)
       return

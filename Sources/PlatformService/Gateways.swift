@@ -17,9 +17,10 @@ struct GatewayFault: Error {
 
 extension PlatformService {
   /// The device that a gateway speaks for, registered now if it is not known yet.
-  func device(_ key: DeviceKey, forGateway session: Session) -> Result<Device, GatewayFault> {
-    let organization = session.organization
-    guard let gateway = session.identity.device else { return .failure(GatewayFault(180, "This is no gateway.")) }
+  func device(
+    _ key: DeviceKey, forGateway gateway: DeviceKey, _ organization: Organization
+  ) -> Result<Device, GatewayFault> {
+    if let fault = roleFault(key, gateway, organization) { return .failure(fault) }
     if let device = organization.devices[key] {
       if device.record.classID == .gateway, key != gateway {
         return .failure(GatewayFault(180, "A gateway does not speak for another gateway."))
@@ -28,6 +29,14 @@ extension PlatformService {
       return .success(device)
     }
     return register(key, by: gateway, organization)
+  }
+
+  /// What is wrong with a gateway of the Standard role that speaks for a device: it may for those of its group only.
+  func roleFault(_ key: DeviceKey, _ gateway: DeviceKey, _ organization: Organization) -> GatewayFault? {
+    guard key != gateway, let group = organization.devices[gateway]?.record.resourceGroup, !group.contains(key) else {
+      return nil
+    }
+    return GatewayFault(180, "The device is not in the gateway's resource group.")
   }
 
   private func register(

@@ -234,6 +234,7 @@ extension PlatformService {
 
   private func managementSession(_ device: Device) -> Session? {
     if let gateway = device.record.management?.gateway {
+      guard roleFault(device.key, gateway, own) == nil else { return nil }
       return own.sessions["g:\(own.name):\(gateway.typeID):\(gateway.deviceID)"]
     }
     return own.sessions[clientID(device)]

@@ -15,12 +15,14 @@ public enum MessageKind: Sendable {
 extension PlatformService {
   /// Publishes an event of a device, or a command to it, with QoS 1 to those who are durable.
   ///
+  /// - Returns: How long the answer is to be held back, because the principal publishes faster than it may.
   /// - Throws: `invalid` for names that break the rules, `forbidden` for what the principal may not, `notFound` for an
-  ///   unknown device, `tooLarge`.
+  ///   unknown device, `tooLarge`, `unavailable` for what comes far too fast.
+  @discardableResult
   public func publish(
     _ kind: MessageKind, to key: DeviceKey, name: String, format: String, payload: [UInt8], as principal: Principal,
     now: Moment
-  ) throws(ServiceError) {
+  ) throws(ServiceError) -> TimeSpan? {
     begin(now)
     guard isValidName(name), isValidName(format) else {
       throw ServiceError(.invalid, "A name is 1 to 36 letters, digits, '-', '_' and '.'.")
@@ -32,6 +34,7 @@ extension PlatformService {
     if organization.isQuickstart, format != "json" {
       throw ServiceError(.invalid, "Quickstart takes JSON only.")
     }
+    let pause = try count(principal, device, bytes: payload.count)
     let topic = Array("iot-2/\(kind == .event ? "evt" : "cmd")/\(name)/fmt/\(format)".utf8)
     let start = 10
     let parsed = PublishedTopic(
@@ -41,6 +44,33 @@ extension PlatformService {
     switch kind {
     case .event: takeEvent(parsed, topic.span, payload.span, .atLeastOnce, device, organization)
     case .command: takeCommand(parsed, topic.span, payload.span, .atLeastOnce, device, organization)
+    }
+    return pause
+  }
+
+  /// Holds a message against its sender's rate.
+  private func count(_ principal: Principal, _ device: Device, bytes: Int) throws(ServiceError) -> TimeSpan? {
+    func bucket(_ client: RatedClient) -> RateBucket {
+      RateBucket(PublishRate(configuration.rates, client, overHTTP: true))
+    }
+    switch principal {
+    case .quickstart:
+      var rate = device.httpRate ?? bucket(.quickstartDevice)
+      guard rate.admit(bytes: bytes, now: now.instant) else {
+        counters.droppedByRate += 1
+        throw ServiceError(.unavailable, "Quickstart takes one message a second from a device.")
+      }
+      device.httpRate = rate
+      return nil
+    case .device(let key), .gateway(let key):
+      let sender = try find(key, own)
+      var rate = sender.httpRate ?? bucket(sender.record.classID == .gateway ? .gateway : .device)
+      defer { sender.httpRate = rate }
+      return try rate.hold(bytes: bytes, now: now.instant)
+    case .application(let key):
+      var rate = own.keyRates[key] ?? bucket(.application)
+      defer { own.keyRates[key] = rate }
+      return try rate.hold(bytes: bytes, now: now.instant)
     }
   }
 
@@ -54,9 +84,7 @@ extension PlatformService {
       return (try find(key, own), own)
     case .gateway(let me):
       guard kind == .event else { throw ServiceError(.forbidden, "A gateway publishes events.") }
-      let session = Session(
-        id: "", clientID: "", identity: .gateway(organization: own.name, me), organization: own, number: nil)
-      switch device(key, forGateway: session) {
+      switch device(key, forGateway: me, own) {
       case .success(let device): return (device, own)
       case .failure(let fault): throw ServiceError(.forbidden, fault.message)
       }

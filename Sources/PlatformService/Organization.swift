@@ -11,6 +11,8 @@ final class Organization {
   var types: [String: DeviceTypeRecord] = [:]
   var devices: [DeviceKey: Device] = [:]
   var keys: [String: APIKeyRecord] = [:]
+  /// What applications have published over HTTP, by API key.
+  var keyRates: [String: RateBucket] = [:]
   /// Bundles of custom actions.
   var bundles: [String: JSONValue] = [:]
   var sessions: [String: Session] = [:]
@@ -45,6 +47,10 @@ final class Device {
   var status: MonitoringMessage?
   /// Gateways that have spoken for it.
   var gateways: Set<DeviceKey> = []
+  /// What it has published over HTTP; nil before the first time.
+  var httpRate: RateBucket?
+  /// Commands that wait until it asks for them over HTTP; nil if it does not ask.
+  var mailbox: Mailbox?
   /// Requests that it is part of and not done with.
   var activeRequests: [String] = []
   /// Who wants its events, as of a generation of the routes.
@@ -58,8 +64,10 @@ final class Device {
     if let gateway = record.registeredBy { gateways.insert(gateway) }
   }
 
-  /// Whether `gateway` has spoken for this device, or is it.
-  func isReached(by gateway: DeviceKey) -> Bool { gateway == key || gateways.contains(gateway) }
+  /// Whether `gateway`, which may speak for the devices of `group` or for all, has spoken for this device, or is it.
+  func isReached(by gateway: DeviceKey, _ group: Set<DeviceKey>?) -> Bool {
+    gateway == key || (gateways.contains(gateway) && group?.contains(key) ?? true)
+  }
 }
 
 /// A request, and where in it each device is.

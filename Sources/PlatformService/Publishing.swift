@@ -22,12 +22,13 @@ extension PlatformService {
     guard size <= ServiceLimits.payloadBytesMax, topic.count <= ServiceLimits.topicBytesMax else {
       return close(connection, .tooLarge)
     }
-    if let pause = connection.rate.take(bytes: size, now: now.instant) {
-      if session.organization.isQuickstart {
+    if session.organization.isQuickstart {
+      guard connection.rate.admit(bytes: size, now: now.instant) else {
         counters.droppedByRate += 1
         connection.ignoredCount += 1
         return acknowledge(publish, connection)
       }
+    } else if let pause = connection.rate.take(bytes: size, now: now.instant) {
       connection.pausedUntil = now.instant + pause
       output.pauseReading(connection.id, until: now.instant + pause)
     }
@@ -98,7 +99,8 @@ extension PlatformService {
       if parsed.kind == .event { return takeEvent(parsed, topic, payload, qos, device, organization) }
       return takeCommand(parsed, topic, payload, qos, device, organization)
     }
-    switch device(name, forGateway: session) {
+    guard let gateway = session.identity.device else { return }
+    switch device(name, forGateway: gateway, organization) {
     case .success(let device):
       if parsed.kind == .management {
         return handleManagement(topic.extracting(parsed.tail), payload, device, session)
@@ -137,6 +139,7 @@ extension PlatformService {
   ) {
     let name = topic.extracting(parsed.name)
     let format = topic.extracting(parsed.format)
+    keepForHTTP(device, observed(name, format, payload, device))
     tellObservers(
       organization, device: device.key, where: { $0.includesCommands },
       .command(

@@ -176,6 +176,9 @@ public struct DeviceRecord: Codable, Equatable, Sendable {
   public var registered: Int64
   /// The gateway that registered it.
   public var registeredBy: DeviceKey?
+  /// The devices that a gateway of the Standard role may speak for; nil for other devices, and for gateways of the
+  /// Privileged role, which may speak for all and register new ones.
+  public var resourceGroup: Set<DeviceKey>?
   /// Present while it is managed.
   public var management: ManagementRecord?
   /// Its error codes, oldest first.

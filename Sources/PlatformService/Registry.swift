@@ -29,6 +29,8 @@ public struct DeviceDraft: Sendable {
   public var metadata: JSONValue?
   /// Where it is.
   public var location: DeviceLocation?
+  /// The devices that a gateway of the Standard role may speak for; nil for the Privileged role.
+  public var resourceGroup: Set<DeviceKey>?
 
   /// A device to be registered.
   public init(typeID: String, deviceID: String, token: String? = nil) {
@@ -136,6 +138,7 @@ extension PlatformService {
     try checkName(draft.deviceID, "device identifier")
     try checkMetadata(draft.metadata)
     let type = try type(draft.typeID)
+    try checkGroup(draft.resourceGroup, type.classID)
     let key = DeviceKey(typeID: draft.typeID, deviceID: draft.deviceID)
     guard own.devices[key] == nil else {
       throw ServiceError(.conflict, "The device '\(key.typeID)' '\(key.deviceID)' exists already.")
@@ -148,6 +151,7 @@ extension PlatformService {
     record.deviceInfo = draft.deviceInfo ?? type.deviceInfo
     record.metadata = draft.metadata
     record.location = draft.location
+    record.resourceGroup = draft.resourceGroup
     own.devices[key] = Device(record)
     own.failedRegistrations[key] = nil
     store(.putDevice(record))
@@ -168,6 +172,7 @@ extension PlatformService {
     var record = device.record
     change(&record)
     try checkMetadata(record.metadata)
+    try checkGroup(record.resourceGroup, device.record.classID)
     record.classID = device.record.classID
     record.tokenHash = device.record.tokenHash
     record.registered = device.record.registered
@@ -267,6 +272,7 @@ extension PlatformService {
   public func removeAPIKey(_ key: String, now: Moment) throws(ServiceError) {
     begin(now)
     guard own.keys.removeValue(forKey: key) != nil else { throw ServiceError(.notFound, "There is no such API key.") }
+    own.keyRates[key] = nil
     store(.removeKey(key))
   }
 
@@ -352,6 +358,14 @@ extension PlatformService {
   private func checkName(_ name: String, _ what: String) throws(ServiceError) {
     guard isValidName(name) else {
       throw ServiceError(.invalid, "A \(what) is 1 to 36 letters, digits, '-', '_' and '.'.")
+    }
+  }
+
+  private func checkGroup(_ group: Set<DeviceKey>?, _ classID: DeviceClass) throws(ServiceError) {
+    guard let group else { return }
+    guard classID == .gateway else { throw ServiceError(.invalid, "Only a gateway has a role and a resource group.") }
+    guard group.count <= ServiceLimits.gatewayDevicesMax else {
+      throw ServiceError(.invalid, "A resource group has at most \(ServiceLimits.gatewayDevicesMax) devices.")
     }
   }
 

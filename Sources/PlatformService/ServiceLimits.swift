@@ -39,6 +39,11 @@ public enum ServiceLimits {
   public static let topicBytesFree = 200
   /// The largest packet of an accepted client, in bytes: fixed header, topic, identifier and the largest payload.
   public static let packetBytesMax = 5 + 2 + topicBytesFree + 2 + payloadBytesMax
+  /// How much too early a message may come that is dropped otherwise.
+  public static let rateTolerance = TimeSpan.milliseconds(100)
+  /// How long the answer to a message over HTTP is held back that comes faster than it may; who would have to wait
+  /// longer is refused.
+  public static let httpPauseMax = TimeSpan.seconds(10)
   /// The longest topic or filter, in bytes.
   public static let topicBytesMax = 1024
 
@@ -66,6 +71,11 @@ public enum ServiceLimits {
   public static let gatewayReceiveMax = 1000
   /// Unreleased QoS 2 messages from an application.
   public static let applicationReceiveMax = 2000
+
+  /// Commands that wait for a device that asks for them over HTTP; the oldest is dropped for the newest.
+  public static let mailboxCommandsMax = 50
+  /// How long a command waits there, and commands are kept for a device that does not ask.
+  public static let mailboxMemory = TimeSpan.minutes(48 * 60)
 
   // MARK: Registry
 

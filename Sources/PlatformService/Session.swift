@@ -217,7 +217,8 @@ final class Connection {
   var traffic = MonitoringMessage.Traffic()
   var user: String?
   var will: Will?
-  var rate = RateBucket()
+  /// What it has published; above its rate the platform reads more slowly, and nothing is lost.
+  var rate = RateBucket(.unlimited)
   /// Nothing more is read before this moment.
   var pausedUntil: Instant?
   /// Since when the peer takes no bytes.
@@ -249,26 +250,4 @@ final class Connection {
   }
 
   var protocolName: String { peer.isWebSocket ? "mqtt4-ws" : "mqtt4" }
-}
-
-/// How fast a client may publish. Above it the platform reads more slowly; nothing is lost.
-struct RateBucket {
-  /// Messages and bytes a second; 0 for no limit.
-  var messagesPerSecond: Double = 0
-  var bytesPerSecond: Double = 0
-  private var messages: Double = 0
-  private var bytes: Double = 0
-  private var updated: Instant?
-
-  /// Counts a message; the pause after which the client is within its rate again, nil if it is. One second's worth may
-  /// come at once.
-  mutating func take(bytes count: Int, now: Instant) -> TimeSpan? {
-    guard messagesPerSecond > 0 else { return nil }
-    let elapsed = updated.map { Double((now - $0).milliseconds) / 1000 } ?? 1
-    updated = now
-    messages = min(messages + elapsed * messagesPerSecond, messagesPerSecond) - 1
-    bytes = min(bytes + elapsed * bytesPerSecond, bytesPerSecond) - Double(count)
-    let debt = max(-messages / messagesPerSecond, -bytes / bytesPerSecond)
-    return debt > 0 ? .milliseconds(Int64((debt * 1000).rounded(.up))) : nil
-  }
 }

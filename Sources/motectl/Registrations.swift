@@ -25,6 +25,13 @@ struct Registrations: Decodable {
     var typeId: String
     var deviceId: String
     var authToken: String
+    /// For a gateway of the Standard role: the devices that it may speak for.
+    var resourceGroup: [DeviceName]?
+  }
+
+  struct DeviceName: Decodable {
+    var typeId: String
+    var deviceId: String
   }
 
   struct KeyEntry: Decodable {
@@ -42,7 +49,7 @@ struct Registrations: Decodable {
       self = try JSONDecoder().decode(Registrations.self, from: data)
     } catch {
       throw RegistrationsError(
-        description: #"\#(file) is not {"types":[{"id","classId"}],"devices":[{"typeId","deviceId","authToken"}],"#
+        description: #"\#(file) is not {"types":[{"id","classId"}],"devices":[{"typeId","deviceId","authToken","resourceGroup"}],"#
           + #""apiKeys":[{"key","token"}]}: \#(error)"#)
     }
   }
@@ -54,8 +61,12 @@ struct Registrations: Decodable {
       try await unlessRegistered { _ = try await platform.addType(record) }
     }
     for device in devices ?? [] {
-      let draft = DeviceDraft(typeID: device.typeId, deviceID: device.deviceId, token: device.authToken)
-      try await unlessRegistered { _ = try await platform.addDevice(draft) }
+      var draft = DeviceDraft(typeID: device.typeId, deviceID: device.deviceId, token: device.authToken)
+      draft.resourceGroup = device.resourceGroup.map { group in
+        Set(group.map { DeviceKey(typeID: $0.typeId, deviceID: $0.deviceId) })
+      }
+      let added = draft
+      try await unlessRegistered { _ = try await platform.addDevice(added) }
     }
     for key in apiKeys ?? [] {
       try await unlessRegistered { _ = try await platform.addAPIKey(key: key.key, token: key.token) }

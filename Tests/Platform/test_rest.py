@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -90,6 +91,61 @@ def test_wait_for_command(service):
         assert api(service, "POST", path, wrong, DEVICE).status == 400
 
 
+def test_kept_commands(service):
+    """Commands are kept from the first time that a device asks; a gateway gets those of its devices, with their
+    names."""
+    gateway, path = (f"g/{ORGANIZATION}/edgegw/gw1", TOKEN), f"{E1}/commands/+/request"
+    assert api(service, "POST", path, None, DEVICE).status == 204
+    assert api(service, "POST", path, None, gateway).status == 204
+    for name in ("first", "second"):
+        assert api(service, "POST", f"/application/types/edge/devices/e1/commands/{name}", {"n": name}).status == 200
+    for name in ("first", "second"):
+        answer = api(service, "POST", path, None, DEVICE)
+        assert (answer.json, answer.headers["X-commandId"]) == ({"n": name}, name)
+        assert answer.headers["X-deviceId"] is None
+        answer = api(service, "POST", "/device/types/+/devices/+/commands/+/request", None, gateway)
+        assert [answer.headers[f"X-{part}"] for part in ("commandId", "deviceType", "deviceId")] == [name, "edge", "e1"]
+    for asked, auth in ((path, DEVICE), ("/device/types/+/devices/+/commands/+/request", gateway)):
+        assert api(service, "POST", asked, None, auth).status == 204
+    for auth in (DEVICE, APPLICATION, None):
+        assert api(service, "POST", "/device/types/+/devices/+/commands/+/request", None, auth).status == 403
+
+
+def test_rates(service):
+    """Above the rates of HTTP answers come later, and Quickstart's second message within a second is refused."""
+    began = time.monotonic()
+    for _ in range(3):
+        assert api(service, "POST", f"{E1}/events/status", {"d": {}}, DEVICE).status == 200
+    # One a second: the second answer waits for a second, and so does the third.
+    assert time.monotonic() - began >= 2
+    path = "/device/types/any/devices/q1/events/status"
+    statuses = [api(service, "POST", path, {"d": {}}, None).status for _ in range(2)]
+    assert statuses == [200, 503]
+
+
+def test_gateway_roles(service, gateway, application):
+    """A gateway of the Standard role speaks for its resource group only, until it is given the other role."""
+    path = "/device/types/edgegw/devices/gw1"
+    assert api(service, "GET", path).json["gatewayRole"] == "privileged"
+    group = [{"typeId": "edge", "deviceId": "e1"}]
+    changed = api(service, "PUT", path, {"resourceGroup": group}).json
+    assert (changed["gatewayRole"], changed["resourceGroup"]) == ("standard", group)
+    listener, client = application(service), gateway(service)
+    listener.subscribe("iot-2/type/+/id/+/evt/+/fmt/+")
+    notify = "iot-2/type/edgegw/id/gw1/notify"
+    client.subscribe(notify)
+    client.publish("iot-2/type/edge/id/e2/evt/status/fmt/json")
+    assert json.loads(client.next(notify).payload)["RC"] == 180
+    client.publish("iot-2/type/edge/id/e1/evt/status/fmt/json")
+    assert listener.next().topic == "iot-2/type/edge/id/e1/evt/status/fmt/json"
+    assert "resourceGroup" not in api(service, "PUT", path, {"resourceGroup": None}).json
+    client.publish("iot-2/type/edge/id/e2/evt/status/fmt/json")
+    listener.next("iot-2/type/edge/id/e2/evt/status/fmt/json")
+    for wrong in ([{}], "e1", [{"typeId": "edge", "deviceId": 1}]):
+        assert api(service, "PUT", path, {"resourceGroup": wrong}).status == 400, wrong
+    assert "gateway" in api(service, "PUT", "/device/types/edge/devices/e1", {"resourceGroup": []}).message
+
+
 @pytest.mark.parametrize("status, path, body, auth, options", [
     (400, f"{E1}/events/status", b"", DEVICE, {}),
     (400, f"{E1}/events/status", b'{"d":', DEVICE, {}),
@@ -113,8 +169,9 @@ def test_refused_message(service, status, path, body, auth, options):
     assert answer.message
 
 
-def test_largest_message(service):
+def test_largest_message(start_service):
     """A payload of exactly the limit passes."""
+    service = start_service("--rates", "unlimited")
     assert api(service, "POST", f"{E1}/events/big", b"x" * 131_072, DEVICE, content_type="text/plain").status == 200
 
 
@@ -362,14 +419,17 @@ def test_headers(service):
 
 # The description
 
-def test_openapi(service):
+@pytest.mark.parametrize("tag", ["messaging", "registry", "devices", "management", "connections"])
+def test_openapi(start_service, tag):
     """Schemathesis finds no answer that the OpenAPI description does not have."""
+    service = start_service("--rates", "unlimited")
     program = shutil.which("schemathesis", path=ROOT / "build/tools/schemathesis/bin")
     if not program:
         pytest.skip("schemathesis is not there; Scripts/setup test installs it")
     base = f"http://127.0.0.1:{service.ports['http']}"
     done = subprocess.run(
         [program, "run", f"{base}/api/openapi.json", "--url", base + API, "--auth", ":".join(APPLICATION),
+         "--include-tag", tag,
          # Messaging answers 403 where REST answers 401, as the protocol wants it.
          "--exclude-checks", "missing_required_header,ignored_auth",
          "--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "1", "--no-color"],

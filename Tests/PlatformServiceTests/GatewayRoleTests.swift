@@ -1,0 +1,77 @@
+// A gateway of the Standard role speaks for the devices of its resource group, and for no other.
+
+import PlatformService
+import TestSupport
+import Testing
+
+@Suite struct GatewayRoleTests {
+  private let gate = DeviceKey(typeID: "gate", deviceID: "g1")
+
+  private func rig(group: Set<DeviceKey>) throws -> Rig {
+    let rig = try Rig()
+    try rig.service.updateDevice(gate, now: rig.now) { $0.resourceGroup = group }
+    return rig
+  }
+
+  private func fault(_ rig: Rig, _ gateway: Int) throws -> Int64? {
+    let notification = try #require(rig.messages(gateway).first { $0.contains("/notify ") })
+    return JSONValue(text: String(notification.drop { $0 != "{" }))?["RC"]?.integer
+  }
+
+  @Test func speaksForItsGroupOnly() throws {
+    let rig = try rig(group: [DeviceKey(typeID: "edge", deviceID: "e1")])
+    let listener = rig.connect("a:local0:app")
+    rig.subscribe(listener, "iot-2/type/+/id/+/evt/+/fmt/+")
+    let gateway = rig.connect("g:local0:gate:g1")
+    rig.subscribe(gateway, "iot-2/type/gate/id/g1/notify", qos: .atMostOnce)
+    _ = rig.received(gateway)
+    _ = rig.received(listener)
+    rig.publish(gateway, "iot-2/type/edge/id/e1/evt/a/fmt/json")
+    rig.publish(gateway, "iot-2/type/gate/id/g1/evt/a/fmt/json", identifier: 2)
+    #expect(rig.messages(listener).count == 2)
+    _ = rig.received(gateway)
+    // A device that is registered, and one that is not: neither is in the group, and none is registered.
+    for name in ["e2", "new"] {
+      rig.publish(gateway, "iot-2/type/edge/id/\(name)/evt/a/fmt/json", identifier: 3)
+      #expect(try fault(rig, gateway) == 180)
+    }
+    #expect(rig.messages(listener).isEmpty)
+    #expect(throws: ServiceError.self) { try rig.service.device(DeviceKey(typeID: "edge", deviceID: "new")) }
+  }
+
+  @Test func subscribesForItsGroupOnly() throws {
+    let rig = try rig(group: [DeviceKey(typeID: "edge", deviceID: "e1")])
+    let gateway = rig.connect("g:local0:gate:g1")
+    _ = rig.received(gateway)
+    rig.subscribe(gateway, "iot-2/type/edge/id/e1/cmd/+/fmt/+")
+    rig.subscribe(gateway, "iot-2/type/edge/id/e2/cmd/+/fmt/+")
+    #expect(rig.received(gateway) == [.suback(9, [1]), .suback(9, [0x80])])
+  }
+
+  @Test func losesADeviceThatLeavesTheGroup() throws {
+    let rig = try rig(group: [DeviceKey(typeID: "edge", deviceID: "e1")])
+    let application = rig.connect("a:local0:app")
+    let gateway = rig.connect("g:local0:gate:g1")
+    rig.subscribe(gateway, "iot-2/type/+/id/+/cmd/+/fmt/+", qos: .atMostOnce)
+    rig.publish(gateway, "iot-2/type/edge/id/e1/evt/a/fmt/json")
+    _ = rig.received(gateway)
+    rig.publish(application, "iot-2/type/edge/id/e1/cmd/blink/fmt/json")
+    #expect(rig.messages(gateway).count == 1)
+    try rig.service.updateDevice(gate, now: rig.now) { $0.resourceGroup = [] }
+    rig.publish(application, "iot-2/type/edge/id/e1/cmd/blink/fmt/json", identifier: 2)
+    #expect(rig.messages(gateway).isEmpty)
+    try rig.service.updateDevice(gate, now: rig.now) { $0.resourceGroup = nil }
+    rig.publish(application, "iot-2/type/edge/id/e1/cmd/blink/fmt/json", identifier: 3)
+    #expect(rig.messages(gateway).count == 1)
+  }
+
+  @Test func onlyGatewaysHaveARole() throws {
+    let rig = try Rig()
+    #expect(throws: ServiceError.self) {
+      try rig.service.updateDevice(DeviceKey(typeID: "edge", deviceID: "e1"), now: rig.now) { $0.resourceGroup = [] }
+    }
+    var draft = DeviceDraft(typeID: "edge", deviceID: "e9")
+    draft.resourceGroup = []
+    #expect(throws: ServiceError.self) { try rig.service.addDevice(draft, now: rig.now) }
+  }
+}
