@@ -13,6 +13,10 @@ protocol HubConnection: AnyObject {
   func flush()
   /// Closes when what was written is on its way.
   func finish()
+  /// Closes at once, whatever waits: the peer is told nothing any more.
+  func abort()
+  /// Reads nothing more: the connection ends when what waits for the disk is written.
+  func stopReading()
   /// Reads no more until `moment`.
   func pause(until moment: Instant)
   /// Whether it was added to the hub's list of those to be flushed.
@@ -65,10 +69,18 @@ final class ConnectionHub: ServiceOutput {
   var observers: [ObserverID: AsyncStream<Observation>.Continuation] = [:]
   /// What the next commit will hold, its number, and the last one on the disk.
   private var operations: [StoreOperation] = []
+  private var operationBytes = 0
   private var nextCommit: CommitNumber = 1
   private var committed: CommitNumber = 0
   private var isCommitting = false
-  private var waiters: [(commit: CommitNumber, continuation: CheckedContinuation<Bool, Never>)] = []
+  private var waiters: [Int: Waiter] = [:]
+  private var nextWaiter = 0
+
+  private struct Waiter {
+    let commit: CommitNumber
+    let continuation: CheckedContinuation<Bool, Never>
+    let timeout: Scheduled<Void>
+  }
 
   init(store: StoreWriter?, eventLoop: any EventLoop, logger: Logger) {
     self.store = store
@@ -84,7 +96,9 @@ final class ConnectionHub: ServiceOutput {
   }
 
   /// Whether the disk is so far behind that nothing more should be read.
-  var isBehind: Bool { operations.count >= ServerLimits.operationsMax }
+  var isBehind: Bool {
+    operations.count >= ServerLimits.operationsMax || operationBytes >= ServerLimits.operationBytesMax
+  }
 
   // MARK: - ServiceOutput
 
@@ -97,6 +111,7 @@ final class ConnectionHub: ServiceOutput {
       held.append(bytes, after: commit)
       connection.held = held
       holding[id] = connection
+      if held.byteCount > ServerLimits.heldBytesMax { abort(connection) }
       return
     }
     connection.enqueue(bytes)
@@ -107,10 +122,17 @@ final class ConnectionHub: ServiceOutput {
     guard let connection = connections[id] else { return }
     if connection.held != nil {
       connection.held?.isFinished = true
+      connection.stopReading()
       return
     }
     connections[id] = nil
     connection.finish()
+  }
+
+  /// Ends a connection for which too much waits, in a turn of its own: the service is in the middle of an input.
+  private func abort(_ connection: any HubConnection) {
+    let doomed = NIOLoopBound(connection, eventLoop: eventLoop)
+    eventLoop.execute { doomed.value.abort() }
   }
 
   func pauseReading(_ id: ConnectionID, until moment: Instant) { connections[id]?.pause(until: moment) }
@@ -118,6 +140,7 @@ final class ConnectionHub: ServiceOutput {
   func store(_ operation: StoreOperation) -> CommitNumber {
     guard store != nil else { return 0 }
     operations.append(operation)
+    operationBytes += operation.byteCount
     return nextCommit
   }
 
@@ -150,6 +173,7 @@ final class ConnectionHub: ServiceOutput {
     isCommitting = true
     let batch = operations
     operations = []
+    operationBytes = 0
     let number = nextCommit
     nextCommit += 1
     commit(batch, number, store)
@@ -169,9 +193,7 @@ final class ConnectionHub: ServiceOutput {
     isCommitting = false
     committed = number
     for (id, connection) in holding { release(connection, id) }
-    let ready = waiters.filter { $0.commit <= number }
-    waiters.removeAll { $0.commit <= number }
-    for waiter in ready { waiter.continuation.resume(returning: true) }
+    for (id, waiter) in waiters where waiter.commit <= number { finish(id, isStored: true) }
     flush()
   }
 
@@ -198,20 +220,43 @@ final class ConnectionHub: ServiceOutput {
   private func retry(_ batch: [StoreOperation], _ number: CommitNumber, _ store: StoreWriter, _ error: any Error) {
     logger.log(
       ServiceLogEntry(level: .error, component: "store", event: "commit-failed", values: [("reason", "\(error)")]))
-    let waiting = waiters
-    waiters.removeAll()
-    for waiter in waiting { waiter.continuation.resume(returning: false) }
+    for id in waiters.keys { finish(id, isStored: false) }
     let hub = NIOLoopBound(self, eventLoop: eventLoop)
     eventLoop.scheduleTask(in: ServerLimits.storeRetryDelay) { hub.value.commit(batch, number, store) }
   }
 
-  /// Waits until all that was stored so far is on the disk.
+  private func wait(for commit: CommitNumber, _ continuation: CheckedContinuation<Bool, Never>) {
+    let id = nextWaiter
+    nextWaiter += 1
+    let hub = NIOLoopBound(self, eventLoop: eventLoop)
+    let timeout = eventLoop.scheduleTask(in: ServerLimits.storeTimeout) { hub.value.finish(id, isStored: false) }
+    waiters[id] = Waiter(commit: commit, continuation: continuation, timeout: timeout)
+  }
+
+  private func finish(_ waiter: Int, isStored: Bool) {
+    guard let waiter = waiters.removeValue(forKey: waiter) else { return }
+    waiter.timeout.cancel()
+    waiter.continuation.resume(returning: isStored)
+  }
+
+  /// Waits until all that was stored so far is on the disk, for `ServerLimits.storeTimeout` at most.
   ///
   /// - Throws: `unavailable` where it cannot be.
   func waitUntilStored(isolation: isolated (any Actor)? = #isolation) async throws(ServiceError) {
     let last = operations.isEmpty ? nextCommit - 1 : nextCommit
     guard last > committed else { return }
-    let isStored = await withCheckedContinuation { waiters.append((last, $0)) }
+    let isStored = await withCheckedContinuation { wait(for: last, $0) }
     guard isStored else { throw ServiceError(.unavailable, "The database does not take anything now.") }
+  }
+}
+
+extension StoreOperation {
+  /// About how many bytes it takes while it waits.
+  fileprivate var byteCount: Int {
+    switch self {
+    case .putMessage(let message): 128 + message.topic.count + message.payload.count
+    case .putLastEvent(_, let event): 128 + event.payload.count
+    default: 1024
+    }
   }
 }

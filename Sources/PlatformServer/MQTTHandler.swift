@@ -20,6 +20,8 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   /// What is written at the next flush.
   private var pending: NIOCore.ByteBuffer?
   private var isPaused = false
+  /// Whether the peer takes no bytes: then nothing is read from it either, as every packet wants an answer.
+  private var isBlocked = false
   private var isClosing = false
   var isDirty = false
   var held: HeldOutput?
@@ -66,7 +68,7 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
     } else {
       unread = buffer
     }
-    if !isPaused { consume() }
+    if !isPaused, !isBlocked { consume() }
   }
 
   /// Hands what came to the service, and keeps what it does not take yet.
@@ -79,7 +81,11 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
     buffer.moveReaderIndex(forwardBy: consumed)
     // A copy, so that a few bytes do not keep the large buffer of a read.
     if buffer.readableBytes > 0 { unread = NIOCore.ByteBuffer(buffer: buffer) }
-    if isPaused { context?.channel.setOption(.autoRead, value: false).whenFailure { _ in } }
+    chooseReading()
+  }
+
+  private func chooseReading() {
+    context?.channel.setOption(.autoRead, value: !isPaused && !isBlocked && !isClosing).whenFailure { _ in }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
@@ -90,7 +96,13 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   func channelWritabilityChanged(context: ChannelHandlerContext) {
     if let id {
       let isWritable = context.channel.isWritable
+      isBlocked = !isWritable
       platform.assumeIsolated { $0.setWritable(id, isWritable) }
+      if isWritable, !isPaused {
+        consume()
+        platform.assumeIsolated { $0.hub.flush() }
+      }
+      chooseReading()
     }
     context.fireChannelWritabilityChanged()
   }
@@ -146,21 +158,32 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
     context.eventLoop.scheduleTask(in: ServerLimits.lingerTimeout) { channel.close(promise: nil) }
   }
 
+  func abort() {
+    guard let context else { return }
+    context.close(promise: nil)
+  }
+
+  func stopReading() {
+    isClosing = true
+    unread = nil
+    chooseReading()
+  }
+
   func pause(until moment: Instant) {
     guard let context else { return }
     // Both moments are cut to milliseconds.
     let delay = max(0, (moment - Moment.now.instant).milliseconds + 1)
     isPaused = true
-    context.channel.setOption(.autoRead, value: false).whenFailure { _ in }
+    chooseReading()
     let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
     context.eventLoop.scheduleTask(in: .milliseconds(delay)) { handler.value.resume() }
   }
 
   private func resume() {
-    guard isPaused, let context, !isClosing else { return }
+    guard isPaused, !isClosing else { return }
     isPaused = false
-    consume()
-    if !isPaused { context.channel.setOption(.autoRead, value: true).whenFailure { _ in } }
+    if !isBlocked { consume() }
+    chooseReading()
     platform.assumeIsolated { $0.hub.flush() }
   }
 }
@@ -183,7 +206,8 @@ extension Platform {
   /// Handles bytes of a connection; how many of them were whole packets.
   func receive(_ id: ConnectionID, _ buffer: NIOCore.ByteBuffer) -> Int {
     if hub.isBehind {
-      hub.pauseReading(id, until: Moment.now.instant + ServerLimits.behindPause)
+      let now = Moment.now
+      service.pauseReading(id, until: now.instant + ServerLimits.behindPause, now: now)
       return 0
     }
     return service.receive(id, buffer.readableBytesUInt8Span, now: .now)

@@ -10,6 +10,8 @@ public enum ServerLimits {
   public static let observationsMax = 1000
   /// Changes that wait for the disk, before nothing more is read from anyone.
   public static let operationsMax = 50_000
+  /// Bytes of messages among them.
+  public static let operationBytesMax = 64 << 20
   /// How long a caller waits for the disk.
   public static let storeTimeout = TimeAmount.seconds(15)
   /// How long to wait before a commit that failed is tried again.

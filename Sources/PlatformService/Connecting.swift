@@ -25,8 +25,9 @@ extension PlatformService {
   /// Handles at most one packet for every two bytes.
   public func receive(_ id: ConnectionID, _ bytes: Span<UInt8>, now: Moment) -> Int {
     var consumed = 0
+    begin(now)
     while let connection = connections[id], consumed < bytes.count {
-      begin(now)
+      commit = 0
       if let until = connection.pausedUntil {
         guard now.instant >= until else {
           output.pauseReading(id, until: until)
@@ -34,7 +35,11 @@ extension PlatformService {
         }
         connection.pausedUntil = nil
       }
-      if case .delayed = connection.state { break }
+      if case .delayed(let until, _) = connection.state {
+        // What comes behind a CONNECT that waits is not read: nobody vouches for this peer yet.
+        output.pauseReading(id, until: max(until, now.instant + ServiceLimits.delayGranularity))
+        break
+      }
       let rest = bytes.extracting(consumed..<bytes.count)
       do throws(PeerFault) {
         guard let extent = try PacketExtent(rest) else { break }
@@ -195,12 +200,13 @@ extension PlatformService {
       id: id, clientID: clientID, identity: identity, organization: organization, number: number)
     if let key = identity.device { session.device = organization.devices[key] }
     organization.sessions[id] = session
-    if let record = session.record { store(.putSession(record)) }
     return session
   }
 
   private func attach(_ session: Session, _ connection: Connection, _ connect: Connect) {
     session.connection = connection
+    (session.forgetAt, session.awaySince) = (nil, nil)
+    if let record = session.record { store(.putSession(record)) }
     connection.session = session
     connection.state = .established
     connection.connectTime = now.wall
@@ -244,6 +250,14 @@ extension PlatformService {
     detach(connection, code)
   }
 
+  /// Nothing is read from a connection until `moment`, as the disk cannot follow.
+  public func pauseReading(_ id: ConnectionID, until moment: Instant, now: Moment) {
+    begin(now)
+    guard let connection = connections[id] else { return }
+    connection.pausedUntil = max(moment, connection.pausedUntil ?? moment)
+    output.pauseReading(id, until: moment)
+  }
+
   /// Whether the peer takes bytes.
   public func setWritable(_ id: ConnectionID, _ isWritable: Bool, now: Moment) {
     begin(now)
@@ -283,7 +297,10 @@ extension PlatformService {
     tellDisconnect(session, connection, code)
     if code != .clean, let will = connection.will { publishWill(will, session) }
     session.queue.rewind()
-    if !session.isDurable { end(session) }
+    guard session.isDurable else { return end(session) }
+    session.forgetAt = now.instant + ServiceLimits.sessionMemory
+    session.awaySince = now.wall
+    if let record = session.record { store(.putSession(record)) }
   }
 
   /// Ends a session: its subscriptions, messages and identifiers go.
@@ -298,6 +315,17 @@ extension PlatformService {
       store(.removeSession(number: number))
     }
     if session.sharedApplicationID != nil { handOver(messages, of: session) }
+  }
+
+  /// Ends durable sessions whose clients have been away for too long; looks at all of them, once a minute.
+  func endForgottenSessions() {
+    guard now.instant - sessionsSwept >= ServiceLimits.sessionSweepInterval else { return }
+    sessionsSwept = now.instant
+    for session in own.sessions.values {
+      guard let time = session.forgetAt, now.instant >= time else { continue }
+      log(.info, "client", "session-forgotten", ["client-id": session.clientID])
+      end(session)
+    }
   }
 
   /// Closes all connections: the platform stops.
@@ -324,18 +352,19 @@ extension PlatformService {
       case .delayed(let until, let connect):
         if now.instant >= until { finishDelay(connection, connect) }
       case .established:
-        if let max = connection.silenceMax, connection.pausedUntil == nil, now.instant - connection.lastReceived >= max
-        {
+        if let since = connection.blockedSince {
+          // Nothing is read from a peer that takes nothing.
+          if now.instant - since >= ServiceLimits.slowConsumerTimeout { close(connection, .slowConsumer) }
+        } else if let max = connection.silenceMax, now.instant - connection.listenedSince >= max {
           // [MQTT-3.1.2-24]
           close(connection, .keepAlive)
-        } else if let since = connection.blockedSince, now.instant - since >= ServiceLimits.slowConsumerTimeout {
-          close(connection, .slowConsumer)
         }
       }
     }
     if !failures.isEmpty { failures = failures.filter { now.instant - $0.value.last < ServiceLimits.failureMemory } }
     commit = 0
     tickManagement()
+    endForgottenSessions()
     storeLastEvents()
   }
 }

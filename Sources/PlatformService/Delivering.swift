@@ -89,7 +89,7 @@ extension PlatformService {
   }
 
   private func sendEncoded(_ connection: Connection) {
-    guard connection.blockedSince == nil else {
+    guard connection.takesMessage(bytes: packets.buffer.count, input: inputNumber) else {
       connection.droppedCount += 1
       counters.droppedForBlocked += 1
       return

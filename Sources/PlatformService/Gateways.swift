@@ -25,7 +25,10 @@ extension PlatformService {
       if device.record.classID == .gateway, key != gateway {
         return .failure(GatewayFault(180, "A gateway does not speak for another gateway."))
       }
-      device.gateways.insert(gateway)
+      if key != gateway, device.record.gateways?.contains(gateway) != true {
+        device.record.gateways = (device.record.gateways ?? []).union([gateway])
+        store(.putDevice(device.record))
+      }
       return .success(device)
     }
     return register(key, by: gateway, organization)
@@ -68,6 +71,7 @@ extension PlatformService {
     }
     var record = DeviceRecord(typeID: key.typeID, deviceID: key.deviceID, registered: now.wall.milliseconds)
     record.registeredBy = gateway
+    record.gateways = [gateway]
     record.deviceInfo = organization.types[key.typeID]?.deviceInfo ?? DeviceInfo()
     let device = Device(record)
     organization.devices[key] = device

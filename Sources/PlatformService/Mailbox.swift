@@ -85,7 +85,7 @@ extension PlatformService {
   /// Keeps a command for its device, and for the gateways that speak for it, if they ask over HTTP.
   func keepForHTTP(_ device: Device, _ message: @autoclosure () -> ObservedMessage) {
     keepForHTTP(in: device, message())
-    for key in device.gateways {
+    for key in device.record.gateways ?? [] {
       guard let gateway = own.devices[key], device.isReached(by: key, gateway.record.resourceGroup) else { continue }
       keepForHTTP(in: gateway, message())
     }

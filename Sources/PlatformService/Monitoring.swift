@@ -9,11 +9,28 @@ extension PlatformService {
     guard let device = session.device else { return }
     let status = ConnectionStatus(
       isConnected: isConnected, time: now.wall.milliseconds, address: connection.peer.address,
-      isSecure: connection.peer.isSecure, protocolName: connection.protocolName, closeCode: code?.rawValue,
+      port: connection.peer.port, isSecure: connection.peer.isSecure, protocolName: connection.protocolName, closeCode: code?.rawValue,
       connectTime: connection.connectTime.milliseconds)
     device.record.connection = status
     // The client's answer does not wait for this.
     if !session.organization.isQuickstart { _ = output.store(.putConnection(device.key, status)) }
+  }
+
+  /// Takes over what an earlier run knew about a device's connection. One that was there is not any more.
+  func restoreStatus(_ device: Device) {
+    guard var status = device.record.connection else { return }
+    if status.isConnected {
+      status.isConnected = false
+      status.time = now.wall.milliseconds
+      status.closeCode = ClosingCode.shutdown.rawValue
+      device.record.connection = status
+      _ = output.store(.putConnection(device.key, status))
+    }
+    device.status = MonitoringMessage(
+      action: .disconnect, time: WallTime(milliseconds: status.time), clientID: clientID(device), device: device.key,
+      clientAddress: status.address, port: status.port ?? 0, isSecure: status.isSecure,
+      protocolName: status.protocolName, connectTime: WallTime(milliseconds: status.connectTime),
+      closeCode: status.closeCode.map(ClosingCode.init))
   }
 
   private func message(

@@ -45,8 +45,6 @@ final class Device {
   var eventsStored: Int64 = 0
   /// What was last told about its connection; applications that subscribe get it.
   var status: MonitoringMessage?
-  /// Gateways that have spoken for it.
-  var gateways: Set<DeviceKey> = []
   /// What it has published over HTTP; nil before the first time.
   var httpRate: RateBucket?
   /// Commands that wait until it asks for them over HTTP; nil if it does not ask.
@@ -61,12 +59,11 @@ final class Device {
     self.record = record
     key = record.key
     topicPrefix = Array("iot-2/type/\(record.typeID)/id/\(record.deviceID)/".utf8)
-    if let gateway = record.registeredBy { gateways.insert(gateway) }
   }
 
   /// Whether `gateway`, which may speak for the devices of `group` or for all, has spoken for this device, or is it.
   func isReached(by gateway: DeviceKey, _ group: Set<DeviceKey>?) -> Bool {
-    gateway == key || (gateways.contains(gateway) && group?.contains(key) ?? true)
+    gateway == key || (record.gateways?.contains(gateway) ?? false && group?.contains(key) ?? true)
   }
 }
 

@@ -66,6 +66,10 @@ public final class PlatformService {
   /// Devices with last events that are not stored yet.
   var unstoredEvents: [Device] = []
   var lastEventsStored: Instant
+  /// When durable sessions were last looked at.
+  var sessionsSwept: Instant
+  /// Counts inputs: what one of them sends to one client has a bound.
+  private(set) var inputNumber: UInt64 = 0
   /// Requests to devices that wait for an answer, by `reqId`.
   var awaitedAnswers: [String: (request: String, device: DeviceKey)] = [:]
 
@@ -84,6 +88,7 @@ public final class PlatformService {
     self.output = output
     self.now = now
     lastEventsStored = now.instant
+    sessionsSwept = now.instant
     own = Organization(name: configuration.organization)
     quickstart = Organization(name: "quickstart")
     restore(state)
@@ -108,6 +113,7 @@ public final class PlatformService {
   func begin(_ now: Moment) {
     self.now = now
     commit = 0
+    inputNumber += 1
   }
 
   /// Keeps a change; the answer to the input being handled waits for it.

@@ -146,6 +146,8 @@ public struct ConnectionStatus: Codable, Equatable, Sendable {
   public var time: Int64
   /// Its address.
   public var address: String
+  /// The port of ours; nil in what older versions kept.
+  public var port: Int?
   /// Whether TLS protects, or protected, the connection.
   public var isSecure: Bool
   /// `mqtt4` or `mqtt4-ws`.
@@ -176,6 +178,8 @@ public struct DeviceRecord: Codable, Equatable, Sendable {
   public var registered: Int64
   /// The gateway that registered it.
   public var registeredBy: DeviceKey?
+  /// Gateways that have spoken for it: commands to it go to them, if they subscribe.
+  public var gateways: Set<DeviceKey>?
   /// The devices that a gateway of the Standard role may speak for; nil for other devices, and for gateways of the
   /// Privileged role, which may speak for all and register new ones.
   public var resourceGroup: Set<DeviceKey>?
@@ -223,6 +227,8 @@ public struct SessionRecord: Codable, Equatable, Sendable {
   public var number: Int64
   /// Filters as the client wrote them, and the granted QoS.
   public var subscriptions: [SubscriptionRecord]
+  /// Since when the client is away, in milliseconds since 1970; nil while it is connected.
+  public var awaySince: Int64?
 }
 
 /// A subscription of a durable session.

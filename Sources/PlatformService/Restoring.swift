@@ -8,9 +8,8 @@ extension PlatformService {
     for type in state.types { own.types[type.id] = type }
     for record in state.devices {
       let device = Device(record)
-      // Nobody is connected to a platform that was just started.
-      device.record.connection?.isConnected = false
       own.devices[record.key] = device
+      restoreStatus(device)
     }
     for key in state.keys { own.keys[key.key] = key }
     own.bundles = state.bundles
@@ -38,6 +37,10 @@ extension PlatformService {
       }
       own.sessions[session.id] = session
       own.durableSessionCount += 1
+      let since = record.awaySince ?? now.wall.milliseconds
+      let rest = ServiceLimits.sessionMemory.milliseconds - max(0, now.wall.milliseconds - since)
+      session.awaySince = WallTime(milliseconds: since)
+      session.forgetAt = now.instant + max(.milliseconds(rest), ServiceLimits.sessionMemoryMin)
       byNumber[record.number] = session
       for subscription in record.subscriptions { restore(subscription, session) }
     }

@@ -17,6 +17,9 @@ public enum ServiceLimits {
   public static let clientIdentifierBytesMax = 256
   /// The longest keep alive of shared applications, in seconds; 0 and more than this become this.
   public static let sharedKeepAliveSecondsMax: UInt16 = 3600
+  /// Bytes of QoS 0 messages that one input may send to one client, 200 retained ones for example; what is beyond is
+  /// dropped as for a client that takes no bytes.
+  public static let burstBytesMax = 1 << 20
   /// How long a connection that takes no bytes is kept (closing code 178).
   public static let slowConsumerTimeout = TimeSpan.seconds(30)
 
@@ -26,6 +29,8 @@ public enum ServiceLimits {
   public static let failuresFree = 3
   /// The longest delay of an answer.
   public static let answerDelayMax = TimeSpan.seconds(15)
+  /// How often it is looked whether a delay is over.
+  public static let delayGranularity = TimeSpan.milliseconds(100)
   /// Failures are forgotten after this time without another one.
   public static let failureMemory = TimeSpan.minutes(60)
   /// Client identifiers whose failures are remembered.
@@ -49,6 +54,12 @@ public enum ServiceLimits {
 
   // MARK: Sessions
 
+  /// How long a durable session is kept for a client that is away: what the platform keeps commands for at most.
+  public static let sessionMemory = TimeSpan.minutes(7 * 24 * 60)
+  /// How long it is kept after a restart at least: the clock may have been set.
+  public static let sessionMemoryMin = TimeSpan.minutes(60)
+  /// How often sessions are looked through for those.
+  public static let sessionSweepInterval = TimeSpan.minutes(1)
   /// Durable sessions of one organisation.
   public static let durableSessionsMax = 50_000
   /// Subscriptions of a device or gateway, and of an application (closing code 154).

@@ -17,6 +17,10 @@ final class Session {
   var connection: Connection?
   /// The device or gateway that this client is.
   var device: Device?
+  /// When the session ends unless its client comes; nil while it is connected, and for a clean session.
+  var forgetAt: Instant?
+  /// The same moment's beginning, as it is kept.
+  var awaySince: WallTime?
   var subscriptions: [Subscription] = []
   var queue: MessageQueue
   /// QoS 2 messages that were taken and not yet released, by packet identifier.
@@ -76,7 +80,7 @@ final class Session {
         clientID: clientID, number: number,
         subscriptions: subscriptions.map {
           SubscriptionRecord(filter: String(decoding: $0.text, as: UTF8.self), qos: $0.qos)
-        })
+        }, awaySince: awaySince?.milliseconds)
     }
   }
 }
@@ -219,10 +223,12 @@ final class Connection {
   var will: Will?
   /// What it has published; above its rate the platform reads more slowly, and nothing is lost.
   var rate = RateBucket(.unlimited)
-  /// Nothing more is read before this moment.
+  /// Nothing more is, or was, read before this moment.
   var pausedUntil: Instant?
   /// Since when the peer takes no bytes.
   var blockedSince: Instant?
+  /// What the input being handled has sent, in QoS 0 messages.
+  private var burst = (input: UInt64(0), byteCount: 0)
   /// Messages of QoS 0 that were dropped because the peer takes no bytes.
   var droppedCount = 0
   /// Messages of this connection that an illegal topic or a limit made us ignore.
@@ -247,6 +253,17 @@ final class Connection {
     opened = now
     lastReceived = now.instant
     connectTime = now.wall
+  }
+
+  /// Since when the peer could have been heard and was not.
+  var listenedSince: Instant { max(lastReceived, pausedUntil ?? lastReceived) }
+
+  /// Counts a QoS 0 message to the client; false where it takes no bytes, or gets too many at once.
+  func takesMessage(bytes count: Int, input: UInt64) -> Bool {
+    if burst.input != input { burst = (input, 0) }
+    guard blockedSince == nil, burst.byteCount + count <= ServiceLimits.burstBytesMax else { return false }
+    burst.byteCount += count
+    return true
   }
 
   var protocolName: String { peer.isWebSocket ? "mqtt4-ws" : "mqtt4" }

@@ -80,6 +80,14 @@ final class Rig {
     }
   }
 
+  /// The same for a long time in which nothing is due but at its end.
+  func leap(_ seconds: Int) {
+    now = Moment(
+      instant: now.instant + .seconds(Int64(seconds - 1)),
+      wall: WallTime(milliseconds: now.wall.milliseconds + Int64(seconds - 1) * 1000))
+    wait(1)
+  }
+
   /// Connects a client, and gives its connection; nil for credentials means those that are right.
   func connect(
     _ clientID: String, user: String? = nil, password: String? = nil, clean: Bool = true, keepAlive: UInt16 = 60,

@@ -194,6 +194,10 @@ enum StateModel {
         state.devices.removeAll { $0.key == device.key }
         state.devices.append(device)
       case .removeDevice(let key): state.devices.removeAll { $0.key == key }
+      case .putConnection(let key, let status):
+        for index in state.devices.indices where state.devices[index].key == key {
+          state.devices[index].connection = status
+        }
       case .putKey(let key): state.keys.append(key)
       case .putSession(let session):
         state.sessions.removeAll { $0.number == session.number }
