@@ -12,7 +12,7 @@ from selenium.webdriver import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 from browser import DESK, PHONE, Browser  # noqa: E402
-from harness.waiting import wait_until  # noqa: E402
+from harness.waiting import DEADLINE, wait_until  # noqa: E402
 from rest import api  # noqa: E402
 from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, application  # noqa: E402
 
@@ -244,10 +244,10 @@ def test_login_page(browser, service):
 
 
 class ManagedDevice:
-    """A device that does what the device-management server asks, step by step."""
+    """A device that does what the device-management server asks, step by step; `go_on` lets it end a long one."""
 
     def __init__(self, client):
-        self.client, self.done = client, []
+        self.client, self.done, self._may_end = client, [], threading.Semaphore(0)
         self.firmware = {"version": "", "name": "", "uri": "", "verifier": "", "state": 0, "updateStatus": 0}
         client.client.on_message = self._receive
         client.subscribe("iotdm-1/#", "iot-2/cmd/+/fmt/+")
@@ -284,13 +284,16 @@ class ManagedDevice:
 
     def _download(self):
         self._notify(state=1)
-        time.sleep(1.5)
-        self._notify(state=2)
+        if self._may_end.acquire(timeout=DEADLINE):
+            self._notify(state=2)
 
     def _update(self):
         self._notify(updateStatus=1)
-        time.sleep(1.5)
-        self._notify(state=0, updateStatus=0)
+        if self._may_end.acquire(timeout=DEADLINE):
+            self._notify(state=0, updateStatus=0)
+
+    def go_on(self):
+        self._may_end.release()
 
 
 def test_fleet(browser, service, device):
@@ -318,15 +321,21 @@ def test_fleet(browser, service, device):
     browser.type("#firmware-uri", "http://firmware.example/e7-1.5.0.img")
     browser.type("#firmware-version", "1.5.0")
     browser.click("#update")
-    values = set()
 
-    def is_done():
-        values.add(browser.run("return document.querySelector('progress').value"))
-        return browser.run("return document.querySelector('#progress').dataset.state") == "good"
+    def bar(text="", state=None):
+        """How far the bar is, if this text and state are beside it: read at once, for the page may change any time."""
+        value, seen, now = browser.run("""
+            const shown = document.querySelector("#progress");
+            return [shown.querySelector("progress").value, shown.textContent, shown.dataset.state];""")
+        return value if text in seen and state in (None, now) else None
 
-    wait_until(is_done, 20, "the update")
-    assert len(values) >= 4 and max(values) == 100, values
-    assert managed.done[-1] != "" and "iotdm-1/mgmt/initiate/firmware/update" in managed.done
+    values = []
+    for text in ("downloading", "installing"):
+        values.append(wait_until(lambda: bar(text), DEADLINE, text))
+        managed.go_on()
+    values.append(wait_until(lambda: bar(state="good"), DEADLINE, "the update"))
+    assert 0 < values[0] < values[1] < values[2] == 100, values
+    assert "iotdm-1/mgmt/initiate/firmware/update" in managed.done
 
     browser.type("#command-name", "blink")
     browser.run("document.querySelector('#command-payload').value = '{\"d\":{\"n\":1}}'")

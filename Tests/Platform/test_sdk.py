@@ -11,11 +11,22 @@ import wiotp.sdk.application  # noqa: E402
 import wiotp.sdk.device  # noqa: E402
 import wiotp.sdk.gateway  # noqa: E402
 
-from harness.waiting import free_port, wait_until  # noqa: E402
+from harness.waiting import DEADLINE, free_port, wait_until  # noqa: E402
 from service import DOMAIN, KEY, KEY_TOKEN, ORGANIZATION, TOKEN  # noqa: E402
+
 
 def device_identity(name="e1", kind="edge"):
     return {"orgId": ORGANIZATION, "typeId": kind, "deviceId": name}
+
+
+def subscribe(client, method, *arguments):
+    """Subscribes by a method of the SDK, and waits for SUBACK, for which the SDK does not: until then, what other
+    connections publish may come too early."""
+    granted = {}
+    client.subscriptionCallback = lambda identifier, codes: granted.update({identifier: codes})
+    identifier = method(*arguments)
+    assert identifier, "SUBSCRIBE was not sent"
+    assert 0x80 not in wait_until(lambda: granted.get(identifier), DEADLINE, "SUBACK")
 
 
 @pytest.fixture
@@ -30,17 +41,18 @@ def test_device_and_application(service, sdk_connect, sdk_application):
     application = sdk_application(service)
     events, statuses, commands = queue.Queue(), queue.Queue(), queue.Queue()
     application.deviceEventCallback, application.deviceStatusCallback = events.put, statuses.put
-    application.subscribeToDeviceEvents()
-    application.subscribeToDeviceStatus()
+    subscribe(application, application.subscribeToDeviceEvents)
+    subscribe(application, application.subscribeToDeviceStatus)
     device = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN})
     device.commandCallback = commands.put
-    status = statuses.get(timeout=5)
+    wait_until(device.subscriptionsAcknowledged.is_set, DEADLINE, "the SDK's own subscription to commands")
+    status = statuses.get(timeout=DEADLINE)
     assert (status.action, status.typeId, status.deviceId) == ("Connect", "edge", "e1")
     assert device.publishEvent("status", "json", {"d": {"temp": 21.7}}, qos=2)
-    event = events.get(timeout=5)
+    event = events.get(timeout=DEADLINE)
     assert (event.eventId, event.typeId, event.deviceId, event.data) == ("status", "edge", "e1", {"d": {"temp": 21.7}})
     application.publishCommand("edge", "e1", "blink", "json", {"times": 3})
-    command = commands.get(timeout=5)
+    command = commands.get(timeout=DEADLINE)
     assert (command.commandId, command.data) == ("blink", {"times": 3})
 
 
@@ -49,38 +61,38 @@ def test_gateway(service, sdk_connect, sdk_application):
     application = sdk_application(service)
     events, notes, commands = queue.Queue(), queue.Queue(), queue.Queue()
     application.deviceEventCallback = events.put
-    application.subscribeToDeviceEvents()
+    subscribe(application, application.subscribeToDeviceEvents)
     gateway = sdk_connect(service, wiotp.sdk.gateway.GatewayClient, device_identity("gw1", "edgegw"), {"token": TOKEN})
     gateway.notificationCallback = notes.put
     # The SDK's own callback takes the topics of devices for those of gateways, and throws.
     gateway.client.message_callback_add("iot-2/type/+/id/+/cmd/+/fmt/+", lambda *arguments: commands.put(arguments[2]))
-    gateway.subscribeToNotifications()
-    gateway.subscribeToDeviceCommands("sensor", "s1")
+    subscribe(gateway, gateway.subscribeToNotifications)
+    subscribe(gateway, gateway.subscribeToDeviceCommands, "sensor", "s1")
     assert gateway.publishDeviceEvent("sensor", "s1", "status", "json", {"x": 1}, qos=1)
-    event = events.get(timeout=5)
+    event = events.get(timeout=DEADLINE)
     assert (event.typeId, event.deviceId, event.data) == ("sensor", "s1", {"x": 1})
     assert gateway.publishEvent("status", "json", {"x": 2})
-    assert events.get(timeout=5).deviceId == "gw1"
+    assert events.get(timeout=DEADLINE).deviceId == "gw1"
     application.publishCommand("sensor", "s1", "blink", "json", {})
-    assert commands.get(timeout=5).topic == "iot-2/type/sensor/id/s1/cmd/blink/fmt/json"
+    assert commands.get(timeout=DEADLINE).topic == "iot-2/type/sensor/id/s1/cmd/blink/fmt/json"
     gateway.publishDeviceEvent("nosuchtype", "s1", "status", "json", {})
-    assert notes.get(timeout=5).data["RC"] == 177
+    assert notes.get(timeout=DEADLINE).data["RC"] == 177
 
 
 def test_managed_device(service, sdk_connect):
     """Manage, location, error codes and log."""
     device = sdk_connect(service, wiotp.sdk.device.ManagedDeviceClient, device_identity(), {"token": TOKEN})
-    wait_until(device.readyForDeviceMgmt.is_set, 10, "an answer to manage")
+    wait_until(device.readyForDeviceMgmt.is_set, DEADLINE, "an answer to manage")
     for answered in (device.setLocation(11.5, 48.1), device.setErrorCode(17), device.addLog("hello", "", 1),
                      device.clearErrorCodes(), device.clearLog(), device.unmanage()):
-        assert answered.wait(5)
+        assert answered.wait(DEADLINE)
     assert not device.readyForDeviceMgmt.is_set()
 
 
 def test_durable_session(service, sdk_connect, sdk_application):
     """A command waits for a device with a durable session: its 'cleanStart' means the opposite."""
     first = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN}, cleanStart=True)
-    wait_until(lambda: first.subscriptionsAcknowledged.is_set(), 5, "the SDK's subscription to commands")
+    wait_until(lambda: first.subscriptionsAcknowledged.is_set(), DEADLINE, "the SDK's subscription to commands")
     first.disconnect()
     sdk_application(service).publishCommand("edge", "e1", "blink", "json", {"n": 1}, qos=1)
     commands = queue.Queue()
@@ -89,7 +101,7 @@ def test_durable_session(service, sdk_connect, sdk_application):
          "options": {"domain": DOMAIN, "mqtt": {"port": 1883, "cleanStart": True}}})
     second.port, second.commandCallback = service.port, commands.put
     second.connect()
-    assert commands.get(timeout=5).data == {"n": 1}
+    assert commands.get(timeout=DEADLINE).data == {"n": 1}
     second.disconnect()
 
 
@@ -97,8 +109,8 @@ def test_managed_gateway(service, sdk_connect):
     """A gateway manages itself, in the long form."""
     gateway = sdk_connect(service, wiotp.sdk.gateway.ManagedGatewayClient, device_identity("gw1", "edgegw"),
                           {"token": TOKEN})
-    assert gateway.manage().wait(5)
-    wait_until(gateway.readyForDeviceMgmt.is_set, 5, "an answer to manage")
+    assert gateway.manage().wait(DEADLINE)
+    wait_until(gateway.readyForDeviceMgmt.is_set, DEADLINE, "an answer to manage")
     # What else it offers there throws: it looks for its configuration where that is not.
 
 
@@ -125,13 +137,13 @@ def test_registry(rest_application, sdk_connect):
     device = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity("p1", "pump"),
                          {"token": made.authToken})
     assert device.publishEvent("status", "json", {"level": 7}, qos=1)
-    wait_until(lambda: application.lec.getAll({"typeId": "pump", "deviceId": "p1"}), 5, "the last event")
+    wait_until(lambda: application.lec.getAll({"typeId": "pump", "deviceId": "p1"}), DEADLINE, "the last event")
     event = application.lec.get({"typeId": "pump", "deviceId": "p1"}, "status")
     assert (event.eventId, event.format) == ("status", "json")
     assert registry.devices[f"d:{ORGANIZATION}:pump:p1"].deviceId == "p1"
     device.client._reconnect_on_failure = False  # pylint: disable=protected-access
     assert registry.devices.delete({"typeId": "pump", "deviceId": "p1"})
-    wait_until(lambda: not device.isConnected(), 5, "the end of the removed device's connection")
+    wait_until(lambda: not device.isConnected(), DEADLINE, "the end of the removed device's connection")
     del registry.devicetypes["pump"]
 
 
@@ -139,11 +151,11 @@ def test_requests(rest_application, sdk_connect):
     """A reboot, asked for over REST and done by the SDK's managed device."""
     service, application = rest_application
     device = sdk_connect(service, wiotp.sdk.device.ManagedDeviceClient, device_identity(), {"token": TOKEN})
-    wait_until(device.readyForDeviceMgmt.is_set, 10, "an answer to manage")
+    wait_until(device.readyForDeviceMgmt.is_set, DEADLINE, "an answer to manage")
     device.deviceActionCallback = lambda identifier, _action: threading.Timer(
         0.1, lambda: (device.respondDeviceAction(identifier, 202), device.manage())).start()
     requests = application.mgmt.requests
     made = requests.initiate({"action": "device/reboot", "devices": [{"typeId": "edge", "deviceId": "e1"}]})
-    wait_until(lambda: requests.get(made["reqId"])["complete"], 10, "the request's end")
+    wait_until(lambda: requests.get(made["reqId"])["complete"], DEADLINE, "the request's end")
     assert requests.getStatus(made["reqId"], "edge", "e1")["status"] == 0
     assert requests.delete(made["reqId"])

@@ -10,6 +10,9 @@ import time
 PORT_MIN = 10000
 PORT_MAX = 32000
 POLL_SECONDS = 0.01
+# How long a test waits for what must come, in seconds. A test that passes does not wait for it, so it is generous: the
+# machine may be busy with other tests. What must come sooner because the product says so has a bound of its own.
+DEADLINE = 30
 
 
 def wait_until(condition, timeout, what):
