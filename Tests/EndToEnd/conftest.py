@@ -3,7 +3,6 @@
 import pathlib
 import platform as machine
 import shutil
-import signal
 import sys
 
 import pytest
@@ -12,43 +11,26 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness.agent import Agent, Program  # noqa: E402
 from harness.broker import Mosquitto, Platform  # noqa: E402
-from harness.certificates import Authority  # noqa: E402
 from harness.configuration import configuration  # noqa: E402
 from harness.peer import ScriptedBroker  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
+from harness.running import joining, keep  # noqa: E402
+
+pytest_plugins = ["harness.plugin"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EMULATORS = {"aarch64": "qemu-aarch64-static", "armv7": "qemu-arm-static", "armv6": "qemu-arm-static"}
 EMULATED_PATIENCE = 4
-# No test may hang the run.
-TEST_SECONDS_MAX = 150
 
 
 def pytest_addoption(parser):
     parser.addoption("--arch", default=None, help="the device binary to test (default: this machine's own)")
     parser.addoption("--mote", default=None, help="another binary to test")
-    parser.addoption("--part", default=None, help="K/N: run only the K-th of N parts of the tests")
 
 
 def pytest_collection_modifyitems(config, items):
     emulated = config.getoption("--arch") in EMULATORS and config.getoption("--arch") != machine.machine()
-    kept = [item for item in items if not emulated or item.get_closest_marker("core")]
-    if part := config.getoption("--part"):
-        number, count = map(int, part.split("/"))
-        kept = kept[number - 1::count]
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = kept
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item):
-    def expire(*_):
-        raise TimeoutError(f"test ran longer than {TEST_SECONDS_MAX} s")
-
-    signal.signal(signal.SIGALRM, expire)
-    signal.alarm(TEST_SECONDS_MAX)
-    yield
-    signal.alarm(0)
+    keep(config, items, [item for item in items if not emulated or item.get_closest_marker("core")])
 
 
 @pytest.fixture(scope="session")
@@ -69,22 +51,9 @@ def program(pytestconfig, architecture):
 
 
 @pytest.fixture
-def closing():
-    """A list of things whose `close()` is called at the end of the test, last first."""
-    things = []
-    yield things
-    for thing in reversed(things):
-        thing.close()
-
-
-@pytest.fixture
 def start_broker(closing, tmp_path):
     """Starts a Mosquitto that ends with the test."""
-    def start(**options):
-        broker = Mosquitto(tmp_path / f"broker{len(closing)}", **options)
-        closing.append(broker)
-        return broker
-    return start
+    return joining(closing, lambda **options: Mosquitto(tmp_path / f"broker{len(closing)}", **options))
 
 
 @pytest.fixture
@@ -96,11 +65,7 @@ def broker(start_broker):
 @pytest.fixture
 def join_platform(closing, program):
     """Connects an application to a broker."""
-    def join(broker):
-        platform = Platform(broker.side_port, patience=program.patience)
-        closing.append(platform)
-        return platform
-    return join
+    return joining(closing, lambda broker: Platform(broker.side_port, patience=program.patience))
 
 
 @pytest.fixture
@@ -112,21 +77,13 @@ def platform(broker, join_platform):
 @pytest.fixture
 def start_proxy(closing):
     """Starts a proxy to a port."""
-    def start(port):
-        proxy = Proxy(port)
-        closing.append(proxy)
-        return proxy
-    return start
+    return joining(closing, Proxy)
 
 
 @pytest.fixture
 def start_peer(closing, program):
     """Starts a scripted broker."""
-    def start(**options):
-        peer = ScriptedBroker(patience=program.patience, **options)
-        closing.append(peer)
-        return peer
-    return start
+    return joining(closing, lambda **options: ScriptedBroker(patience=program.patience, **options))
 
 
 @pytest.fixture
@@ -156,17 +113,7 @@ def run_agent(closing, program, write_configuration):
 @pytest.fixture
 def start_agent(closing, program):
     """Starts the program with any arguments."""
-    def start(*arguments, **options):
-        agent = Agent(program, *arguments, **options)
-        closing.append(agent)
-        return agent
-    return start
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    """The certificate authority that the agent is told to trust."""
-    return Authority(tmp_path_factory.mktemp("ca") / "trusted")
+    return joining(closing, lambda *arguments, **options: Agent(program, *arguments, **options))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,49 @@
+"""What all configurations of end-to-end tests share, as a plugin of pytest: parts, a limit of time for each test, what
+ends with its test."""
+
+import signal
+
+import pytest
+
+from .certificates import Authority
+from .running import keep
+
+# No test may hang the run.
+TEST_SECONDS_MAX = 150
+
+
+def pytest_addoption(parser):
+    parser.addoption("--part", default=None, help="K/N: run only the K-th of N parts of the tests")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    if part := config.getoption("--part"):
+        number, count = map(int, part.split("/"))
+        keep(config, items, items[number - 1::count])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    def expire(*_):
+        raise TimeoutError(f"test ran longer than {TEST_SECONDS_MAX} s")
+
+    signal.signal(signal.SIGALRM, expire)
+    signal.alarm(TEST_SECONDS_MAX)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture
+def closing():
+    """A list of things whose `close()` is called at the end of the test, last first."""
+    things = []
+    yield things
+    for thing in reversed(things):
+        thing.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """The certificate authority that programs under test are told to trust."""
+    return Authority(tmp_path_factory.mktemp("ca") / "trusted")
