@@ -9,7 +9,7 @@ import pytest
 
 from harness.agent import Agent, Program
 from harness.configuration import status, tls
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.native
 
@@ -53,8 +53,8 @@ class Counter:
         """Calls since the last time; counting starts anew."""
         before = set(self.folder.glob("calls.*"))
         self.tell("dump")
-        (dump,) = wait_until(lambda: set(self.folder.glob("calls.*")) - before, 30, "callgrind writes its dump")
-        wait_until(lambda: "totals:" in dump.read_text(), 30, "the dump is complete")
+        (dump,) = wait_until(lambda: set(self.folder.glob("calls.*")) - before, DEADLINE, "callgrind writes its dump")
+        wait_until(lambda: "totals:" in dump.read_text(), DEADLINE, "the dump is complete")
         return calls(dump)
 
 
@@ -123,8 +123,8 @@ def test_nothing_is_allocated_for_events_and_commands(
     if secured:
         sections.update(tls(server.port, authority))
     counter = count_calls(server.port, sections)
-    counter.agent.wait_connected(timeout=60)
-    platform.next_event("status", timeout=60)
+    counter.agent.wait_connected(timeout=2 * DEADLINE)
+    platform.next_event("status", timeout=2 * DEADLINE)
     drive(platform, 20)
 
     before = counter.take()
@@ -135,7 +135,7 @@ def test_nothing_is_allocated_for_events_and_commands(
 
     events = events_sent(platform)
     drive(platform, COMMANDS)
-    wait_until(lambda: events_sent(platform) - events >= COMMANDS * EVENTS_PER_COMMAND, 30, "all events")
+    wait_until(lambda: events_sent(platform) - events >= COMMANDS * EVENTS_PER_COMMAND, DEADLINE, "all events")
     after = counter.take()
     assert sum(count for name, count in after.items() if "poll" in name) >= COMMANDS
     allocated = {name: count for name, count in after.items() if ALLOCATOR.search(name)}

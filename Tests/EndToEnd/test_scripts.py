@@ -5,11 +5,10 @@ import pathlib
 import re
 import signal
 import subprocess
-import time
 
 import pytest
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.native
 
@@ -36,7 +35,7 @@ def children_of(group):
 
 
 def test_quickstart_stops_by_itself_after_events_with_numbers():
-    done = script("quickstart", "--for", "4s")
+    done = script("quickstart", "--for", "8s")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(EVENT.findall(done.stdout)) >= 2, done.stdout
     assert len(LINK.findall(done.stdout)) == 1, done.stdout
@@ -54,8 +53,8 @@ def test_quickstart_stops_everything_on_control_c():
     # A terminal sends the signal to all of its foreground processes.
     os.killpg(process.pid, signal.SIGINT)
     process.stdout.read()
-    assert process.wait(20) == 130
-    wait_until(lambda: not children_of(process.pid), 10, "everything it started has ended")
+    assert process.wait(DEADLINE) == 130
+    wait_until(lambda: not children_of(process.pid), DEADLINE, "everything it started has ended")
 
 
 @pytest.mark.parametrize("arguments", [("--for",), ("--for", "20"), ("--port", "1")], ids=" ".join)
@@ -71,11 +70,11 @@ def test_every_script_explains_itself(name):
     assert done.returncode == 0 and f"Scripts/{name}" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_second_setup_takes_no_time():
+def test_a_second_setup_does_nothing():
     assert script("setup").returncode == 0
-    begin = time.monotonic()
-    assert script("setup").returncode == 0
-    assert time.monotonic() - begin < 2
+    done = script("setup")
+    # Whatever it does takes time, and is told: fetching, unpacking, installing, making.
+    assert done.returncode == 0 and all(" ready" in line for line in done.stdout.splitlines()), done.stdout
 
 
 def test_lint_finds_what_it_looks_for():

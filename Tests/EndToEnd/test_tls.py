@@ -29,7 +29,7 @@ def refused(agent, reason):
 def test_an_event_arrives_over_tls_1_3(tls_broker, join_platform, run_agent, authority):
     platform = join_platform(tls_broker)
     agent = run_agent(tls_broker.port, with_tls(tls_broker.port, authority))
-    assert platform.next_event("status", timeout=20).data == {"a": 1}
+    assert platform.next_event("status").data == {"a": 1}
     line = agent.wait_connected()
     assert (line.fields["tls"], line.fields["resumed"]) == ("TLSv1.3", "no")
     assert agent.stop() == 0
@@ -41,7 +41,7 @@ def test_tls_1_2_is_spoken_where_the_server_has_no_more(
     broker = start_broker(certificate=server_certificate, only_tls_1_2=True)
     platform = join_platform(broker)
     agent = run_agent(broker.port, with_tls(broker.port, authority))
-    platform.next_event("status", timeout=20)
+    platform.next_event("status")
     assert agent.wait_connected().fields["tls"] == "TLSv1.2"
 
 
@@ -50,7 +50,7 @@ def test_rsa_signatures_are_understood_in_tls_1_2(start_broker, join_platform, r
     broker = start_broker(certificate=root.issue(algorithm="rsa"), listener_options="tls_version tlsv1.2")
     platform = join_platform(broker)
     run_agent(broker.port, with_tls(broker.port, root))
-    platform.next_event("status", timeout=20)
+    platform.next_event("status")
 
 
 @pytest.mark.parametrize("algorithm", ["rsa", "p384"])
@@ -152,7 +152,7 @@ def test_a_reconnect_resumes_the_session(
     platform = join_platform(broker)
     proxy = start_proxy(broker.port)
     agent = run_agent(proxy.port, with_tls(proxy.port, authority))
-    platform.next_event("status", timeout=20)
+    platform.next_event("status")
     first = agent.wait_connected().fields
     assert (first["tls"], first["resumed"]) == (version, "no")
     proxy.cut()
@@ -168,9 +168,9 @@ def test_one_byte_at_a_time_over_tls(tls_broker, join_platform, start_proxy, run
     proxy = start_proxy(tls_broker.port)
     proxy.piece_bytes = 1
     run_agent(proxy.port, with_tls(proxy.port, authority))
-    platform.next_event("status", timeout=30)
+    platform.next_event("status")
     platform.command("ping")
-    assert platform.outcome("ping", timeout=30)["outcome"] == "ok"
+    assert platform.outcome("ping")["outcome"] == "ok"
 
 
 @pytest.mark.native

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from .waiting import end_process, wait_until
+from .waiting import DEADLINE, end_process, wait_until
 
 LEVELS = ("error", "warning", "info", "debug")
 VALUE = r'"(?:[^"\\]|\\.)*"|[^ "]*'
@@ -54,7 +54,7 @@ class Program:
     # Emulated programs are slower; every wait is multiplied by this.
     patience: float
 
-    def run(self, *arguments, environment=None, timeout=30, stdin=subprocess.DEVNULL):
+    def run(self, *arguments, environment=None, timeout=DEADLINE, stdin=subprocess.DEVNULL):
         """Runs the program to its end; gives the completed process with text output."""
         return subprocess.run(
             [*self.command, *map(str, arguments)], env=dict(environment or {}), stdin=stdin, capture_output=True,
@@ -105,7 +105,7 @@ class Agent:
                     found.append(line)
         return found
 
-    def wait_log(self, level, component, event, *, count=1, timeout=15, **fields):
+    def wait_log(self, level, component, event, *, count=1, timeout=DEADLINE, **fields):
         """Waits for the `count`-th line with these words and fields, and returns it."""
         wanted = f"{level} {component} {event} {fields or ''} ×{count}"
 
@@ -113,7 +113,7 @@ class Agent:
             found = self.find(level, component, event, **fields)
             if len(found) < count and self.process.poll() is not None:
                 for reader in self._readers:
-                    reader.join(1)
+                    reader.join(DEADLINE)
                 found = self.find(level, component, event, **fields)
                 assert len(found) >= count, f"the agent ended ({self.process.returncode}) before: {wanted}\n{self.log}"
             return found[count - 1:count]
@@ -123,7 +123,7 @@ class Agent:
         except AssertionError as error:
             raise AssertionError(f"{error}\nlog of the agent:\n{self.log}") from None
 
-    def wait_connected(self, count=1, timeout=15):
+    def wait_connected(self, count=1, timeout=DEADLINE):
         """Waits for the `count`-th time that the broker accepted the agent."""
         return self.wait_log("info", "mqtt", "connected", count=count, timeout=timeout)
 
@@ -139,17 +139,17 @@ class Agent:
         """Whether the process has not ended."""
         return self.process.poll() is None
 
-    def wait_end(self, timeout=15):
+    def wait_end(self, timeout=DEADLINE):
         """Waits for the end of the process and returns its exit status."""
         try:
             status = self.process.wait(timeout * self.program.patience)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the agent did not end within {timeout} s; its log:\n{self.log}") from None
         for reader in self._readers:
-            reader.join(5)
+            reader.join(DEADLINE)
         return status
 
-    def stop(self, timeout=15):
+    def stop(self, timeout=DEADLINE):
         """SIGTERM, and the exit status."""
         self.signal(signal.SIGTERM)
         return self.wait_end(timeout)
@@ -158,6 +158,6 @@ class Agent:
         """Ends the process, whatever its state."""
         end_process(self.process)
         for reader in self._readers:
-            reader.join(5)
+            reader.join(DEADLINE)
         self.process.stdout.close()
         self.process.stderr.close()

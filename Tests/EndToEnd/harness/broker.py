@@ -15,7 +15,8 @@ import time
 
 import paho.mqtt.client
 
-from .waiting import can_connect, end_process, free_port, wait_until
+from .configuration import CLIENT
+from .waiting import DEADLINE, ReservedPort, can_connect, end_process, wait_until
 
 # Mosquitto can only set a least version of TLS; the greatest is OpenSSL's affair.
 ONLY_TLS_1_2 = """
@@ -81,14 +82,14 @@ class Platform:
         self._client.reconnect_delay_set(1, 1)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        wait_until(lambda: subscribed, 10 * patience, "the test's own subscription")
+        wait_until(lambda: subscribed, DEADLINE * patience, "the test's own subscription")
 
     def _on_message(self, _client, _user, message):
         event = Event(message.topic, message.payload, message.qos, bool(message.retain), time.monotonic())
         self.events.append(event)
         self._unseen.put(event)
 
-    def next_event(self, name=None, timeout=15, where=lambda event: True):
+    def next_event(self, name=None, timeout=DEADLINE, where=lambda event: True):
         """Waits for the next event (with this name, for which `where` holds); those before it are skipped."""
         end = time.monotonic() + timeout * self.patience
         skipped = []
@@ -116,10 +117,10 @@ class Platform:
         if isinstance(payload, dict):
             payload = json.dumps(payload)
         sent = self._client.publish(f"iot-2/cmd/{name}/fmt/{form}", payload, qos=qos, retain=retain)
-        sent.wait_for_publish(10)
+        sent.wait_for_publish(DEADLINE)
         assert sent.is_published(), "the broker does not take the command"
 
-    def outcome(self, command, timeout=15):
+    def outcome(self, command, timeout=DEADLINE):
         """Waits for the next outcome of a command, and gives its member `d`."""
         return self.next_event("command", timeout, lambda event: event.data.get("command") == command).data
 
@@ -141,9 +142,9 @@ class Mosquitto:
     def __init__(self, folder, *, certificate=None, options="", listener_options="", users=None, only_tls_1_2=False):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
         # The test's own client always goes the plain way, so that only the agent's side is under test.
-        self.side_port = free_port()
+        self._reserved = (ReservedPort(), ReservedPort())
+        self.port, self.side_port = (reserved.number for reserved in self._reserved)
         self.process = None
         lines = ["user root", "persistence false", "log_type all", f"log_dest file {self.folder / 'mosquitto.log'}",
                  "per_listener_settings true", "max_queued_messages 0", "set_tcp_nodelay true", options,
@@ -179,7 +180,12 @@ class Mosquitto:
             assert self.process.poll() is None, f"mosquitto ended: {self.log}"
             return can_connect(self.side_port)
 
-        wait_until(is_up, 10, "mosquitto listens")
+        wait_until(is_up, DEADLINE, "mosquitto listens")
+
+    def wait_subscribed(self, client=CLIENT, count=1):
+        """Waits until so many subscriptions of a client are acknowledged: commands for it are lost before."""
+        wait_until(lambda: self.log.count(f"Sending SUBACK to {client}") >= count, DEADLINE, f"{client} has subscribed")
+
 
     def kill(self):
         """SIGKILL: as a power cut of the server."""
@@ -188,3 +194,5 @@ class Mosquitto:
 
     def close(self):
         end_process(self.process)
+        for reserved in self._reserved:
+            reserved.close()

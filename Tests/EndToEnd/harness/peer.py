@@ -6,7 +6,7 @@ import threading
 import time
 
 from . import packets
-from .waiting import wait_until
+from .waiting import DEADLINE, wait_until
 
 
 class Connection:
@@ -44,7 +44,7 @@ class Connection:
             self.stream.sendall(data[start:start + piece])
             time.sleep(0.002)
 
-    def expect(self, kind, timeout=15, where=lambda packet: True):
+    def expect(self, kind, timeout=DEADLINE, where=lambda packet: True):
         """Waits for the next packet of this kind behind those already taken, and takes it and all before it."""
 
         def look():
@@ -65,7 +65,7 @@ class Connection:
         """All packets of a kind so far."""
         return [found for found in list(self.received) if found.kind == kind]
 
-    def wait_ended(self, timeout=15):
+    def wait_ended(self, timeout=DEADLINE):
         """Waits until the agent has closed its end."""
         return wait_until(lambda: self.ended, timeout * self.peer.patience, "the agent closes the connection")
 
@@ -126,7 +126,7 @@ class ScriptedBroker:
         elif received.kind == packets.PUBREL:
             connection.send(packets.acknowledgement(packets.PUBCOMP, received.identifier))
 
-    def accept(self, timeout=15):
+    def accept(self, timeout=DEADLINE):
         """The next connection of the agent."""
         wait_until(lambda: len(self.connections) > self._accepted, timeout * self.patience, "the agent connects")
         self._accepted += 1

@@ -5,6 +5,8 @@ import struct
 import threading
 import time
 
+from .waiting import ReservedPort
+
 
 class _Pair:
     """One proxied connection."""
@@ -30,6 +32,8 @@ class _Pair:
                     continue
                 if source is self.near:
                     self.bytes_up += len(chunk)
+                else:
+                    self.proxy.downward(chunk)
                 self._forward(chunk, target)
         except OSError:
             pass
@@ -75,13 +79,13 @@ class Proxy:
         self.piece_pause = 0.0005
         self.pairs = []
         self._listener = None
-        self.port = None
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.open()
 
     def open(self):
         """Listens (again)."""
-        self._listener = socket.create_server(("127.0.0.1", self.port or 0), backlog=16)
-        self.port = self._listener.getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=16)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def _accept(self, listener):
@@ -96,6 +100,9 @@ class Proxy:
                 near.close()
                 continue
             self.pairs.append(_Pair(self, near, far))
+
+    def downward(self, chunk):
+        """Is called with what the server sends, for those who want to know."""
 
     def freeze(self):
         """The network forgets the connections there are: nothing comes through any more, and nobody is told."""
@@ -120,3 +127,4 @@ class Proxy:
         self.shut()
         for pair in self.pairs:
             pair.cut()
+        self._reserved.close()

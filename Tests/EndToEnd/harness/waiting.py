@@ -27,8 +27,24 @@ def wait_until(condition, timeout, what):
         time.sleep(POLL_SECONDS)
 
 
+class ReservedPort:
+    """A loopback port that nobody gets but who asks for its number, whether a program listens there or not.
+
+    Bound with SO_REUSEADDR and never listening, the reservation keeps the kernel from giving the port to anyone else,
+    refuses connections, and is in no server's way that sets that option too. It lasts until `close()`."""
+
+    def __init__(self):
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", 0))
+        self.number = self._socket.getsockname()[1]
+
+    def close(self):
+        self._socket.close()
+
+
 def free_port():
-    """A loopback port on which nobody listens."""
+    """A loopback port on which nobody listens, for a program that wants it for itself."""
     for _ in range(100):
         port = random.randint(PORT_MIN, PORT_MAX)
         with socket.socket() as probe:
@@ -43,13 +59,13 @@ def free_port():
 def can_connect(port):
     """Whether somebody listens on loopback port `port`."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE).close()
         return True
     except OSError:
         return False
 
 
-def end_process(process, timeout=5):
+def end_process(process, timeout=DEADLINE):
     """Ends a process that a test started, politely first, and returns its exit status."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
