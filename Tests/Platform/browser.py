@@ -5,11 +5,12 @@ import pathlib
 import time
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 
 PICTURES = pathlib.Path(__file__).resolve().parents[2] / "build" / "pictures"
 DESK, PHONE = (1280, 860), (390, 844)
@@ -46,16 +47,26 @@ class Browser:
     def find(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def wait(self, selector, timeout=10):
-        """Waits for a visible element."""
-        return wait_until(lambda: [element for element in self.find(selector) if element.is_displayed()], timeout,
-                          f"{selector} in {self.driver.current_url}")[0]
+    def wait(self, selector, act=lambda element: element, timeout=DEADLINE):
+        """Waits for a visible element, and gives what `act` makes of it. The page may replace it any time."""
+        def look():
+            try:
+                return next(([act(element)] for element in self.find(selector) if element.is_displayed()), None)
+            except StaleElementReferenceException:
+                return None
+
+        return wait_until(look, timeout, f"{selector} in {self.driver.current_url}")[0]
+
+    def texts(self, selector):
+        """The texts of all such elements at one moment; empty where they are not to be seen."""
+        return self.run("""
+            return [...document.querySelectorAll(arguments[0])]
+              .map((found) => found.checkVisibility() ? found.innerText : "");""", selector)
 
     def text(self, selector):
-        found = self.find(selector)
-        return found[0].text if found else ""
+        return next(iter(self.texts(selector)), "")
 
-    def wait_text(self, selector, text, timeout=10):
+    def wait_text(self, selector, text, timeout=DEADLINE):
         """Waits until an element's text has `text` in it."""
         try:
             wait_until(lambda: text in self.text(selector), timeout, f"'{text}' in {selector}")
@@ -68,7 +79,7 @@ class Browser:
         field.send_keys(text)
 
     def click(self, selector):
-        self.wait(selector).click()
+        self.wait(selector, lambda element: element.click())
 
     def run(self, script, *arguments):
         return self.driver.execute_script(script, *arguments)

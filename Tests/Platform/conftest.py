@@ -2,11 +2,9 @@
 
 import pathlib
 import platform as machine
-import signal
 import socket
 import sys
 import threading
-import types
 
 import pytest
 
@@ -15,36 +13,16 @@ sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
 sys.path.insert(0, str(ROOT / "Tests/Platform"))
 
 from harness.agent import Agent, Program  # noqa: E402
-from harness.certificates import Authority  # noqa: E402
+from harness.running import joining  # noqa: E402
+import sdk  # noqa: E402
 import service as platform_service  # noqa: E402
 
-# No test may hang the run.
-TEST_SECONDS_MAX = 120
+pytest_plugins = ["harness.plugin"]
 
 
 def pytest_addoption(parser):
     parser.addoption("--motectl", default=str(ROOT / ".build/debug/motectl"), help="the program to test")
-    parser.addoption("--part", default=None, help="K/N: run only the K-th of N parts of the tests")
     parser.addoption("--mote", default=str(ROOT / "build" / machine.machine() / "mote"), help="the agent")
-
-
-def pytest_collection_modifyitems(config, items):
-    if part := config.getoption("--part"):
-        number, count = map(int, part.split("/"))
-        kept = items[number - 1::count]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item):
-    def expire(*_):
-        raise TimeoutError(f"test ran longer than {TEST_SECONDS_MAX} s")
-
-    signal.signal(signal.SIGALRM, expire)
-    signal.alarm(TEST_SECONDS_MAX)
-    yield
-    signal.alarm(0)
 
 
 @pytest.fixture(scope="session")
@@ -64,22 +42,10 @@ def mote(pytestconfig):
 
 
 @pytest.fixture
-def closing():
-    """A list of things whose `close()` is called at the end of the test, last first."""
-    things = []
-    yield things
-    for thing in reversed(things):
-        thing.close()
-
-
-@pytest.fixture
 def start_service(closing, motectl, tmp_path):
     """Starts a platform that ends with the test."""
-    def start(*arguments, **options):
-        started = platform_service.Service(motectl, tmp_path / f"platform{len(closing)}", *arguments, **options)
-        closing.append(started)
-        return started
-    return start
+    return joining(closing, lambda *arguments, **options: platform_service.Service(
+        motectl, tmp_path / f"platform{len(closing)}", *arguments, **options))
 
 
 @pytest.fixture
@@ -92,14 +58,6 @@ def service(start_service):
 def durable(start_service):
     """A platform with a database."""
     return start_service("--rates", "unlimited", durable=True)
-
-
-def joining(closing, make):
-    def join(*arguments, **options):
-        client = make(*arguments, **options)
-        closing.append(client)
-        return client
-    return join
 
 
 @pytest.fixture
@@ -139,7 +97,7 @@ def sdk_domain(monkeypatch):
 
 @pytest.fixture
 def sdk_connect(closing, sdk_domain, monkeypatch):
-    """Connects a client of the vendor's SDK, which takes no host names and ports but the platform's."""
+    """Connects a client of the vendor's SDK, which takes no host names but the platform's."""
     class DaemonTimer(threading.Timer):
         """The SDK manages again after an hour, and would keep the tests from ending until then."""
 
@@ -149,24 +107,10 @@ def sdk_connect(closing, sdk_domain, monkeypatch):
 
     monkeypatch.setattr(threading, "Timer", DaemonTimer)
 
-    def connect(service, kind, identity, auth, **options):
-        config = {"identity": identity, "auth": auth, "options": {
-            "domain": platform_service.DOMAIN, "mqtt": {"port": 1883, "transport": "tcp", **options}}}
-        client = kind(config)
-        client.port = service.port
-        client.connect()
-        closing.append(types.SimpleNamespace(close=client.disconnect))
-        return client
-    return connect
+    return lambda service, *arguments, **options: sdk.connect(service, closing, *arguments, **options)
 
 
 @pytest.fixture
 def start_agent(closing, mote):
     """Starts the agent."""
     return joining(closing, lambda *arguments, **options: Agent(mote, *arguments, **options))
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    """A certificate authority."""
-    return Authority(tmp_path_factory.mktemp("ca") / "trusted")

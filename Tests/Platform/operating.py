@@ -11,7 +11,9 @@ import subprocess
 import threading
 import urllib.request
 
-from harness.waiting import end_process, wait_until
+from harness.packets import SUBACK, take_packet
+from harness.proxy import Proxy
+from harness.waiting import DEADLINE, end_process, wait_until
 from service import KEY, KEY_TOKEN, Client, ORGANIZATION, TOKEN
 
 
@@ -22,14 +24,15 @@ class Operator:
         self.program, self.home = program, pathlib.Path(home)
         self.home.mkdir(parents=True, exist_ok=True)
         self.environment = {"HOME": str(home), "WIOTP_AUTH_KEY": KEY, "WIOTP_AUTH_TOKEN": KEY_TOKEN, **environment}
-        self.place = ["--server", f"mqtt://127.0.0.1:{service.ports['mqtt']}",
-                      "--api", f"http://127.0.0.1:{service.ports['http']}"]
+        self.api = ["--api", f"http://127.0.0.1:{service.ports['http']}"]
+        self.place = ["--server", f"mqtt://127.0.0.1:{service.ports['mqtt']}", *self.api]
+        self.mqtt_port = service.ports["mqtt"]
 
-    def run(self, *words, status=0, stdin="", timeout=30, place=None, **environment):
+    def run(self, *words, status=0, stdin="", timeout=2 * DEADLINE, place=None, **environment):
         """Runs a command to its end, and gives what it wrote to standard output; `status` is what it must end with."""
         done = subprocess.run(
             self.line(words, place), input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
-            env={key: value for key, value in {**self.environment, **environment}.items() if value is not None})
+            env=self._environment(environment))
         self.complaint = done.stderr
         assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -38,18 +41,45 @@ class Operator:
         """The same with --json: what the lines say."""
         return [json.loads(line) for line in self.run(*words, "--json", **options).splitlines()]
 
+    def reaches(self, service, *options, **changes):
+        """Watches events until the platform has accepted that, and gives what was said."""
+        before = len(service.find("client", "connected"))
+        with self.running("events", *options, **changes) as events:
+            wait_until(lambda: len(service.find("client", "connected")) > before or events.process.poll() is not None,
+                       DEADLINE, "a connection")
+            assert events.interrupt() == 0, events.text
+            return events.text
+
+    def _environment(self, changes):
+        return {key: value for key, value in {**self.environment, **changes}.items() if value is not None}
+
     def line(self, words, place=None):
         """The whole command line."""
         return [str(word) for word in (self.program, *words, *(self.place if place is None else place))]
 
     @contextlib.contextmanager
-    def running(self, *words, place=None):
+    def running(self, *words, place=None, **environment):
         """A command that runs beside the test."""
-        running = Running(self.line(words, place), self.environment)
+        running = Running(self.line(words, place), self._environment(environment))
         try:
             yield running
         finally:
             running.close()
+
+    @contextlib.contextmanager
+    def subscribed(self, *words, size=None):
+        """A command that runs beside the test, and has subscribed: it gets what is published from now on."""
+        seen = SubscriptionWatch(self.mqtt_port)
+        try:
+            line = self.line(words, ["--server", f"mqtt://127.0.0.1:{seen.port}", *self.api])
+            with contextlib.closing(Running(line, self.environment, size)) as running:
+                try:
+                    wait_until(lambda: seen.has_subscribed, DEADLINE, "SUBACK")
+                except AssertionError as error:
+                    raise AssertionError(f"{error}; so far:\n{running.text}") from None
+                yield running
+        finally:
+            seen.close()
 
     @contextlib.contextmanager
     def terminal(self, *words, size=(24, 100)):
@@ -59,6 +89,19 @@ class Operator:
             yield running
         finally:
             running.close()
+
+
+class SubscriptionWatch(Proxy):
+    """A way to the platform that tells when a subscription was acknowledged."""
+
+    def __init__(self, port):
+        self.has_subscribed, self._answers = False, bytearray()
+        super().__init__(port)
+
+    def downward(self, chunk):
+        self._answers += chunk
+        while taken := take_packet(self._answers, 0):
+            self.has_subscribed |= taken.kind == SUBACK
 
 
 class Running:
@@ -92,7 +135,7 @@ class Running:
                 return
             self.text += chunk.decode(errors="replace")
 
-    def wait_text(self, text, timeout=10, count=1):
+    def wait_text(self, text, timeout=DEADLINE, count=1):
         """Waits until it has written `text` so many times."""
         try:
             wait_until(lambda: self.text.count(text) >= count, timeout, text)
@@ -104,15 +147,15 @@ class Running:
         self.process.send_signal(signal.SIGINT)
         return self.wait()
 
-    def wait(self, timeout=15):
+    def wait(self, timeout=DEADLINE):
         """Waits for its end, and gives the exit status."""
         status = self.process.wait(timeout)
-        self._reader.join(5)
+        self._reader.join(DEADLINE)
         return status
 
     def close(self):
         end_process(self.process)
-        self._reader.join(5)
+        self._reader.join(DEADLINE)
         if self._terminal:
             os.close(self._terminal)
         else:
@@ -126,7 +169,7 @@ class ManagedDevice:
         self.name, self.fails_at, self.slow, self.is_silent = name, fails_at, slow, is_silent
         self.service, self.kind = service, kind
         self.firmware, self.installed, self.asked, self.image = {}, "1.0", queue.Queue(), None
-        self._ended, self._threads = threading.Event(), []
+        self._ended, self._abandoned, self._threads = threading.Event(), threading.Event(), []
         self.connect()
 
     def connect(self):
@@ -195,19 +238,25 @@ class ManagedDevice:
 
     def download(self):
         try:
-            with urllib.request.urlopen(self.firmware["uri"], timeout=20) as answer:
+            with urllib.request.urlopen(self.firmware["uri"], timeout=DEADLINE) as answer:
                 parts = []
                 while part := answer.read(100_000):
                     parts.append(part)
-                    if self._ended.wait(self.slow or 0):
+                    if self._abandoned.wait(self.slow or 0):
                         return
             self.image = b"".join(parts)
             self.notify(state=2, updateStatus=0)
         except OSError:
             self.notify(state=0, updateStatus=3)
 
+    def abandon(self):
+        """Gives up a download under way, without a word."""
+        self._abandoned.set()
+        for thread in list(self._threads):
+            thread.join(DEADLINE)
+        self._abandoned.clear()
+
     def close(self):
         self._ended.set()
-        for thread in self._threads:
-            thread.join(15)
+        self.abandon()
         self.client.close()

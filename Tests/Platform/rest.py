@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 
+from harness.waiting import DEADLINE
 from service import KEY, KEY_TOKEN, TOKEN
 
 API = "/api/v0002"
@@ -47,7 +48,7 @@ def call(service, method, path, body=None, auth=APPLICATION, *, headers=None, co
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
         if content_type:
             headers["Content-Type"] = content_type
-    connection = http.client.HTTPConnection("127.0.0.1", service.ports["http"], timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", service.ports["http"], timeout=2 * DEADLINE)
     try:
         connection.request(method, path, body, headers)
         return Answer(connection.getresponse())
@@ -68,7 +69,7 @@ class Stream:
         headers = dict(headers or {})
         if auth:
             headers["Authorization"] = authorization(*auth)
-        self.connection = http.client.HTTPConnection("127.0.0.1", service.ports["http"], timeout=60)
+        self.connection = http.client.HTTPConnection("127.0.0.1", service.ports["http"], timeout=2 * DEADLINE)
         self.connection.request("GET", path, headers=headers)
         self.socket = self.connection.sock
         self.response = self.connection.getresponse()
@@ -86,7 +87,7 @@ class Stream:
         except (OSError, ValueError, AttributeError, http.client.HTTPException):
             pass
 
-    def next(self, kind=None, timeout=5):
+    def next(self, kind=None, timeout=DEADLINE):
         """The next message (of this kind), and when it came."""
         end = time.monotonic() + timeout
         while True:
@@ -102,5 +103,5 @@ class Stream:
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         if self.thread.is_alive():
-            self.thread.join(5)
+            self.thread.join(DEADLINE)
         self.connection.close()

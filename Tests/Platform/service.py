@@ -12,7 +12,7 @@ import time
 import paho.mqtt.client
 
 from harness.agent import parse_log_line
-from harness.waiting import end_process, wait_until
+from harness.waiting import DEADLINE, ReservedPort, end_process, wait_until
 
 ORGANIZATION = "local0"
 KEY, KEY_TOKEN = "a-local0-testing", "key+token=1"
@@ -39,11 +39,14 @@ class Service:
         self.arguments = ["--registrations", registrations, *arguments]
         if durable:
             self.arguments += ["--data", self.folder / "data"]
-        self.ports, self.environment = {"mqtt": 0, "http": 0}, environment or {}
+        # Its own beyond SIGKILL: it comes back where its clients look for it.
+        self._reserved = {name: ReservedPort() for name in ("mqtt", "http")}
+        self.ports = {name: reserved.number for name, reserved in self._reserved.items()}
+        self.environment = environment or {}
         self.start()
 
     def start(self):
-        """Starts it, on the ports that it had before; returns when it listens."""
+        """Starts it, always on the same ports; returns when it listens."""
         ports = [word for name in ("mqtt", "http") for word in (f"--{name}", self.ports[name])]
         self.process = subprocess.Popen(
             [str(word) for word in (self.program, "platform", *ports, *self.arguments)], stdin=subprocess.DEVNULL,
@@ -73,7 +76,7 @@ class Service:
         return [line for line in parsed if (line.component, line.event) == (component, event)
                 and all(line.fields.get(key.replace("_", "-")) == str(value) for key, value in fields.items())]
 
-    def wait_log(self, component, event, *, count=1, timeout=10, **fields):
+    def wait_log(self, component, event, *, count=1, timeout=DEADLINE, **fields):
         """Waits for the `count`-th such line."""
         try:
             return wait_until(lambda: self.find(component, event, **fields)[count - 1:count], timeout,
@@ -89,12 +92,12 @@ class Service:
     def stop(self):
         """SIGTERM, and the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(15)
+        self.process.wait(DEADLINE)
         return self._end()
 
     def _end(self):
         status = self.process.wait()
-        self._reader.join(5)
+        self._reader.join(DEADLINE)
         self.process.stdout.close()
         self.process.stderr.close()
         return status
@@ -103,6 +106,8 @@ class Service:
         if self.process.poll() is None:
             end_process(self.process)
             self._end()
+        for reserved in self._reserved.values():
+            reserved.close()
 
 
 class Client:
@@ -111,13 +116,14 @@ class Client:
     def __init__(self, service, client_id, user=None, password=None, *, clean=True, keepalive=60, will=None,
                  transport="tcp", port=None, tls=None, auto=True):
         self.messages, self.all, self.codes, self.ends = queue.Queue(), [], queue.Queue(), queue.Queue()
-        self.subacks = {}
+        self.subacks, self._pings = {}, queue.Queue()
         self.client = paho.mqtt.client.Client(client_id=client_id, clean_session=clean, transport=transport,
                                               reconnect_on_failure=False)
         self.client.on_message = self._on_message
         self.client.on_connect = lambda _client, _user, flags, code: self.codes.put((code, flags["session present"]))
         self.client.on_disconnect = lambda _client, _user, code: self.ends.put(code)
         self.client.on_subscribe = lambda _client, _user, mid, granted: self.subacks.update({mid: granted})
+        self.client.on_log = lambda _client, _user, _level, text: "Received PINGRESP" in text and self._pings.put(text)
         if user is not None:
             self.client.username_pw_set(user, password)
         if will:
@@ -131,7 +137,7 @@ class Client:
         self.client.loop_start()
         self.session_present = None
         if auto:
-            code, self.session_present = self.codes.get(timeout=20)
+            code, self.session_present = self.codes.get(timeout=DEADLINE)
             assert code == 0, f"refused: {code}"
 
     def _on_message(self, _client, _user, message):
@@ -141,17 +147,17 @@ class Client:
     def subscribe(self, *filters, qos=1):
         """Subscribes to all filters in one packet, and returns what was granted."""
         _, mid = self.client.subscribe([(name, qos) for name in filters])
-        return wait_until(lambda: self.subacks.get(mid), 5, f"SUBACK for {filters}")
+        return wait_until(lambda: self.subacks.get(mid), DEADLINE, f"SUBACK for {filters}")
 
     def publish(self, topic, payload=b"{}", qos=1, retain=False):
         """Publishes, and waits until the platform has it."""
         if isinstance(payload, dict):
             payload = json.dumps(payload)
         sent = self.client.publish(topic, payload, qos, retain)
-        sent.wait_for_publish(10)
+        sent.wait_for_publish(DEADLINE)
         assert sent.is_published(), f"not acknowledged: {topic}"
 
-    def next(self, topic=None, timeout=5):
+    def next(self, topic=None, timeout=DEADLINE):
         """The next message (of this topic); those before it are skipped."""
         end = time.monotonic() + timeout
         while True:
@@ -163,12 +169,22 @@ class Client:
             if topic is None or message.topic == topic:
                 return message
 
+    def catch_up(self):
+        """Waits until all has come that the platform has sent so far: a PINGREQ goes there, and its answer back."""
+        while not self._pings.empty():
+            self._pings.get()
+        self.client._send_pingreq()  # pylint: disable=protected-access
+        self._pings.get(timeout=DEADLINE)
+        # The answer may have overtaken paho's note that it waits for one.
+        self.client._ping_t = 0  # pylint: disable=protected-access
+
     def nothing(self, seconds=0.5):
         """Checks that nothing comes."""
         time.sleep(seconds)
+        self.catch_up()
         assert self.messages.empty(), self.messages.get().topic
 
-    def wait_closed(self, timeout=5):
+    def wait_closed(self, timeout=DEADLINE):
         """Waits until the platform has closed the connection."""
         return self.ends.get(timeout=timeout)
 

@@ -8,7 +8,8 @@ import pytest
 
 from service import ORGANIZATION, TOKEN
 
-from harness.packets import packet, remaining_length, text
+from harness.packets import packet, remaining_length, suback, text
+from harness.waiting import DEADLINE, wait_until
 
 
 def connect_packet(client=f"d:{ORGANIZATION}:edge:e1", user="use-token-auth", password=TOKEN, *, level=4, flags=0xC2,
@@ -18,8 +19,7 @@ def connect_packet(client=f"d:{ORGANIZATION}:edge:e1", user="use-token-auth", pa
 
 
 def open_stream(service):
-    stream = socket.create_connection(("127.0.0.1", service.port), timeout=15)
-    return stream
+    return socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE)
 
 
 def read_end(stream):
@@ -68,12 +68,12 @@ def test_later_packet(service, second, code):
 
 def test_slow_sender(service, device):
     """Who sends nothing, or a byte now and then, is closed after ten seconds, code 164."""
+    start = time.monotonic()
     with open_stream(service) as silent, open_stream(service) as slow:
-        start = time.monotonic()
         slow.sendall(connect_packet()[:5])
         read_end(silent)
         read_end(slow)
-        assert 9 < time.monotonic() - start < 14
+        assert time.monotonic() - start > 9
     service.wait_log("connection", "closed", code=164, count=2)
     device(service)
 
@@ -98,9 +98,8 @@ def test_pieces(service):
 def test_flood_of_connections(service, device):
     """Hundreds of connections that say nothing do not keep others out."""
     streams = [open_stream(service) for _ in range(400)]
-    start = time.monotonic()
     device(service).publish("iot-2/evt/status/fmt/json")
-    assert time.monotonic() - start < 2
+    assert not service.find("connection", "closed"), "it was let in after some of the others had been thrown out"
     for stream in streams:
         stream.close()
 
@@ -113,13 +112,13 @@ def test_who_takes_nothing(start_service, device, application):
     with open_stream(service) as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stream.sendall(connect_packet("a:local0:deaf", "a-local0-testing", "key+token=1"))
-        stream.recv(4)
         stream.sendall(packet(8, 2, b"\0\1" + text("iot-2/type/+/id/+/evt/+/fmt/+") + b"\0"))
-        time.sleep(0.2)
+        expected = packet(2, 0, b"\0\0") + suback(1, 0)
+        assert stream.recv(len(expected), socket.MSG_WAITALL) == expected
         sender = device(service)
-        for _ in range(100):
+        for count in range(1, 101):
             sender.publish("iot-2/evt/status/fmt/bin", b"x" * 100_000, qos=1)
-        time.sleep(0.5)
-        assert len(listener.all) == 100
+            # A listener that falls behind would be cut off as well.
+            wait_until(lambda: len(listener.all) == count, DEADLINE, f"message {count}")
         memory = int(open(f"/proc/{service.process.pid}/status").read().split("VmRSS:")[1].split()[0])
         assert memory < 150_000, f"{memory} KB"

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from harness.waiting import DEADLINE
 from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, Client
 
 EVENTS = "iot-2/type/+/id/+/evt/+/fmt/+"
@@ -27,7 +28,7 @@ EVENTS = "iot-2/type/+/id/+/evt/+/fmt/+"
 ])
 def test_refuses(service, join, client, user, password, code):
     """Each wrong identity or credential is refused with the code that the platform names."""
-    assert join(service, client, user, password, auto=False).codes.get(timeout=5)[0] == code
+    assert join(service, client, user, password, auto=False).codes.get(timeout=DEADLINE)[0] == code
 
 
 def test_event_reaches_application(service, device, application):
@@ -61,7 +62,7 @@ def test_filters(service, device, application):
     one.nothing()
     other.nothing(0)
     one.client.unsubscribe("iot-2/type/edge/id/e1/evt/+/fmt/json")
-    time.sleep(0.2)
+    one.catch_up()
     sender.publish("iot-2/evt/other/fmt/json", "4")
     sender.publish("iot-2/evt/status/fmt/json", "5")
     assert one.next().payload == b"5"
@@ -173,7 +174,7 @@ def test_keep_alive(service, device, closing):
     """A client that is silent for one and a half times its keep alive is closed, code 160."""
     client = device(service, keepalive=1)
     client.client.loop_stop()
-    service.wait_log("client", "disconnected", client_id="d:local0:edge:e1", code=160, timeout=6)
+    service.wait_log("client", "disconnected", client_id="d:local0:edge:e1", code=160)
     closing.remove(client)
 
 
@@ -195,21 +196,23 @@ def test_shared_subscription(service, device, application):
     sender = device(service)
     for number in range(8):
         sender.publish("iot-2/evt/status/fmt/json", str(number))
-    time.sleep(0.5)
+    one.catch_up()
+    two.catch_up()
     shares = [[int(message.payload) for message in worker.all] for worker in (one, two)]
     assert sorted(shares[0] + shares[1]) == list(range(8))
     assert len(shares[0]) == len(shares[1])
     one.close()
+    service.wait_log("client", "disconnected", client_id=f"A:{ORGANIZATION}:workers")
     for number in range(8, 12):
         sender.publish("iot-2/evt/status/fmt/json", str(number))
-    time.sleep(0.5)
+    two.catch_up()
     assert [int(message.payload) for message in two.all][-4:] == list(range(8, 12))
 
 
 def test_shared_application_is_clean(service, join):
     """A shared application without instances has no durable session."""
     client = join(service, f"A:{ORGANIZATION}:workers", KEY, KEY_TOKEN, clean=False, auto=False)
-    assert client.codes.get(timeout=5)[0] == 5
+    assert client.codes.get(timeout=DEADLINE)[0] == 5
 
 
 def test_monitoring(service, device, application):

@@ -6,9 +6,13 @@ import time
 
 import pytest
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 from rest import APPLICATION, Stream, api, call
 from service import Client
+
+
+# The least time between two messages about a list.
+LIST_SECONDS = 0.5
 
 
 @pytest.fixture
@@ -33,13 +37,26 @@ def test_quickstart_device(service, join, stream):
     device = join(service, "d:quickstart:any:q1")
     assert watched.next("connection")[0]["action"] == "Connect"
     payload = '{"d":{"t":21.50,"x":"<script>"}}'
-    before = time.monotonic()
     device.publish("iot-2/evt/status/fmt/json", payload, qos=0)
-    event, at = watched.next("event")
+    event, _ = watched.next("event")
     assert (event["type"], event["event"], event["format"], event["payload"]) == ("any", "status", "json", payload)
-    assert at - before < 0.5, "an event is there within half a second"
     device.close()
     assert watched.next("connection")[0]["action"] == "Disconnect"
+
+
+def test_events_are_not_held_back(service, stream, device, application):
+    """An event of a device comes at once, and not with others twice a second: it is there when an application has it
+    over MQTT. Of several the fastest counts, for either reader may be kept waiting by this machine."""
+    watched = stream(service, "/api/live/fleet/types/edge/devices/e1", APPLICATION)
+    listener = application(service)
+    listener.subscribe("iot-2/type/edge/id/e1/evt/+/fmt/+")
+    client = device(service)
+    delays = []
+    for number in range(10):
+        client.publish("iot-2/evt/status/fmt/json", {"d": {"n": number}})
+        # Both are moments of the same clock.
+        delays.append(watched.next("event")[1] - listener.next().timestamp)
+    assert min(delays) < LIST_SECONDS / 2, delays
 
 
 def test_last_events_first(service, join, stream):
@@ -51,7 +68,7 @@ def test_last_events_first(service, join, stream):
         watched.next("state")
         return watched
 
-    wait_until(lambda: json.loads(late().next("event")[0]["payload"]) == {"d": {"t": 1}}, 5, "the last event")
+    wait_until(lambda: json.loads(late().next("event")[0]["payload"]) == {"d": {"t": 1}}, DEADLINE, "the last event")
 
 
 def test_bytes_are_not_text(service, stream, join):
@@ -72,19 +89,20 @@ def test_lists(service, stream, join, device):
     assert [(entry["id"], entry["connected"]) for entry in change["devices"]] == [("q1", True)]
     fleet = stream(service, "/api/live/fleet", APPLICATION)
     assert {entry["id"] for entry in fleet.next("devices")[0]["devices"]} == {"e1", "e2", "e3", "gw1"}
+    began = time.monotonic()
     client = device(service)
     for _ in range(8):
         client.publish("iot-2/evt/status/fmt/json", {"d": {}})
-    changes = []
-    end = time.monotonic() + 1.6
-    while time.monotonic() < end:
-        try:
-            changes.append(fleet.next("changes", timeout=0.2)[0])
-        except AssertionError:
-            pass
-    assert 1 <= len(changes) <= 4 and changes[-1]["devices"][0]["lastEvent"]
+        time.sleep(0.1)
+    client.close()
+    changes = [fleet.next("changes")[0]]
+    while changes[-1]["devices"][0]["connected"]:
+        changes.append(fleet.next("changes")[0])
+    assert changes[-1]["devices"][0]["lastEvent"]
+    # However long that took: there is half a second between two.
+    assert len(changes) <= 1 + (time.monotonic() - began) / LIST_SECONDS, changes
     assert api(service, "DELETE", "/device/types/edge/devices/e3").status == 204
-    wait_until(lambda: {"type": "edge", "id": "e3"} in fleet.next("changes")[0]["removed"], 5, "the removal")
+    wait_until(lambda: {"type": "edge", "id": "e3"} in fleet.next("changes")[0]["removed"], DEADLINE, "the removal")
 
 
 def test_fleet_device(service, stream, device):
@@ -124,4 +142,4 @@ def test_streams_end(service, stream):
         time.sleep(0.2)
     device.close()
     descriptors = f"/proc/{service.process.pid}/fd"
-    wait_until(lambda: len(os.listdir(descriptors)) < 40, 5, "the streams' descriptors to be closed")
+    wait_until(lambda: len(os.listdir(descriptors)) < 40, DEADLINE, "the streams' descriptors to be closed")

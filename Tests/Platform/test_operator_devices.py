@@ -12,8 +12,9 @@ import urllib.request
 
 import pytest
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 from operating import ManagedDevice, Operator
+from sdk import finish_sending
 from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, Client
 
 IMAGE = bytes(range(256)) * 4096
@@ -156,10 +157,10 @@ def test_reboot(operator, managed):
     device = managed()
     lines = operator.run("reboot", "edge", "e1", "--wait").splitlines()
     assert " edge e1 waiting" in lines[0] and " edge e1 done" in lines[-1]
-    assert device.asked.get(timeout=1) == "mgmt/initiate/device/reboot"
+    assert device.asked.get(timeout=DEADLINE) == "mgmt/initiate/device/reboot"
     told = operator.json("factory-reset", "edge", "e1", "--wait", "--yes")
     assert told[-1]["complete"] is True and told[-1]["status"] == 0
-    assert device.asked.get(timeout=1) == "mgmt/initiate/device/factory_reset"
+    assert device.asked.get(timeout=DEADLINE) == "mgmt/initiate/device/factory_reset"
     assert operator.run("reboot", "edge", "e1").startswith("requested ")
 
 
@@ -187,7 +188,7 @@ def test_platform_that_is_away_for_a_while(durable, motectl, tmp_path, closing):
         durable.kill()
         time.sleep(1)
         durable.start()
-        assert reboot.wait(20) == 1
+        assert reboot.wait() == 1
     assert " failed: " in reboot.text
 
 
@@ -238,7 +239,7 @@ def test_firmware_for_many(start_service, closing, motectl, image, tmp_path):
     closing.extend(ManagedDevice(service, name) for name in names)
     push = ["firmware", "push", "edge", *names, image, "--parallel", "4"]
     with Operator(motectl, service, tmp_path / "home").terminal(*push, size=(8, 60)) as running:
-        assert running.wait(60) == 0
+        assert running.wait(2 * DEADLINE) == 0
     assert "1.5.0: 12 installed, 0 failed, 0 to go" in running.text
 
 
@@ -257,24 +258,24 @@ def test_firmware_in_a_terminal(operator, managed, tmp_path):
     image.write_bytes(IMAGE * 16)
     managed("e1", slow=0.02)
     with operator.terminal("firmware", "push", "edge", "e1", image, "--firmware-version", "1.5.0") as push:
-        push.wait_text("of 16.7 MB", count=3, timeout=40)
-        assert push.wait(30) == 0
+        push.wait_text("of 16.7 MB", count=3)
+        assert push.wait() == 0
     assert "░" in push.text and "100% installed" in push.text
     assert "large.img 1.5.0: 1 installed, 0 failed, 0 to go" in push.text
 
 
 def test_firmware_interrupted(operator, managed, image):
     """Ctrl-C cancels what is open, and the platform's image is gone with us."""
-    device = managed("e1", slow=1)
+    device = managed("e1", slow=DEADLINE)
     with operator.running("firmware", "push", "edge", "e1", image, "--json") as push:
         push.wait_text('"downloading"')
-        wait_until(lambda: device.firmware.get("state") == 1, 5, "the download has begun")
+        wait_until(lambda: device.firmware.get("state") == 1, DEADLINE, "the download has begun")
         assert push.interrupt() == 130
     requests = json.loads(get(operator, "/mgmt/requests"))["results"]
     assert [request["complete"] for request in requests] == [True]
     # Another one finds no open request in its way.
-    device.slow = None
-    device.firmware = {}
+    device.abandon()
+    device.slow, device.firmware = None, {}
     assert operator.json("firmware", "push", "edge", "e1", image)[-1]["state"] == "installed"
 
 
@@ -283,21 +284,21 @@ def get(operator, path):
     manager = urllib.request.HTTPPasswordMgrWithPriorAuth()
     manager.add_password(None, operator.place[3], KEY, KEY_TOKEN, is_authenticated=True)
     opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
-    return opener.open(f"{operator.place[3]}/api/v0002{path}", timeout=10).read()
+    return opener.open(f"{operator.place[3]}/api/v0002{path}", timeout=DEADLINE).read()
 
 
 def test_image_server(operator, managed, image):
     """Ranges, HEAD, and nothing for who does not know the secret."""
-    device = managed("e1", slow=2)
+    device = managed("e1", slow=DEADLINE)
     with operator.running("firmware", "push", "edge", "e1", image) as push:
         push.wait_text("downloading")
-        wait_until(lambda: "uri" in device.firmware, 5, "the URL has come")
+        wait_until(lambda: "uri" in device.firmware, DEADLINE, "the URL has come")
         uri = device.firmware["uri"]
 
         def fetch(address, **headers):
             request = urllib.request.Request(address, headers=headers)
             try:
-                with urllib.request.urlopen(request, timeout=5) as answer:
+                with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
                     return answer.status, answer.read()
             except urllib.error.HTTPError as error:
                 return error.code, b""
@@ -311,11 +312,11 @@ def test_image_server(operator, managed, image):
         assert fetch(f"http://{host}/{secret}/../../etc/passwd")[0] == 404
         assert fetch(f"http://{host}/")[0] == 404
         head = urllib.request.Request(uri, method="HEAD")
-        with urllib.request.urlopen(head, timeout=5) as answer:
+        with urllib.request.urlopen(head, timeout=DEADLINE) as answer:
             assert answer.headers["Content-Length"] == str(len(IMAGE))
         post = urllib.request.Request(uri, data=b"x")
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(post, timeout=5)
+            urllib.request.urlopen(post, timeout=DEADLINE)
         assert refused.value.code == 405
         assert push.interrupt() == 130
 
@@ -340,40 +341,36 @@ def test_logs(operator, managed):
 
 
 @pytest.fixture
-def sdk_device(service, closing, monkeypatch):
+def sdk_device(service, sdk_connect):
     """A managed device of the vendor's SDK, which restarts, downloads and installs."""
     sdk = pytest.importorskip("wiotp.sdk.device", reason="Scripts/setup installs it")
-    look_up = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *arguments, **options: look_up(
-        "127.0.0.1" if str(host).endswith(".test") else host, *arguments, **options))
-    client = sdk.ManagedDeviceClient({
-        "identity": {"orgId": ORGANIZATION, "typeId": "edge", "deviceId": "e1"}, "auth": {"token": TOKEN},
-        "options": {"domain": "platform.test", "mqtt": {"port": 1883, "transport": "tcp"}}})
-    client.port, client.images = service.port, []
+    client = sdk_connect(service, sdk.ManagedDeviceClient,
+                         {"orgId": ORGANIZATION, "typeId": "edge", "deviceId": "e1"}, {"token": TOKEN})
+    client.images = []
 
     def manage():
-        client.manage(0, supportDeviceActions=True, supportFirmwareActions=True).wait(10)
+        assert client.manage(0, supportDeviceActions=True, supportFirmwareActions=True).wait(DEADLINE)
 
-    def restart(request, _action):
+    def restart(request):
         client.respondDeviceAction(request, 202)
-        threading.Thread(target=manage).start()
+        manage()
 
     def act(action, firmware):
+        finish_sending()
         if action == "download":
-            client.setState(1)
-            client.images.append(urllib.request.urlopen(firmware.url, timeout=20).read())
-            client.setState(2)
+            steps = [lambda: client.setState(1), lambda: client.images.append(
+                urllib.request.urlopen(firmware.url, timeout=DEADLINE).read()), lambda: client.setState(2)]
         else:
-            client.setUpdateStatus(1)
-            # Each notification is a thread of its own, and must not overtake the one before.
-            threading.Timer(0.5, client.setUpdateStatus, [0]).start()
+            steps = [lambda: client.setUpdateStatus(1), lambda: client.setUpdateStatus(0)]
+        for step in steps:
+            step()
+            finish_sending()
 
-    client.deviceActionCallback = restart
-    client.firmwereActionCallback = lambda *arguments: threading.Timer(0.3, act, arguments).start()
-    client.connect()
-    wait_until(client.readyForDeviceMgmt.is_set, 10, "an answer to manage")
+    # Not in the SDK's own thread, which has answers to take.
+    client.deviceActionCallback = lambda request, _action: threading.Thread(target=restart, args=(request,)).start()
+    client.firmwereActionCallback = lambda *arguments: threading.Thread(target=act, args=arguments).start()
+    wait_until(client.readyForDeviceMgmt.is_set, DEADLINE, "an answer to manage")
     manage()
-    closing.append(type("Closing", (), {"close": lambda _self: client.disconnect()})())
     return client
 
 

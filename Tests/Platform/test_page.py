@@ -16,6 +16,8 @@ from harness.waiting import DEADLINE, wait_until  # noqa: E402
 from rest import api  # noqa: E402
 from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, application  # noqa: E402
 
+# What is drawn before the next frame shows in the one after that.
+FRAMES_MAX = 4
 EVENT = "iot-2/evt/status/fmt/json"
 SCRIPT = '<img src=x onerror="document.body.dataset.hacked=1"><script>document.body.dataset.hacked=1</script>'
 
@@ -35,12 +37,12 @@ def publish(service, join):
     device = join(service, "d:quickstart:mote:demo-1")
 
     def publish(members, name="status"):
-        device.publish(f"iot-2/evt/{name}/fmt/json", json.dumps({"d": members}), qos=0)
+        device.publish(f"iot-2/evt/{name}/fmt/json", json.dumps({"d": members}))
     return publish
 
 
 def wave(publish, count=6):
-    """Some values that move; Quickstart takes one event a second."""
+    """Some values that move; Quickstart takes one event a second, counted where they arrive."""
     for number in range(count):
         time.sleep(1.1)
         publish({"cpu_usage": 30 + 20 * (number % 3), "load_1": 0.5 + number / 10,
@@ -58,11 +60,10 @@ def test_quickstart(browser, publish):
     browser.wait(".waiting")
     wave(publish, 4)
     browser.wait_text("#charts", "temp")
-    names = [element.text for element in browser.find(".panel .label")]
-    assert names == ["cpu_usage", "load_1", "memory_available", "temp"]
+    assert browser.texts(".panel .label") == ["cpu_usage", "load_1", "memory_available", "temp"]
     before = browser.drawn()
     wave(publish, 2)
-    wait_until(lambda: browser.drawn() != before, 3, "the chart to move")
+    wait_until(lambda: browser.drawn() != before, DEADLINE, "the chart to move")
     browser.wait_text("#values", "closed")
     browser.wait_text("#values", "GB")
     assert "Live" in browser.text("#state")
@@ -70,37 +71,44 @@ def test_quickstart(browser, publish):
 
 
 def test_first_point(browser, service, join):
-    """From a device's first event to its point on the screen it takes less than a second. Of three devices the fastest
-    counts: the machine may be busy with other tests."""
-    times = []
-    for name in ("first-1", "first-2", "first-3"):
-        device = join(service, f"d:quickstart:mote:{name}")
-        browser.open(f"/quickstart/#/device/{name}")
-        browser.wait_text("#state", "Connected")
-        began = time.monotonic()
-        device.publish(EVENT, '{"d":{"t":1}}', qos=0)
-        wait_until(lambda: browser.drawn() > 10, 10, "the first point")
-        times.append(time.monotonic() - began)
-        if times[-1] < 1:
-            return
-    assert min(times) < 1, times
+    """A device's first event is drawn in the frames right after it came, and waits for no timer."""
+    device = join(service, "d:quickstart:mote:first")
+    browser.open("/quickstart/#/device/first")
+    browser.wait_text("#state", "Connected")
+    # Frames, not milliseconds: how many of them come in a second is the machine's affair.
+    browser.run("""
+        window.frames_until_drawn = new Promise((resolve) => {
+          let count = 0;
+          const look = () => {
+            const canvas = document.querySelector(".canvas canvas");
+            const data = canvas?.getContext("2d").getImageData(0, 0, canvas.width || 1, canvas.height || 1).data;
+            if (data?.some((value) => value > 0)) return resolve(count);
+            // The event is there when its panel is.
+            if (document.querySelector(".panel")) count += 1;
+            requestAnimationFrame(look);
+          };
+          requestAnimationFrame(look);
+        });""")
+    device.publish(EVENT, '{"d":{"t":1}}', qos=0)
+    frames = browser.driver.execute_async_script("window.frames_until_drawn.then(arguments[0]);")
+    assert frames <= FRAMES_MAX, frames
 
 
-def test_pictures(browser, publish):
+@pytest.mark.parametrize("size, name", [(DESK, "desk"), (PHONE, "phone")], ids=["desk", "phone"])
+def test_pictures(browser, publish, size, name):
     """How it looks at a desk and on a phone, light and dark; nothing is wider than the window."""
-    wave(publish, 8)
-    for size, name in ((DESK, "desk"), (PHONE, "phone")):
-        for dark in (False, True):
-            browser.look(size, dark)
-            browser.open("/quickstart/")
-            browser.wait(".device")
-            assert browser.width <= size[0]
-            browser.picture(f"quickstart-{name}-{'dark' if dark else 'light'}")
-            browser.open("/quickstart/#/device/demo-1")
-            browser.wait(".panel canvas")
-            wave(publish, 3)
-            assert browser.width <= size[0]
-            browser.picture(f"device-{name}-{'dark' if dark else 'light'}")
+    wave(publish, 4)
+    for dark in (False, True):
+        browser.look(size, dark)
+        browser.open("/quickstart/")
+        browser.wait(".device")
+        assert browser.width <= size[0]
+        browser.picture(f"quickstart-{name}-{'dark' if dark else 'light'}")
+        browser.open("/quickstart/#/device/demo-1")
+        browser.wait(".panel canvas")
+        wave(publish, 3)
+        assert browser.width <= size[0]
+        browser.picture(f"device-{name}-{'dark' if dark else 'light'}")
 
 
 def test_controls(browser, publish):
@@ -110,7 +118,7 @@ def test_controls(browser, publish):
     browser.wait_text("#charts", "temp")
     assert len(browser.find(".panel")) == 4
     browser.find("#values input")[0].click()
-    assert [element.text for element in browser.find(".panel .label")] == ["load_1", "memory_available", "temp"]
+    assert browser.texts(".panel .label") == ["load_1", "memory_available", "temp"]
     browser.find("#values input")[0].click()
     browser.click("#together")
     assert len(browser.find(".panel")) == 1 and browser.find("#together")[0].get_attribute("aria-pressed") == "true"
@@ -123,15 +131,14 @@ def test_controls(browser, publish):
     time.sleep(0.4)
     assert len(browser.find("#messages li")) == messages and browser.text("#pause") == "Resume"
     browser.click("#pause")
-    # Quickstart may have dropped one, had two come within a second.
-    wait_until(lambda: len(browser.find("#messages li")) >= messages + 2, 3, "what came during the pause")
+    wait_until(lambda: len(browser.find("#messages li")) == messages + 3, DEADLINE, "what came during the pause")
     assert not browser.find("#live")[0].is_displayed()
     canvas = browser.find(".canvas")[0]
     canvas.send_keys("+")
     browser.wait("#live")
     canvas.send_keys(Keys.ARROW_LEFT)
     canvas.send_keys("0")
-    wait_until(lambda: not browser.find("#live")[0].is_displayed(), 3, "back to live")
+    wait_until(lambda: not browser.find("#live")[0].is_displayed(), DEADLINE, "back to live")
 
 
 def test_drag_zooms(browser, publish):
@@ -151,10 +158,10 @@ def test_script_is_text(browser, service, join):
     browser.open("/quickstart/#/device/demo-1")
     device.publish(EVENT, json.dumps({
         "d": {SCRIPT: 1, "text": SCRIPT, "__proto__": 5, "constructor": 6, "nested": {SCRIPT: SCRIPT},
-              "list": [SCRIPT]}, "ts": SCRIPT}), qos=0)
+              "list": [SCRIPT]}, "ts": SCRIPT}))
     browser.wait_text("#charts", "onerror")
-    time.sleep(1)
-    device.publish(f"iot-2/evt/{SCRIPT.replace('/', '')}/fmt/json", json.dumps({"d": {"a": 1}}), qos=0)
+    time.sleep(1.1)
+    device.publish(f"iot-2/evt/{SCRIPT.replace('/', '')}/fmt/json", json.dumps({"d": {"a": 1}}))
     browser.wait_text("#messages", "img src=x onerror")
     browser.wait_text("#charts", "constructor")
     browser.click("#together")
@@ -168,12 +175,12 @@ def test_odd_payloads(browser, service, join):
     """Text, broken JSON, numbers beyond all bounds, and a thousand members: all are shown, none breaks the page."""
     device = join(service, "d:quickstart:mote:demo-1")
     browser.open("/quickstart/#/device/demo-1")
-    time.sleep(0.5)
+    browser.wait_text("#state", "Connected")
     payloads = ["no JSON", '{"d":[1,2]}', '{"d":null}', "7", '{"d":{"big":1e308,"small":-1e-300,"zero":0}}',
                 json.dumps({"d": {f"member_{number}": number for number in range(1000)}}), '{"plain":3}', b"\xff"]
     for payload in payloads:
-        device.publish(EVENT, payload, qos=0)
-        time.sleep(1.05)
+        device.publish(EVENT, payload)
+        time.sleep(1.1)
     browser.wait_text("#messages", "bytes that are not text")
     browser.wait_text("#messages", "no JSON")
     assert len(browser.find(".panel")) <= 12
@@ -206,7 +213,7 @@ def test_reconnects(browser, service, publish):
     service.kill()
     browser.wait_text("#state", "reconnecting")
     service.start()
-    browser.wait_text("#state", "Offline", timeout=15)
+    browser.wait_text("#state", "Offline")
 
 
 def test_without_chart_library(browser, publish):
@@ -341,7 +348,7 @@ def test_fleet(browser, service, device):
     browser.run("document.querySelector('#command-payload').value = '{\"d\":{\"n\":1}}'")
     browser.find("#command button")[0].click()
     browser.wait_text("#messages", "→ blink")
-    wait_until(lambda: "iot-2/cmd/blink/fmt/json" in managed.done, 5, "the command")
+    wait_until(lambda: "iot-2/cmd/blink/fmt/json" in managed.done, DEADLINE, "the command")
     browser.picture("fleet-device-desk-light")
     for size, name in ((DESK, "desk"), (PHONE, "phone")):
         browser.look(size, dark=True)
@@ -370,9 +377,15 @@ def test_register(browser, service, join):
     browser.type("#add-type", "pump")
     browser.type("#add-id", "p1\n")
     browser.wait_text("#add-result", "token")
-    token = browser.find("#add-result code")[0].text
+    token = browser.text("#add-result code")
     join(service, f"d:{ORGANIZATION}:pump:p1", "use-token-auth", token)
     browser.wait_text("#rows", "p1")
+
+
+def main_thread_seconds(browser):
+    """What the page has taken of the processor: unlike time, that is not the other programs' affair."""
+    metrics = browser.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(metric["value"] for metric in metrics if metric["name"] == "ThreadTime")
 
 
 def test_many_devices(browser, service, start_service, closing):
@@ -399,21 +412,22 @@ def test_many_devices(browser, service, start_service, closing):
         browser.base = f"http://127.0.0.1:{busy.ports['http']}"
         log_in(browser)
         browser.wait_text("#summary", "of 204")
-        wait_until(lambda: browser.text("#rows").count("just now") > 150, 15, "all devices to be fresh")
+        wait_until(lambda: browser.text("#rows").count("just now") > 150, DEADLINE, "all devices to be fresh")
+        browser.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+        before, began = main_thread_seconds(browser), time.monotonic()
         frames = browser.driver.execute_async_script("""
-            const done = arguments[0];
-            const times = [];
-            const tick = (time) => {
-              times.push(time);
-              if (time - times[0] < 4000) requestAnimationFrame(tick);
-              else done(times);
+            const end = performance.now() + 4000;
+            let count = 0;
+            const tick = () => {
+              count += 1;
+              if (performance.now() < end) requestAnimationFrame(tick);
+              else arguments[0](count);
             };
             requestAnimationFrame(tick);""")
+        busy, took = main_thread_seconds(browser) - before, time.monotonic() - began
     finally:
         ended.set()
         publisher.join()
-    gaps = [after - before for before, after in zip(frames, frames[1:])]
-    # 240 on an idle machine; this one may be busy with other tests.
-    slow = sum(gap > 250 for gap in gaps)
-    print(f"{len(frames)} frames in 4 s, {slow} gaps above 250 ms, the longest {max(gaps):.0f} ms")
-    assert len(frames) > 40 and slow <= 4, f"{len(frames)} frames, {slow} slow, the longest {max(gaps):.0f} ms"
+    # There is time left for drawing, on machines several times as slow.
+    print(f"{frames} frames in {took:.1f} s, {busy:.2f} s of the processor")
+    assert frames > 10 and busy < 0.75 * took, f"{frames} frames in {took:.1f} s, {busy:.2f} s of the processor"

@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 from rest import api
+from sdk import finish_sending
 from service import ORGANIZATION, TOKEN
 
 REQUESTS = "/mgmt/requests"
@@ -28,7 +29,7 @@ def status(service, identifier, kind="edge", name="e1"):
 
 
 def wait_complete(service, identifier):
-    wait_until(lambda: api(service, "GET", f"{REQUESTS}/{identifier}").json["complete"], 10, "the request's end")
+    wait_until(lambda: api(service, "GET", f"{REQUESTS}/{identifier}").json["complete"], DEADLINE, "the request's end")
 
 
 class ScriptedDevice:
@@ -41,18 +42,24 @@ class ScriptedDevice:
         client.client.on_message = lambda *arguments: threading.Thread(
             target=self.handle, args=(arguments[2],)).start()
         client.subscribe(f"{prefix}#" if prefix == "iotdm-1/" else "iotdm-1/type/+/id/+/#")
-        self.manage()
+        # Requests come another way, and must not overtake this.
+        self.manage().wait_for_publish(DEADLINE)
 
     def send(self, path, body):
-        self.client.client.publish(self.answer + path, json.dumps(body), 1)
+        return self.client.client.publish(self.answer + path, json.dumps(body), 1)
 
     def manage(self, **supports):
-        self.send("mgmt/manage", {"d": {"lifetime": 3600, "supports": {
+        return self.send("mgmt/manage", {"d": {"lifetime": 3600, "supports": {
             "deviceActions": True, "firmwareActions": True, **supports}}, "reqId": "manage"})
 
     def notify(self, **values):
         self.firmware.update(values)
         self.send("notify", {"d": {"fields": [{"field": "mgmt.firmware", "value": values}]}, "reqId": "n"})
+
+    def wait_asked(self, *paths):
+        """Waits until it was asked for these things, in this order, and nothing else."""
+        wait_until(lambda: len(self.asked) >= len(paths), DEADLINE, f"{paths}; so far {self.asked}")
+        assert self.asked == list(paths)
 
     def handle(self, message):
         path = message.topic.removeprefix(self.prefix)
@@ -99,11 +106,11 @@ def test_firmware(service, scripted):
                   {"uri": "https://fw.example/1", "version": "1.5.0", "name": "os", "verifier": ""}.items()]
     first = request(service, "firmware/download", parameters=parameters)
     wait_complete(service, first)
-    assert scripted.asked == ["device/update", "observe", "mgmt/initiate/firmware/download", "cancel"]
+    scripted.wait_asked("device/update", "observe", "mgmt/initiate/firmware/download", "cancel")
     scripted.asked.clear()
     second = request(service, "firmware/update")
     wait_complete(service, second)
-    assert scripted.asked == ["observe", "mgmt/initiate/firmware/update", "cancel"]
+    scripted.wait_asked("observe", "mgmt/initiate/firmware/update", "cancel")
     assert [status(service, one)["status"] for one in (first, second)] == [0, 0]
     assert api(service, "GET", "/device/types/edge/devices/e1").json["deviceInfo"]["fwVersion"] == "1.5.0"
 
@@ -120,7 +127,8 @@ def test_refusal(service, scripted, code, expected):
 def test_attached_device(service, gateway):
     """The same through a gateway, for a device that it registered."""
     ScriptedDevice(gateway(service), "iotdm-1/type/sensor/id/s1/", "iotdevice-1/type/sensor/id/s1/")
-    wait_until(lambda: api(service, "GET", "/device/types/sensor/devices/s1").status == 200, 5, "its registration")
+    wait_until(lambda: api(service, "GET", "/device/types/sensor/devices/s1").status == 200, DEADLINE,
+               "its registration")
     identifier = request(service, "device/reboot", [{"typeId": "sensor", "deviceId": "s1"}])
     wait_complete(service, identifier)
     assert status(service, identifier, "sensor", "s1")["status"] == 0
@@ -152,7 +160,7 @@ class TestSDK:
         wiotp = pytest.importorskip("wiotp.sdk.device", reason="Scripts/setup installs it")
         device = sdk_connect(service, wiotp.ManagedDeviceClient,
                              {"orgId": ORGANIZATION, "typeId": "edge", "deviceId": "e1"}, {"token": TOKEN})
-        wait_until(device.readyForDeviceMgmt.is_set, 10, "an answer to manage")
+        wait_until(device.readyForDeviceMgmt.is_set, DEADLINE, "an answer to manage")
 
         def act(identifier, action):
             device.respondDeviceAction(identifier, 202)
@@ -160,14 +168,15 @@ class TestSDK:
 
         def flash(action, _firmware):
             if action == "download":
-                device.setState(device.UPDATESTATE_DOWNLOADING)
-                device.setState(device.UPDATESTATE_DOWNLOADED)
+                tell, states = device.setState, (device.UPDATESTATE_DOWNLOADING, device.UPDATESTATE_DOWNLOADED)
             else:
-                device.setUpdateStatus(device.UPDATESTATE_IN_PROGRESS)
-                device.setUpdateStatus(device.UPDATESTATE_SUCCESS)
+                tell, states = device.setUpdateStatus, (device.UPDATESTATE_IN_PROGRESS, device.UPDATESTATE_SUCCESS)
+            for state in states:
+                finish_sending()
+                tell(state)
 
         device.deviceActionCallback = lambda *arguments: threading.Thread(target=act, args=arguments).start()
-        device.firmwereActionCallback = lambda *arguments: threading.Timer(0.2, flash, arguments).start()
+        device.firmwereActionCallback = lambda *arguments: threading.Thread(target=flash, args=arguments).start()
         return device
 
     def test_reboot(self, service, managed):

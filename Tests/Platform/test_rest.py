@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 from rest import API, APPLICATION, DEVICE, api, call
 from service import ORGANIZATION, TOKEN
 
@@ -73,7 +73,7 @@ def test_wait_for_command(service):
     assert api(service, "POST", path, {"waitTimeSecs": 1}, DEVICE).status == 204
     answers = []
     waiting = threading.Thread(target=lambda: answers.append(api(
-        service, "POST", f"{E1}/commands/blink/request", {"waitTimeSecs": 15}, DEVICE)))
+        service, "POST", f"{E1}/commands/blink/request", {"waitTimeSecs": DEADLINE}, DEVICE)))
     waiting.start()
 
     def send_until_answered():
@@ -82,7 +82,7 @@ def test_wait_for_command(service):
                 content_type="application/xml")
         return answers
 
-    wait_until(send_until_answered, 10, "the command")
+    wait_until(send_until_answered, DEADLINE, "the command")
     waiting.join()
     answer = answers[0]
     assert (answer.status, answer.body, answer.headers["X-commandId"]) == (200, b"<on/>", "blink")
@@ -272,7 +272,7 @@ def test_deep_and_large_json(service):
 
 def test_endless_body(service):
     """A chunked body without an end is refused at its bound, and the platform lives."""
-    with socket.create_connection(("127.0.0.1", service.ports["http"]), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", service.ports["http"]), timeout=DEADLINE) as peer:
         peer.sendall(f"POST {API}{E1}/events/x HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
                      "Transfer-Encoding: chunked\r\n\r\n".encode())
         chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
@@ -351,7 +351,7 @@ def test_connection_states(service, device):
     assert (found["connectionStatus"], found["deviceId"]) == ("connected", "e1")
     client.close()
     wait_until(lambda: api(service, "GET", f"/clientconnectionstates/{identifier}").json["connectionStatus"]
-               == "disconnected", 5, "the disconnect")
+               == "disconnected", DEADLINE, "the disconnect")
     listed = api(service, "GET", "/clientconnectionstates?connectionStatus=disconnected&deviceId=e1").json
     assert [entry["id"] for entry in listed["results"]] == [identifier]
     assert api(service, "GET", "/clientconnectionstates/d:x:y:z").status == 404
@@ -433,5 +433,5 @@ def test_openapi(start_service, tag):
          # Messaging answers 403 where REST answers 401, as the protocol wants it.
          "--exclude-checks", "missing_required_header,ignored_auth",
          "--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "1", "--no-color"],
-        capture_output=True, text=True, timeout=110, check=False, cwd=service.folder)
+        capture_output=True, text=True, timeout=140, check=False, cwd=service.folder)
     assert done.returncode == 0, done.stdout[-8000:]

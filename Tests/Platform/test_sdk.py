@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import types
 
 import pytest
 
@@ -11,22 +12,13 @@ import wiotp.sdk.application  # noqa: E402
 import wiotp.sdk.device  # noqa: E402
 import wiotp.sdk.gateway  # noqa: E402
 
-from harness.waiting import DEADLINE, free_port, wait_until  # noqa: E402
+from harness.waiting import DEADLINE, wait_until  # noqa: E402
+from sdk import subscribe  # noqa: E402
 from service import DOMAIN, KEY, KEY_TOKEN, ORGANIZATION, TOKEN  # noqa: E402
 
 
 def device_identity(name="e1", kind="edge"):
     return {"orgId": ORGANIZATION, "typeId": kind, "deviceId": name}
-
-
-def subscribe(client, method, *arguments):
-    """Subscribes by a method of the SDK, and waits for SUBACK, for which the SDK does not: until then, what other
-    connections publish may come too early."""
-    granted = {}
-    client.subscriptionCallback = lambda identifier, codes: granted.update({identifier: codes})
-    identifier = method(*arguments)
-    assert identifier, "SUBSCRIBE was not sent"
-    assert 0x80 not in wait_until(lambda: granted.get(identifier), DEADLINE, "SUBACK")
 
 
 @pytest.fixture
@@ -45,7 +37,6 @@ def test_device_and_application(service, sdk_connect, sdk_application):
     subscribe(application, application.subscribeToDeviceStatus)
     device = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN})
     device.commandCallback = commands.put
-    wait_until(device.subscriptionsAcknowledged.is_set, DEADLINE, "the SDK's own subscription to commands")
     status = statuses.get(timeout=DEADLINE)
     assert (status.action, status.typeId, status.deviceId) == ("Connect", "edge", "e1")
     assert device.publishEvent("status", "json", {"d": {"temp": 21.7}}, qos=2)
@@ -89,10 +80,9 @@ def test_managed_device(service, sdk_connect):
     assert not device.readyForDeviceMgmt.is_set()
 
 
-def test_durable_session(service, sdk_connect, sdk_application):
+def test_durable_session(service, sdk_connect, sdk_application, closing):
     """A command waits for a device with a durable session: its 'cleanStart' means the opposite."""
     first = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN}, cleanStart=True)
-    wait_until(lambda: first.subscriptionsAcknowledged.is_set(), DEADLINE, "the SDK's subscription to commands")
     first.disconnect()
     sdk_application(service).publishCommand("edge", "e1", "blink", "json", {"n": 1}, qos=1)
     commands = queue.Queue()
@@ -101,8 +91,8 @@ def test_durable_session(service, sdk_connect, sdk_application):
          "options": {"domain": DOMAIN, "mqtt": {"port": 1883, "cleanStart": True}}})
     second.port, second.commandCallback = service.port, commands.put
     second.connect()
+    closing.append(types.SimpleNamespace(close=second.disconnect))
     assert commands.get(timeout=DEADLINE).data == {"n": 1}
-    second.disconnect()
 
 
 def test_managed_gateway(service, sdk_connect):
@@ -117,12 +107,12 @@ def test_managed_gateway(service, sdk_connect):
 @pytest.fixture
 def rest_application(start_service, authority, closing, sdk_domain, monkeypatch):
     """An application of the SDK, which speaks REST over TLS only, and its platform."""
-    certificate, port = authority.issue(f"DNS:*.{DOMAIN}"), free_port()
-    service = start_service("--certificate", certificate.certificate, "--key", certificate.key, "--https", port)
+    certificate = authority.issue(f"DNS:*.{DOMAIN}")
+    service = start_service("--certificate", certificate.certificate, "--key", certificate.key, "--https", "0")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.certificate))
     application = wiotp.sdk.application.ApplicationClient(
         {"identity": {"appId": "sdk"}, "auth": {"key": KEY, "token": KEY_TOKEN},
-         "options": {"domain": f"{DOMAIN}:{port}", "mqtt": {"port": 1883}}})
+         "options": {"domain": f"{DOMAIN}:{service.ports['https']}", "mqtt": {"port": 1883}}})
     return service, application
 
 
