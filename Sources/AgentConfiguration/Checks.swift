@@ -102,7 +102,7 @@ extension SettingsLoader {
 
   /// All events together against what the platform takes.
   private mutating func checkRate(_ settings: borrowing Settings) {
-    let messagesMax = settings.isQuickstart ? 1 : settings.mqtt.messagesPerSecondMax
+    let messagesMax = settings.isQuickstart ? QuickstartRules.messagesPerSecondMax : settings.mqtt.messagesPerSecondMax
     guard messagesMax > 0 else { return }
     var millionthsPerSecond: Int64 = 0
     var fastest: Int?
@@ -187,7 +187,7 @@ extension SettingsLoader {
     reportForQuickstart(.token, "takes no credentials")
     reportForQuickstart(.tokenFile, "takes no credentials")
     if !settings.mqtt.cleanSession { reportForQuickstart(.cleanSession, "has no durable sessions") }
-    if settings.mqtt.messagesPerSecondMax != 1 {
+    if settings.mqtt.messagesPerSecondMax != QuickstartRules.messagesPerSecondMax {
       reportForQuickstart(.messagesPerSecond, "takes one message a second")
     }
     for section in 0..<sections.count where sections[section].kind == .command {

@@ -179,7 +179,7 @@ extension SettingsLoader {
       default: isQuickstart ? .zero : TimeLimits.connectDelayMaxDefault, mayBeZero: true)
     settings.mqtt.messagesPerSecondMax = integer(
       .messagesPerSecond, SizeLimits.messagesPerSecond,
-      default: isQuickstart ? 1 : SizeLimits.messagesPerSecondDefault)
+      default: isQuickstart ? QuickstartRules.messagesPerSecondMax : SizeLimits.messagesPerSecondDefault)
   }
 }
 

@@ -196,10 +196,6 @@ int32_t mote_tls_write(mote_tls *tls, const uint8_t *bytes, size_t count) {
   return outcome(tls, result == 0 ? MBEDTLS_ERR_SSL_INTERNAL_ERROR : result);
 }
 
-bool mote_tls_has_pending(const mote_tls *tls) {
-  return tls->is_started && mbedtls_ssl_check_pending(&tls->ssl) != 0;
-}
-
 void mote_tls_stop(mote_tls *tls) {
   if (!tls->is_started) return;
   // Not behind half a record, and not into a broken connection.

@@ -101,19 +101,6 @@ public struct JSONReader: Sendable {
     }
   }
 
-  /// Reads the value that comes next, with everything inside it, and gives the range of its text.
-  ///
-  /// Meant for right behind a key or before the first token.
-  @discardableResult
-  public mutating func skipValue(in text: Span<UInt8>) throws(JSONError) -> Range<Int> {
-    skipBlanks(in: text)
-    let start = position
-    let level = depth
-    // Each turn consumes at least one byte of the text.
-    while try next(in: text) != nil, depth > level {}
-    return start..<position
-  }
-
   private var isInObject: Bool { depth > 0 && objectLevels >> UInt32(depth - 1) & 1 == 1 }
 
   private func failure(_ kind: JSONError.Kind) -> JSONError { JSONError(offset: position, kind: kind) }

@@ -72,13 +72,6 @@ public struct Clock: ~Copyable {
     writeStored(time.milliseconds / 1000)
   }
 
-  /// When `store` has something to do; nil if never.
-  public var storeDeadline: Instant? {
-    guard path.count > 0, provenNow != nil else { return nil }
-    guard let lastStore else { return provenNow }
-    return lastStore + Clock.storeInterval
-  }
-
   // MARK: Storing
 
   // The file has seconds since 1970 in decimal, and a line feed.

@@ -130,9 +130,6 @@ public enum StandardStream: Int32, Sendable {
   /// Standard error.
   case error = 2
 
-  /// Whether a person reads it on a terminal.
-  public var isTerminal: Bool { isatty(rawValue) == 1 }
-
   /// Writes all of `bytes`, waiting as long as the reader needs; false when the reader is gone.
   public func write(_ bytes: Span<UInt8>) -> Bool {
     do throws(Errno) {
@@ -142,11 +139,6 @@ public enum StandardStream: Int32, Sendable {
       return false
     }
   }
-}
-
-/// Ends the process at once with an exit status of sysexits.h.
-public func exitProcess(status: Int32) -> Never {
-  _exit(status)
 }
 
 /// Bytes that end with a zero and live as long as the process.

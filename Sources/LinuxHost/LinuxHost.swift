@@ -53,12 +53,6 @@ public struct LinuxHost: ~Copyable, Host {
     programs = newPrograms
   }
 
-  /// Closes the link and uses another from now on: to another server, or with another security.
-  public mutating func replaceLink(_ newLink: consuming Link) {
-    link.close()
-    link = newLink
-  }
-
   /// Adds a source, or finds the one that is read at the same place: sensors of equal sources share one reading.
   ///
   /// - Parameter argument: what stands behind the colon of `read =`.

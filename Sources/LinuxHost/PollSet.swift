@@ -3,7 +3,7 @@
 import Bytes
 import CLinux
 
-/// The file descriptors of one `poll` call: filled anew before each call, asked afterwards.
+/// The file descriptors of one `poll` call: made anew for each call, asked afterwards.
 struct PollSet: ~Copyable {
   private let pinned = Pinned()
   /// How many descriptors fit: 1 of signals, 2 of the link, 1 of each of 4 programs.
@@ -12,9 +12,6 @@ struct PollSet: ~Copyable {
   private var entries = InlineArray<8, pollfd>(repeating: pollfd(fd: -1, events: 0, revents: 0))
   /// How many descriptors are in the set.
   private(set) var count = 0
-
-  /// Empties the set.
-  mutating func removeAll() { count = 0 }
 
   /// Adds `fd` with the events (POLLIN, POLLOUT) to wait for; gives the index to ask `readyEvents` with, or nil when
   /// the set is full.

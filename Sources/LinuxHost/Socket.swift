@@ -59,9 +59,6 @@ struct Socket {
     if isOver || Int32(events) & POLLOUT != 0 { maySend = true }
   }
 
-  /// Forgets that sending is possible, until poll(2) says so again.
-  mutating func expectNoRoom() { maySend = false }
-
   /// Receives into `bytes`, at most one call.
   mutating func receive(into bytes: UnsafeMutableBufferPointer<UInt8>) -> Transfer {
     guard mayReceive else { return .wouldBlock }

@@ -23,13 +23,6 @@ extension Client {
     PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount <= packetBytesMax
   }
 
-  /// Whether `publish` would take a message whose topic and payload have `byteCount` bytes together.
-  @inline(__always)  // As for `deadline`.
-  public func canPublish(byteCount: Int, qos: QoS) -> Bool {
-    let byteCount = PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount
-    return isConnected && refusal(of: byteCount, qos: qos) == nil
-  }
-
   /// Writes a message. With QoS 1 and 2 it is kept until the server has confirmed it, over reconnects, and then told as
   /// `acknowledged(token)`.
   ///

@@ -135,19 +135,6 @@ func trace(_ bytes: [UInt8]) -> String {
     #expect(trace(mixed).hasSuffix("0 ]"))
   }
 
-  @Test func skipsWholeValues() throws {
-    let text = [UInt8](#"{"a": {"x":[1,{"y":2}]} ,"b":[ ] , "c" : "s" ,"d":4}"#.utf8)
-    var reader = JSONReader()
-    #expect(try reader.next(in: text.span) == .beginObject)
-    var skipped: [String] = []
-    while case .key? = try reader.next(in: text.span) {
-      skipped.append(Array(text[try reader.skipValue(in: text.span)]).text)
-    }
-    #expect(skipped == [#"{"x":[1,{"y":2}]}"#, "[ ]", #""s""#, "4"])
-    #expect(reader.depth == 0)
-    #expect(try reader.next(in: text.span) == nil)
-  }
-
   @Test func everyTruncationIsAnError() {
     let text = [UInt8](#"{"d":{"event":"st\u00e4tus","list":[1.5e-3,true,false,null,{}],"n":-0}}"#.utf8)
     #expect(!trace(text).contains("!"))

@@ -29,7 +29,6 @@ final class Harness {
   var attempts: Int { client.oldestInflightAttempts }
   var deadline: Instant? { client.deadline() }
   var outputFreeCount: Int { client.output.freeCount }
-  func canPublish(_ byteCount: Int, _ qos: QoS) -> Bool { client.canPublish(byteCount: byteCount, qos: qos) }
   func fits(_ byteCount: Int, _ qos: QoS) -> Bool { client.fits(byteCount: byteCount, qos: qos) }
   func abandonOldest() -> UInt64? { client.abandonOldestInflight() }
   func tick() throws(PeerFault) { try client.tick(now: now) }

@@ -89,9 +89,6 @@ int32_t mote_tls_read(mote_tls *_Nonnull tls, uint8_t *_Nonnull bytes, size_t co
 // already: call again with the same bytes, of which `count` may be more but not fewer than before.
 int32_t mote_tls_write(mote_tls *_Nonnull tls, const uint8_t *_Nonnull bytes, size_t count);
 
-// Whether decrypted bytes wait in memory, so that `mote_tls_read` succeeds without any input.
-bool mote_tls_has_pending(const mote_tls *_Nonnull tls);
-
 // Tells the peer about the end if that can be done at once, and frees everything. Failure, error, alert and names stay
 // readable until the next start. Harmless when nothing was started.
 void mote_tls_stop(mote_tls *_Nonnull tls);

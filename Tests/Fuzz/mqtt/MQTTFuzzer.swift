@@ -108,13 +108,15 @@ private struct Player: ~Copyable {
     let topic = Array(letters.dropFirst())
     let payload = [UInt8](repeating: 0x70, count: (topic.count &* 7) % 120 * (hasLargeBuffers ? 32 : 1))
     token += 1
-    let could = client.canPublish(byteCount: topic.count + payload.count, qos: qos)
+    let before = (client.output.count, client.inflightCount)
     do throws(PublishRefusal) {
       try client.publish(topic: topic.span, payload: payload.span, qos: qos, token: token, now: now)
-      precondition(could, "published what could not be")
+      precondition(client.output.count > before.0, "published nothing")
+      precondition(client.inflightCount == before.1 + (qos == .atMostOnce ? 0 : 1), "a wrong window")
       if qos != .atMostOnce { unacknowledged.insert(token) }
     } catch {
-      precondition(!could || error == .topicInvalid, "did not publish what could be")
+      precondition((client.output.count, client.inflightCount) == before, "a refusal that changed something")
+      if error == .tooLarge { precondition(!client.fits(byteCount: topic.count + payload.count, qos: qos)) }
     }
   }
 
