@@ -180,7 +180,9 @@ let package = Package(
       name: "simulate", dependencies: ["Simulator"], path: "Tests/Simulate", swiftSettings: common),
     .testTarget(
       name: "AgentTests",
-      dependencies: ["Agent", "Bytes", "HostInterface", "IoTPlatform", "Simulator", "TestSupport"],
+      dependencies: [
+        "Agent", "AgentConfiguration", "Bytes", "HostInterface", "IoTPlatform", "Simulator", "TestSupport",
+      ],
       swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
     .testTarget(

@@ -93,7 +93,8 @@ extension Agent {
   private mutating func writeMember<H: Host & ~Copyable>(
     _ index: Int, into envelope: inout EventEnvelope, _ host: inout H
   ) {
-    let reading = interpret(sourceText, with: &plan.sensors[index].channel, sensor: index, in: plan.settings)
+    let field = plan.sensors[index].field
+    let reading = interpret(sourceText, with: &plan.sensors[index].channel, field: field, in: plan.settings)
     if case .failed(let failure) = reading { return note(failure, of: index, &host) }
     writeName(ofSensor: index, in: plan, envelope: &envelope, into: &payload)
     switch reading {
@@ -108,7 +109,7 @@ extension Agent {
   /// Logs a sensor's failure once when it begins, and its return once.
   private mutating func note<H: Host & ~Copyable>(_ failure: ReadFailure?, of index: Int, _ host: inout H) {
     guard plan.sensors[index].channel.note(isFailing: failure != nil) else { return }
-    let name = plan.settings.sensors[index].name
+    let name = plan.sensors[index].name
     if let failure {
       log.begin(.warning, "sensor", "failed")
       log.add("sensor", name, of: plan.settings)
@@ -197,9 +198,9 @@ private func writeName(
 }
 
 private func interpret(
-  _ text: borrowing ByteBuffer, with channel: inout Channel, sensor index: Int, in settings: borrowing Settings
+  _ text: borrowing ByteBuffer, with channel: inout Channel, field: Text, in settings: borrowing Settings
 ) -> Reading {
-  channel.interpret(text.span, field: settings.bytes(settings.sensors[index].field))
+  channel.interpret(text.span, field: settings.bytes(field))
 }
 
 private func forward(

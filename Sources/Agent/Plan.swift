@@ -31,6 +31,9 @@ struct EventPlan: BitwiseCopyable {
 
 /// One configured sensor.
 struct SensorPlan: BitwiseCopyable {
+  /// Its name and its field, as the settings have them.
+  let name: Text
+  let field: Text
   /// The event it belongs to.
   let event: Int
   /// The host's index of its source; the same source serves several sensors with one reading.
@@ -47,6 +50,7 @@ public struct Plan: ~Copyable {
   /// The settings that it was made from.
   public let settings: Settings
   var events: FixedArray<EventPlan>
+  /// In the order of the settings, but those of one event that have the same source stand together.
   var sensors: FixedArray<SensorPlan>
   /// What messages are made of and never changes.
   let text: ByteBuffer
@@ -71,16 +75,16 @@ public struct Plan: ~Copyable {
       let schedule = Schedule(interval: settings.events[index].interval, startingAt: now)
       _ = events.append(EventPlan(topic: PlanText(start..<text.count), schedule: schedule, collectionDeadline: nil))
     }
-    for index in 0..<settings.sensors.count {
-      let sensor = settings.sensors[index]
-      let channel = Channel(
-        quantity: quantity(of: sensor, in: settings), offset: sensor.offset, scale: sensor.scale,
-        fractionDigits: sensor.decimals)
-      let start = text.count
-      text.appendMember(name: settings.bytes(sensor.name))
-      let plan = SensorPlan(
-        event: sensor.event, source: sources[index], memberName: PlanText(start..<text.count), channel: channel)
-      _ = sensors.append(plan)
+    for first in 0..<settings.sensors.count where readsFirst(first, of: settings, sources) {
+      for index in first..<settings.sensors.count where sharesReading(index, first, of: settings, sources) {
+        let sensor = settings.sensors[index]
+        let start = text.count
+        text.appendMember(name: settings.bytes(sensor.name))
+        let plan = SensorPlan(
+          name: sensor.name, field: sensor.field, event: sensor.event, source: sources[index],
+          memberName: PlanText(start..<text.count), channel: channel(of: sensor, in: settings))
+        _ = sensors.append(plan)
+      }
     }
     self.events = events
     self.sensors = sensors
@@ -95,6 +99,26 @@ private func textBytes(of settings: borrowing Settings) -> Int {
   var byteCount = (1 + settings.events.count) * Topics.eventTopicBytesMax
   for index in 0..<settings.sensors.count { byteCount += settings.sensors[index].name.count + 4 }
   return byteCount
+}
+
+/// Whether two sensors get their values from one reading: a slow source has one answer for each event, and is not asked
+/// again in the middle of it.
+private func sharesReading(
+  _ index: Int, _ other: Int, of settings: borrowing Settings, _ sources: borrowing FixedArray<Int>
+) -> Bool {
+  sources[index] == sources[other] && settings.sensors[index].event == settings.sensors[other].event
+}
+
+/// Whether no sensor before this one shares its reading.
+private func readsFirst(_ index: Int, of settings: borrowing Settings, _ sources: borrowing FixedArray<Int>) -> Bool {
+  for earlier in 0..<index where sharesReading(earlier, index, of: settings, sources) { return false }
+  return true
+}
+
+private func channel(of sensor: SensorSettings, in settings: borrowing Settings) -> Channel {
+  Channel(
+    quantity: quantity(of: sensor, in: settings), offset: sensor.offset, scale: sensor.scale,
+    fractionDigits: sensor.decimals)
 }
 
 /// What a sensor takes from its source. The configuration has been checked, so an unknown argument cannot come here; if
