@@ -141,7 +141,7 @@ extension SettingsLoader {
     if !isGiven {
       reportMissing(.token, in: 0, expected: "auth-token-file or auth-token in [device], or WIOTP_AUTH_TOKEN")
     } else if wantsTokenFile, suppliedToken == nil, !settings.tokenFile.isEmpty {
-      noteTokenUnreadable(reason: .notFound)
+      noteTokenUnreadable(reason: "there is no such file")
     }
     if isGiven, !settings.server.tls, !settings.server.allowPlaintextToken, let entry = winner(.tls) {
       reportFound(

@@ -34,8 +34,8 @@ public enum ConfigurationLimits {
   public static var tokenBytesMax: Int { 512 }
   /// The longest host name or address, in bytes (RFC 1035, section 2.3.4: 255 on the wire, 253 as text).
   public static var hostBytesMax: Int { 253 }
-  /// The longest path, in bytes.
-  public static var pathBytesMax: Int { 1023 }
+  /// The longest path, in bytes: what the host makes room for on the stack.
+  public static var pathBytesMax: Int { 511 }
   /// The longest name of a network interface, in bytes (the kernel's IFNAMSIZ less its NUL).
   static var interfaceBytesMax: Int { 15 }
   /// The longest field name, in bytes.

@@ -113,6 +113,10 @@ extension SettingsLoader {
   ) -> Text {
     guard let entry = winner(key, in: section) else { return .none }
     if Values.isAbsolutePath(bytes(entry.value)) { return settings.keep(bytes(entry.value)) }
+    if entry.value.count > ConfigurationLimits.pathBytesMax {
+      reportLongPath(entry)
+      return .none
+    }
     if isSecret {
       begin(.error, entry)
       diagnostics.add("found something else; expected")
@@ -123,6 +127,15 @@ extension SettingsLoader {
     diagnostics.add(" an absolute path, as in /etc/mote/file")
     diagnostics.end()
     return .none
+  }
+
+  @inline(never)
+  mutating func reportLongPath(_ entry: Entry) {
+    begin(.error, entry)
+    diagnostics.add("found a longer path; expected at most ")
+    diagnostics.add(ConfigurationLimits.pathBytesMax)
+    diagnostics.add(" bytes")
+    diagnostics.end()
   }
 
   /// A host name or address, copied without brackets.

@@ -68,7 +68,11 @@ extension SettingsLoader {
     }
     let argument = entry.value.dropFirst(colon == nil ? word.count : word.count + 1)
     guard isValid(argument, of: kind), (colon == nil) == (kind == .uptime) else {
-      reportArgument(entry, argument, of: kind)
+      if kind == .file || kind == .disk, argument.count > ConfigurationLimits.pathBytesMax {
+        reportLongPath(entry)
+      } else {
+        reportArgument(entry, argument, of: kind)
+      }
       return none
     }
     return SensorSource(kind: kind, argument: argument)

@@ -117,13 +117,14 @@ public struct SettingsLoader: ~Copyable {
     if isReadableByOthers { warnAboutPermissions(origin) }
   }
 
-  /// Says that a configuration file could not be read. `finish` will not complain about what is missing then.
-  public mutating func noteUnreadable(name: Span<UInt8>, reason: ReadFailure) {
+  /// Says that a configuration file could not be read, and why, in words. `finish` will not complain about what is
+  /// missing then.
+  public mutating func noteUnreadable(name: Span<UInt8>, reason: StaticString) {
     let place = Place(origin: diagnostics.origin(named: name), column: 0, line: 0)
     if mainPlace.origin == 0 { mainPlace = place }
     diagnostics.begin(.error, at: place)
     diagnostics.add("cannot be read: ")
-    diagnostics.add(reason.name)
+    diagnostics.add(reason)
     diagnostics.end()
     isIncomplete = true
   }
@@ -189,12 +190,12 @@ public struct SettingsLoader: ~Copyable {
     suppliedToken = keep(bytes.extracting(0..<end))
   }
 
-  /// Says that the token's file could not be read.
-  public mutating func noteTokenUnreadable(reason: ReadFailure) {
+  /// Says that the token's file could not be read, and why, in words.
+  public mutating func noteTokenUnreadable(reason: StaticString) {
     guard let file = tokenFile else { return }
     begin(.error, file)
     diagnostics.add("the file cannot be read: ")
-    diagnostics.add(reason.name)
+    diagnostics.add(reason)
     diagnostics.end()
     suppliedToken = Text.none
   }

@@ -14,24 +14,16 @@ public enum FileFailure: Error, Equatable {
   case notRegular
   /// It has more bytes than the buffer has room.
   case tooLarge
+  /// Its path is longer than `Files.pathBytesMax`.
+  case pathTooLong
   /// The system reported an error, with this value of `errno`.
   case inputOutput(Int32)
-
-  /// The word for a message.
-  public var name: StaticString {
-    switch self {
-    case .notFound: "not found"
-    case .notPermitted: "no permission to read it"
-    case .notRegular: "not a regular file"
-    case .tooLarge: "too large"
-    case .inputOutput: "input/output error"
-    }
-  }
 
   init(_ failure: Errno) {
     switch failure.code {
     case ENOENT, ENOTDIR: self = .notFound
     case EACCES, EPERM: self = .notPermitted
+    case ENAMETOOLONG: self = .pathTooLong
     default: self = .inputOutput(failure.code)
     }
   }
@@ -39,6 +31,9 @@ public enum FileFailure: Error, Equatable {
 
 /// Whole files, read once.
 public enum Files {
+  /// The longest path, in bytes.
+  public static var pathBytesMax: Int { PathText.bytesMax }
+
   /// Appends all of the file at `path` to `buffer`, or nothing. May wait for the file system.
   public static func read(_ path: Span<UInt8>, into buffer: inout ByteBuffer) throws(FileFailure) {
     let start = buffer.count

@@ -45,8 +45,9 @@ private func load(
   failure: inout ExitStatus
 ) throws(ArenaExhausted) -> Settings? {
   var loader = try SettingsLoader(scratch: &scratch)
-  // Big enough for the largest file and, one after the other, for everything else that is read.
-  var buffer = try ByteBuffer(capacity: ConfigurationLimits.fileBytesMax, for: "file", from: &scratch)
+  // Big enough for the largest file, with a byte to spare that tells a larger one, and, one after the other, for
+  // everything else that is read.
+  var buffer = try ByteBuffer(capacity: ConfigurationLimits.fileBytesMax + 1, for: "file", from: &scratch)
   if invocation.command == .quickstart {
     try writeQuickstartProfile(into: &buffer, scratch: &scratch)
     loader.load(buffer.span, name: ("quickstart" as StaticString).bytes)
@@ -72,7 +73,7 @@ private func loadFile(_ path: Span<UInt8>, into loader: inout SettingsLoader, _ 
     try Files.read(path, into: &buffer)
     loader.load(buffer.span, name: path, isReadableByOthers: Files.isReadableByOthers(path))
   } catch {
-    loader.noteUnreadable(name: path, reason: readFailure(error))
+    loader.noteUnreadable(name: path, reason: reason(error))
   }
 }
 
@@ -102,7 +103,7 @@ private func readToken(into loader: inout SettingsLoader, _ buffer: inout ByteBu
     let isReadableByOthers = Files.isReadableByOthers(loader.tokenFilePath)
     loader.supplyToken(buffer.span, isReadableByOthers: isReadableByOthers)
   } catch {
-    loader.noteTokenUnreadable(reason: readFailure(error))
+    loader.noteTokenUnreadable(reason: reason(error))
   }
 }
 
@@ -138,13 +139,14 @@ private func printDiagnostics(_ diagnostics: borrowing Diagnostics, _ buffer: in
   _ = StandardStream.error.write(buffer.span)
 }
 
-/// A file's failure in the words that diagnostics have.
-private func readFailure(_ failure: FileFailure) -> ReadFailure {
+/// Why a file could not be read, in words for the person who named it.
+private func reason(_ failure: FileFailure) -> StaticString {
   switch failure {
-  case .notFound: .notFound
-  case .notPermitted: .notPermitted
-  case .notRegular: .notUnderstood
-  case .tooLarge: .outOfRange
-  case .inputOutput: .inputOutput
+  case .notFound: "there is no such file"
+  case .notPermitted: "no permission"
+  case .notRegular: "not a regular file"
+  case .tooLarge: "larger than 64KB"  // ConfigurationLimits.fileBytesMax
+  case .pathTooLong: "its path has more than 511 bytes"  // Files.pathBytesMax
+  case .inputOutput: "input/output error"
   }
 }

@@ -184,7 +184,7 @@ import Testing
 
   @Test func tokenFiles() throws {
     var input = Input("org=ab12cd\ntype=t\nauth-token-file=/t\n[event e]\n[sensor s]\nevent=e\nread=uptime")
-    #expect(try complaints(input) == ["f:3:17: error: auth-token-file: the file cannot be read: not-found"])
+    #expect(try complaints(input) == ["f:3:17: error: auth-token-file: the file cannot be read: there is no such file"])
     input.tokenFile = "\n"
     #expect(
       try complaints(input) == ["f:3:17: error: auth-token-file: the file has 0 bytes; expected a token of 1 to 512"])
@@ -647,13 +647,13 @@ import Testing
   @Test func unreadableFile() throws {
     var scratch = makeArena(byteCount: SettingsLoader.scratchByteCount)
     var loader = try SettingsLoader(scratch: &scratch)
-    loader.noteUnreadable(name: "/etc/mote/mote.conf".bytesOfLiteral.span, reason: .notPermitted)
+    loader.noteUnreadable(name: "/etc/mote/mote.conf".bytesOfLiteral.span, reason: "no permission")
     var arena = makeArena(byteCount: loader.settingsByteCount)
     let isRefused = try loader.finish(defaultID: "x".bytesOfLiteral.span, into: &arena) == nil
     #expect(isRefused)
     // And nothing about all that would have been in it.
     #expect(loader.diagnostics.count == 1)
-    #expect(Array(loader.diagnostics.text(at: 0)).text == "/etc/mote/mote.conf: error: cannot be read: not-permitted")
+    #expect(Array(loader.diagnostics.text(at: 0)).text == "/etc/mote/mote.conf: error: cannot be read: no permission")
   }
 
   @Test func controlCharactersAreMadeVisible() throws {

@@ -43,7 +43,7 @@ func load<Result>(
     if let token = input.tokenFile {
       loader.supplyToken(Array(text: token).span, isReadableByOthers: input.tokenIsReadableByOthers)
     } else {
-      loader.noteTokenUnreadable(reason: .notFound)
+      loader.noteTokenUnreadable(reason: "there is no such file")
     }
   }
   // Exactly what it says it needs: one byte less must not do.

@@ -1,6 +1,7 @@
 """What the program says without a broker: versions, help, wrong usage, wrong configurations, this machine's sensors."""
 
 import json
+import os
 import re
 import time
 
@@ -107,6 +108,38 @@ def test_files_that_are_no_configuration_do_not_kill_the_program(program, write_
         done = program.run("check", "--config", path)
         assert done.returncode == CONFIGURATION, f"{path}: {done.returncode}"
         assert 0 < len(done.stderr) < 20_000, f"{path}: {len(done.stderr)} bytes of diagnostics"
+
+
+def test_why_a_file_cannot_be_read_is_told_in_words(program, write_configuration, tmp_path):
+    huge = tmp_path / "huge"
+    huge.write_text("x" * 100_000)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reasons = {tmp_path: "not a regular file", "/dev/null": "not a regular file", fifo: "not a regular file",
+               huge: "larger than 64KB", tmp_path / "none": "there is no such file",
+               "/" + "a" * 512: "its path has more than 511 bytes"}
+    for path, reason in reasons.items():
+        done = program.run("check", "--config", path)
+        assert done.returncode == CONFIGURATION
+        assert f"error: cannot be read: {reason}\n" in done.stderr, done.stderr
+        token = write_configuration(1883, {"device": {"auth-token": None, "auth-token-file": path}}, name="token.conf")
+        done = program.run("check", "--config", token)
+        assert done.returncode == CONFIGURATION
+        # One that is too long is found before anybody tries to read it.
+        told = "found a longer path" if len(str(path)) > 511 else f"the file cannot be read: {reason}"
+        assert f"error: auth-token-file: {told}" in done.stderr, done.stderr
+
+
+def test_paths_are_as_long_as_they_can_be_read(program, write_configuration):
+    for key, section in (("read", "sensor a"), ("run", "command b")):
+        for length, status_expected in ((511, 0), (512, CONFIGURATION)):
+            path = "/" + "a" * (length - 1)
+            sections = {**status(a="constant:1"), "command b": {"run": "/bin/true"}}
+            sections[section] = {**sections[section], key: f"file:{path}" if key == "read" else path}
+            done = program.run("check", "--config", write_configuration(1883, sections))
+            assert done.returncode == status_expected, f"{key} {length}: {done.stderr}"
+            told = f": error: {key}: found a longer path; expected at most 511 bytes\n"
+            assert (told in done.stderr) == (status_expected != 0), done.stderr
 
 
 def test_sectionless_device_configuration_is_accepted(program, write_configuration):
