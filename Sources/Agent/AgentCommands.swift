@@ -31,7 +31,7 @@ extension Agent {
   mutating func handleMessage<H: Host & ~Copyable>(
     _ message: IncomingMessage, _ now: Instant, _ host: inout H
   ) {
-    guard copyCommandName(of: message, in: client.input, into: &scratch) else {
+    guard let isWholeName = copyCommandName(of: message, in: client.input, into: &scratch) else {
       log.begin(.debug, "mqtt", "message-ignored")
       log.end(to: &host)
       return
@@ -39,6 +39,8 @@ extension Agent {
     if message.qos == .atLeastOnce, isRedelivery(message, in: client.input, among: &recentCommands) { return }
     counters.commands += 1
     guard !message.isTruncated else { return report(.tooLarge, status: nil, slot: nil, now, &host) }
+    // What is left of a longer name may be another command's.
+    guard isWholeName else { return report(.unknown, status: nil, slot: nil, now, &host) }
     if scratch.span.equals("ping") { return report(.ok, status: nil, slot: nil, now, &host) }
     if scratch.span.equals("publish") { return triggerEvents(message.payload, now, &host) }
     if scratch.span.equals("interval") { return changeInterval(message.payload, now, &host) }
@@ -190,16 +192,18 @@ extension Agent {
   }
 }
 
-/// Copies the name of the command that `message` is, cut to a usual length, into `buffer`; false when it is none.
+/// Copies the name of the command that `message` is, cut to the longest that can be configured, into `buffer`.
+///
+/// - Returns: whether that is all of the name; nil when the message is no command.
 private func copyCommandName(
   of message: IncomingMessage, in input: borrowing ByteBuffer, into buffer: inout ByteBuffer
-) -> Bool {
+) -> Bool? {
   let topic = input.span.extracting(message.topic)
-  guard let command = Topics.parseCommand(topic) else { return false }
+  guard let command = Topics.parseCommand(topic) else { return nil }
   let name = topic.extracting(command.name)
   buffer.removeAll()
   buffer.append(name.extracting(0..<min(name.count, ProgramSlot.nameBytesMax)))
-  return true
+  return name.count <= ProgramSlot.nameBytesMax
 }
 
 private func isRedelivery(

@@ -27,31 +27,26 @@ struct BuiltInRequest: Equatable {
     var key = 0..<0
     do throws(JSONError) {
       while let token = try reader.next(in: text) {
+        let isEvent = depth == 2 && isInData && text.extracting(key).equals("event")
+        let isInterval = depth == 2 && isInData && text.extracting(key).equals("interval")
         switch token {
-        case .beginObject:
-          if depth == 1 { isInData = text.extracting(key).equals("d") }
-          depth += 1
+        case .key(let range): key = range
         case .endObject:
           depth -= 1
           if depth == 1 { isInData = false }
-        case .beginArray: depth += 1
         case .endArray: depth -= 1
-        case .key(let range): key = range
-        case .string(let range) where depth == 2 && isInData:
-          if text.extracting(key).equals("event") { event = range }
-          if text.extracting(key).equals("interval") {
-            guard let span = parseDuration(text.extracting(range)) else { return nil }
-            interval = span
-          }
-        case .number(let range) where depth == 2 && isInData:
-          guard text.extracting(key).equals("interval") else { continue }
-          // A bare number is in seconds.
-          guard let seconds = Decimal(parsing: text.extracting(range)),
-            let milliseconds = seconds.multiplied(by: Decimal(1000))?.rounded(toFractionDigits: 0),
-            milliseconds.exponent == 0
-          else { return nil }
-          interval = .milliseconds(milliseconds.significand)
-        case .string, .number, .boolean, .null: continue
+        case .string(let range) where isEvent: event = range
+        case .string(let range) where isInterval:
+          guard let span = parseDuration(text.extracting(range)) else { return nil }
+          interval = span
+        case .number(let range) where isInterval:
+          guard let span = parseSeconds(text.extracting(range)) else { return nil }
+          interval = span
+        case .beginObject, .beginArray, .string, .number, .boolean, .null:
+          // An event that is no text must not become all events.
+          if isEvent || isInterval { return nil }
+          if token == .beginObject, depth == 1 { isInData = text.extracting(key).equals("d") }
+          if token == .beginObject || token == .beginArray { depth += 1 }
         }
       }
     } catch {
@@ -65,4 +60,12 @@ struct BuiltInRequest: Equatable {
     guard let event else { return true }
     return buffer.span.extracting(event).equals(settings.bytes(settings.events[index].name))
   }
+}
+
+/// A bare number is in seconds.
+private func parseSeconds(_ digits: Span<UInt8>) -> TimeSpan? {
+  guard let seconds = Decimal(parsing: digits),
+    let milliseconds = seconds.multiplied(by: Decimal(1000))?.rounded(toFractionDigits: 0), milliseconds.exponent == 0
+  else { return nil }
+  return .milliseconds(milliseconds.significand)
 }

@@ -2,6 +2,7 @@
 
 import Bytes
 import HostInterface
+import IoTPlatform
 
 /// How far the end of a program has been asked for.
 enum ProgramPhase {
@@ -17,8 +18,8 @@ enum ProgramPhase {
 
 /// A running program with what it has written so far.
 struct ProgramSlot: ~Copyable {
-  /// The longest command name that is kept for the outcome.
-  static var nameBytesMax: Int { 36 }
+  /// The longest name of a command that is kept for the outcome: all that can be configured.
+  static var nameBytesMax: Int { IdentityRules.componentBytesMax }
 
   var phase = ProgramPhase.free
   /// Whether it was stopped because its time was up.

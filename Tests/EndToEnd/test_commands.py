@@ -106,6 +106,15 @@ def test_wrong_requests_are_refused(platform, start, payload):
     assert agent.is_running()
 
 
+@pytest.mark.parametrize("event", ["5", "true", "null", '["status"]', '{"status":1}', '{"event":"status"}'])
+def test_an_event_that_is_no_text_does_not_become_all_events(platform, start, event):
+    start(status("1h", 1, a="constant:1"))
+    platform.next_event("status")
+    platform.command("publish", '{"d":{"event":%s}}' % event)
+    assert platform.outcome("publish")["outcome"] == "refused"
+    assert not platform.named("status")[1:]
+
+
 @pytest.mark.core
 def test_a_program_gets_the_payload_and_its_output_comes_back(platform, start, script):
     body = 'printf "args=%s " "$#"; printf "input="; cat; printf " error" >&2\n'
@@ -205,6 +214,17 @@ def test_what_is_not_configured_is_not_run(platform, start, script, tmp_path):
         platform.command(name, "x")
         assert platform.outcome(name[:36] if len(name) > 36 else name)["outcome"] == "unknown"
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_longer_name_is_not_taken_for_a_configured_one(platform, start, script, tmp_path):
+    name = "a" * 36
+    start({f"command {name}": {"run": script("touch", f"echo x > {tmp_path / 'ran'}\n")}})
+    platform.command(name + "b")
+    assert platform.outcome(name)["outcome"] == "unknown"
+    assert not (tmp_path / "ran").exists()
+    platform.forget()
+    platform.command(name)
+    assert platform.outcome(name)["outcome"] == "ok"
 
 
 def test_a_program_that_cannot_be_executed(platform, start, script, tmp_path):
