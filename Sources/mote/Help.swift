@@ -45,7 +45,7 @@ private let quickstartHelp: StaticString = """
 
   Publishes what this machine has to measure, without configuration, registration or credentials: organisation
   quickstart, one event `status` every two seconds, QoS 0, no encryption. Needs no file and reads none. The type is
-  `mote` and the identifier random unless they are given.
+  `mote` and the identifier random unless they are given. SIGTERM, SIGINT and SIGHUP end it cleanly.
 
   """
 

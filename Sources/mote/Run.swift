@@ -61,7 +61,8 @@ private func turn(
     if let end, end <= deadline, host.now() >= end { agent.stop(reason: "duration", &host) }
     host.wait(until: min(deadline, end ?? deadline))
     while let signal = host.takeSignal() {
-      if signal != .reload {
+      // Quickstart has no file that could be read again: a hangup means that whoever was watching has left.
+      if signal != .reload || invocation.command == .quickstart {
         isEnding = true
         next.take()?.release()
         agent.stop(reason: signal.name, &host)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import time
 
 import pytest
@@ -71,6 +72,18 @@ def test_quickstart_ignores_what_a_server_sends(start_peer, start_agent):
     sent = [one for one in connection.all(PUBLISH) if "/command/" in one.topic]
     assert all(one.qos == 0 for one in connection.all(PUBLISH)), "an outcome at QoS 1"
     assert not sent and agent.is_running()
+
+
+def test_a_hangup_ends_it_as_there_is_no_file_to_read_again(start_peer, start_agent):
+    peer = start_peer()
+    agent = start_agent("quickstart", "--host", "127.0.0.1", "--port", peer.port)
+    connection = peer.accept()
+    connection.expect(PUBLISH)
+    agent.signal(signal.SIGHUP)
+    assert agent.wait_end() == 0
+    agent.wait_log("info", "agent", "stopping", reason="SIGHUP")
+    connection.wait_ended()
+    assert connection.received[-1].kind == DISCONNECT
 
 
 def test_credentials_in_the_environment_stay_there(start_peer, start_agent):
