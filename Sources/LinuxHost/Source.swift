@@ -24,6 +24,8 @@ enum SourceLimits {
   static var inlineTimeMax: TimeSpan { .milliseconds(20) }
   /// How much longer than a reading may take its answer is kept for an event that waits for others.
   static var answerSlack: TimeSpan { .seconds(1) }
+  /// How long a killed reader may take to end before it counts as stuck in the kernel.
+  static var endTimeMax: TimeSpan { .seconds(1) }
   /// How long a source that failed is left alone: at first, and at most after doubling.
   static var retryDelayMin: TimeSpan { .seconds(2) }
   static var retryDelayMax: TimeSpan { .seconds(64) }

@@ -32,16 +32,22 @@ struct SourceReaders: ~Copyable {
     count = other.count
   }
 
-  /// Whether another one can be started.
-  var hasRoom: Bool { count < readers.count }
+  /// Whether another one can be started. One for a source that has failed leaves a place to those that have not, or
+  /// some that hang together could keep all others from ever being read.
+  func hasRoom(afterFailure: Bool) -> Bool {
+    let freeCount = readers.count - count
+    return freeCount > 1 || (freeCount == 1 && (!afterFailure || deadline == nil))
+  }
 
   /// Whether any has not ended.
   var areRunning: Bool { count > 0 }
 
-  /// Whether all of them were killed and have not ended: nothing can be read until one does.
-  var isStuck: Bool {
+  /// Whether all places are taken by readers that were killed and do not end: nothing can be read until one does.
+  func areStuck(at now: Instant) -> Bool {
     for index in readers.indices {
-      guard let reader = readers[index], reader.isKilled else { return false }
+      guard let reader = readers[index], reader.isKilled, reader.deadline + SourceLimits.endTimeMax <= now else {
+        return false
+      }
     }
     return true
   }

@@ -69,8 +69,8 @@ struct SourceTable: ~Copyable {
       dropAnswer(index)
     }
     if sources[index].failure(at: now) != nil { return true }
-    guard readers.hasRoom else {
-      guard readers.isStuck else { return false }
+    guard readers.hasRoom(afterFailure: sources[index].failure != nil) else {
+      guard readers.areStuck(at: now) else { return false }
       sources[index].fail(.timeout, now: now)
       return true
     }

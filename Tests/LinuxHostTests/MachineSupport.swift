@@ -42,6 +42,12 @@ final class MachineHost {
     return try #require(index)
   }
 
+  /// Collects sources as an event does: has all of them prepared, until they are ready or time is up.
+  func prepare(_ indices: [Int], within seconds: Double) {
+    let end = Date(timeIntervalSinceNow: seconds)
+    while Date() < end, !indices.map({ host.prepareSource($0) }).allSatisfy({ $0 }) { wait(until: end) }
+  }
+
   /// One call of `readSource`; the text where it is complete.
   func readOnce(_ index: Int) -> (result: SourceRead, text: String) {
     buffer.removeAll()
@@ -163,8 +169,12 @@ final class SlowFiles {
     }
   }
 
+  /// From now on no request is even taken: readers hang, but can be killed.
+  func freeze() { kill(server.processIdentifier, SIGSTOP) }
+
   /// Ends the server, which also ends every reader that is stuck in it.
   func end() {
+    kill(server.processIdentifier, SIGCONT)
     try? input.fileHandleForWriting.close()
     server.waitUntilExit()
   }

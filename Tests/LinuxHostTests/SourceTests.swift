@@ -253,6 +253,26 @@ extension MachineTests {
       #expect(childStates(named: "mote-reader").isEmpty)
     }
 
+    @Test func filesThatHangTogetherLeaveAPlaceToOthers() throws {
+      guard let slow = try SlowFiles() else { return }
+      defer { slow.end() }
+      slow.freeze()
+      let folder = try TemporaryFolder()
+      let host = try MachineHost(sourceTimeout: .seconds(1))
+      defer { host.close() }
+      let hanging = try (1...4).map { try host.open(.file, slow.path + "/quick\($0)") }
+      let healthy = try host.open(.file, try folder.write("value", "1\n"))
+      // In the first event they take all places.
+      host.prepare(hanging + [healthy], within: 0.5)
+      #expect(host.readOnce(healthy).result == .pending)
+      for index in hanging { #expect(host.read(index).result == .failed(.timeout)) }
+      // When they are tried again, they leave one.
+      usleep(2_100_000)
+      host.prepare(hanging + [healthy], within: 0.5)
+      #expect(host.readOnce(healthy).result == .complete)
+      #expect(host.readOnce(hanging[0]).result == .pending, "it is tried again")
+    }
+
     @Test func aSourceThatBecomesSlowGoesBackToAChild() throws {
       let folder = try TemporaryFolder()
       let path = try folder.write("slow1", "1\n")
