@@ -38,7 +38,7 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
     line.append(quoted: arguments[index])
   case .badDuration(let index):
     line.append(quoted: arguments[index])
-    line.append(" is no duration; expected a number with a unit, such as 20s, 5m or 1h")
+    line.append(" is no duration; expected a number above 0 with a unit, such as 20s, 5m or 1h")
   }
   line.append(UInt8(ascii: "\n"))
   _ = StandardStream.error.write(line.span)

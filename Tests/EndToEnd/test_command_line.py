@@ -54,6 +54,12 @@ def test_wrong_values_of_flags_are_told(program, flag, value):
     assert flag in done.stderr and f'"{value}"' in done.stderr
 
 
+def test_a_run_of_no_length_is_told_what_it_lacks(program):
+    done = program.run("run", "--for", "0s")
+    assert done.returncode == USAGE
+    assert '"0s" is no duration; expected a number above 0' in done.stderr, done.stderr
+
+
 def test_without_a_command_there_is_help(program):
     done = program.run()
     assert "usage:" in done.stdout + done.stderr
