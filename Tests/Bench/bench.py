@@ -31,8 +31,14 @@ from harness.waiting import free_port  # noqa: E402
 ARCHITECTURES = ("x86_64", "aarch64", "armv7", "armv6")
 SYSTEM_TRUST = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 START_ROUNDS = 30
-# The kernel's counters of an idle process need this long to tell a wake-up a minute from none.
-IDLE_SECONDS_MIN = 130
+# What an idle agent's wake-ups are counted over: whole keep alives of the default 60 s, begun soon behind the
+# connection, when the agent has let go of what it started with. A ping goes out half a second before a keep alive is
+# over, and the first one nearly a keep alive after the beginning: so many keep alives hold as many pings.
+KEEP_ALIVE_SECONDS, KEEP_ALIVES, SETTLE_SECONDS = 60, 2, 5
+# An idle agent's events: in a week, or so often that whole keep alives hold the same number of them at any moment.
+SELDOM, OFTEN_SECONDS = "7d", 20
+# All that may wake it, a minute: one ping and its answer for each keep alive; and each event, at QoS 0 without answer.
+PINGS_DUE, EVENTS_DUE = 2 * 60 / KEEP_ALIVE_SECONDS, 60 / OFTEN_SECONDS
 # Agents mostly wait for their next event; the others are as fast as they can.
 AGENTS_AT_ONCE, PEERS_AT_ONCE = 6, 1
 
@@ -53,7 +59,9 @@ BUDGETS = (
     ("instructions of a whole event, QoS 0", ("event", AGENT, "plain", "0", "instructions"), "", 5000, 2465),
     ("resumed TLS reconnect, share of a full one", ("reconnect", "share"), "", 1 / 20, 1 / 60),
     ("start to first PUBLISH", ("start", AGENT, "min"), "ms", 1, 0.3),
-    ("wake-ups while idle", ("wake-ups-per-minute",), "a minute", 2, 1),
+    ("wake-ups while idle", ("wake-ups", "idle"), "a minute", PINGS_DUE, 1),
+    (f"wake-ups, an event every {OFTEN_SECONDS} s", ("wake-ups", "events"), "a minute", PINGS_DUE + EVENTS_DUE,
+     1 + EVENTS_DUE),
 )
 
 
@@ -173,28 +181,51 @@ def measure_sizes(paho):
     return sizes
 
 
+class Idle:
+    """An agent with nothing to do but its keep alive and an event at each `interval`, and how often that wakes it."""
+
+    def __init__(self, bench, agent, name, interval):
+        self.sleeper = measure.Sleeper(bench.folder)
+        path = clients.write_configuration(bench, name, False, interval=interval, qos=0)
+        self.watched = Watched(Program([str(agent.program)], 10), "run", "--config", path, prefix=self.sleeper.prefix)
+
+    def begin(self):
+        """Waits for the connection; what comes soon behind it does not count."""
+        self.watched.wait_connected()
+        self.begun = time.time() + SETTLE_SECONDS
+
+    def wakeups_per_minute(self):
+        """Returns of poll, or of whatever else waits, counted over whole keep alives from the beginning."""
+        seconds = KEEP_ALIVES * KEEP_ALIVE_SECONDS
+        time.sleep(max(0, self.begun + seconds + 1 - time.time()))
+        assert self.watched.is_running(), self.watched.log
+        return self.sleeper.returns(self.begun, self.begun + seconds) / seconds * 60
+
+    def close(self):
+        self.watched.close()
+
+
 def measure_all(bench, arch):
     """Everything, as a tree of names and numbers."""
     agent = clients.Agent(BUILD / arch / "mote", BUILD / "bench/mote")
     publisher, paho = clients.Publisher(BUILD / "bench/publisher"), clients.Paho(BUILD / "bench/paho")
     mosquitto = clients.MosquittoPub(shutil.which("mosquitto_pub"))
-    # An agent that has nothing to do, while all others are measured.
-    path = clients.write_configuration(bench, "idle", False, interval="1h")
-    idle = Watched(Program([str(agent.program)], 10), "run", "--config", path)
+    # Agents that have nothing to do, while all others are measured.
+    idle = {"idle": Idle(bench, agent, "idle", SELDOM), "events": Idle(bench, agent, "events", f"{OFTEN_SECONDS}s")}
     try:
-        idle.wait_connected()
+        for one in idle.values():
+            one.begin()
         results = {"start": measure_start(bench, agent, paho)}
-        time.sleep(5)
-        begin, before = time.monotonic(), measure.wakeups(idle.pid)
         results["memory"] = measure_memory(bench, (agent, mosquitto, paho))
         together = clients.Agent(agent.program, agent.with_names, together=8)
         results["event"] = {**measure_events(bench, (agent, together), AGENTS_AT_ONCE),
                             **measure_events(bench, (publisher, mosquitto, paho), PEERS_AT_ONCE)}
         results["reconnect"] = measure_reconnects(bench, agent, mosquitto)
-        time.sleep(max(0, begin + IDLE_SECONDS_MIN - time.monotonic()))
-        results["wake-ups-per-minute"] = (measure.wakeups(idle.pid) - before) / (time.monotonic() - begin) * 60
+        progress("wake-ups")
+        results["wake-ups"] = {name: one.wakeups_per_minute() for name, one in idle.items()}
     finally:
-        idle.close()
+        for one in idle.values():
+            one.close()
     calls = results["event"][agent.name]["plain"]["0"]["system-calls-by-name"]
     beyond = [count for name, count in calls.items() if name not in ("pread64", "read")]
     results["system-calls-beyond-reads"] = sum(beyond)

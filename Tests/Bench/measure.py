@@ -89,10 +89,31 @@ def memory(pid):
     return fields
 
 
-def wakeups(pid):
-    """How often a process has been put to sleep and woken since its start."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.MULTILINE)[1])
+class Sleeper:
+    """Notes when a system call that waits returns, in a process or in a child of its.
+
+    The kernel's count of voluntary context switches says something else: a process also gives its processor up for a
+    page of its program that is not in memory any more, for a lock in the kernel, or for whoever traces it.
+    """
+
+    # A question mark: not every machine has all of them.
+    CALLS = ("poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2", "nanosleep",
+             "clock_nanosleep", "futex", "restart_syscall")
+    # With -f, -ttt and -T: process, when it was called, what, and how long it took. One that has not returned has no
+    # duration; one whose line another process has interrupted has it on a second line, with the time of its return.
+    LINE = re.compile(r"^\d+ +(\d+\.\d+) .*<(\d+\.\d+)>$")
+
+    def __init__(self, folder):
+        self.path = folder / f"sleeper.{uuid.uuid4().hex}"
+        calls = ",".join(f"?{name}" for name in self.CALLS)
+        # With -D the process is ours as if it were not traced, and strace ends when it does.
+        self.prefix = ["strace", "-D", "-f", "-qq", "-ttt", "-T", "-e", f"trace={calls}", "-o", self.path]
+
+    def returns(self, begin, end):
+        """How often such a call returned between two times of `time.time()`."""
+        found = [self.LINE.match(line) for line in self.path.read_text().splitlines()]
+        moments = [float(line[1]) + (0 if " resumed>" in line[0] else float(line[2])) for line in found if line]
+        return sum(begin <= moment < end for moment in moments)
 
 
 class Counter:
