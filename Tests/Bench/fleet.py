@@ -1,4 +1,4 @@
-"""Scripts/bench --platform: what motectl platform costs beside Mosquitto, and how much it carries."""
+"""Scripts/bench --platform: what motectl platform costs beside Mosquitto, how quick it is, and how much it carries."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+import page
 import swarm
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -39,7 +40,8 @@ class Platform:
         self.process = subprocess.Popen(
             [program, "platform", "--mqtt", "0", "--http", "off", "--rates", "unlimited", "--registrations",
              registrations, "--log-level", "warning", *arguments], stdout=subprocess.PIPE, stderr=self.log, text=True)
-        self.port = int(re.search(r"mqtt=[^ ]*:(\d+)", self.process.stdout.readline())[1])
+        self.ports = dict(re.findall(r"(\w+)=[^ ]*:(\d+)", self.process.stdout.readline()))
+        self.port = int(self.ports["mqtt"])
 
     def device(self, number):
         return f"d:{ORGANIZATION}:sim:n{number}", "use-token-auth", TOKEN
@@ -127,7 +129,7 @@ def run_traffic(server, clients, rate, seconds, qos):
 
 
 def compare(program, seconds):
-    """Prints both side by side; whether the targets hold."""
+    """Both side by side, by name."""
     results = {}
     for make in (lambda folder: Mosquitto(folder), lambda folder: Platform(program, folder, IDLE_CLIENTS + 100)):
         with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +140,11 @@ def compare(program, seconds):
                     row[qos] = run_traffic(server, BUSY_CLIENTS, 20, seconds, qos)
             finally:
                 server.close()
+    return results
+
+
+def show_comparison(results):
+    """Prints it; whether the targets hold."""
     print(f"\n{'':18}{'idle connection':>18}{'CPU/message QoS 0':>20}{'QoS 1':>12}{'lost':>8}")
     for name, row in results.items():
         lost = sum(row[qos]["sent"] - row[qos]["arrived"] for qos in (0, 1))
@@ -147,6 +154,16 @@ def compare(program, seconds):
     print(f"times Mosquitto's CPU: QoS 0 {factors[0]:.2f}, QoS 1 {factors[1]:.2f} (at most {CPU_FACTOR_MAX});"
           f" an idle connection at most {IDLE_BYTES_MAX // 1024} KB")
     return ours["idle"] <= IDLE_BYTES_MAX and max(factors) <= CPU_FACTOR_MAX
+
+
+def measure_page(program):
+    """What page.measure gives, of a platform with nothing else to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Platform(program, folder, 0, "--http", "0")
+        try:
+            return page.measure(server)
+        finally:
+            server.close()
 
 
 def start_agents(mote, port, count, folder):
@@ -167,7 +184,7 @@ def start_agents(mote, port, count, folder):
 
 
 def carry(program, mote, agents, clients, seconds):
-    """A fleet for a while; whether all that was acknowledged arrived."""
+    """A fleet for a while."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         server = Platform(program, folder, agents + clients, "--data", str(folder / "data"))
@@ -192,13 +209,23 @@ def carry(program, mote, agents, clients, seconds):
         subscriber.join()
         publishers.close()
         server.close()
-    arrived = counted[1]
-    print(f"\n{agents} agents and {clients} simulated clients, one event a second each, QoS 1, {lasted:.0f} s:")
-    print(f"  {sent} simulated events, {acknowledged} acknowledged; {counted[0]} messages arrived, {arrived} different")
-    print(f"  memory {memory / 1e6:.1f} MB ({(memory - started) / max(clients, 1) / 1024:.1f} KB a client),"
-          f" CPU {used / lasted * 100:.0f} % ({used / max(counted[0], 1) * 1e6:.0f} µs a message)")
-    print(f"  agents that ended well: {ended.count(0)} of {agents}")
-    return acknowledged == sent and arrived >= sent and ended.count(0) == agents
+    return {"agents": agents, "clients": clients, "seconds": lasted, "sent": sent, "acknowledged": acknowledged,
+            "arrived": counted[0], "different": counted[1], "memory": memory,
+            "memory_per_client": (memory - started) / max(clients, 1), "cpu": used / lasted,
+            "cpu_us": used / max(counted[0], 1) * 1e6, "ended_well": ended.count(0)}
+
+
+def show_fleet(results):
+    """Prints it; whether all that was acknowledged arrived."""
+    agents, sent, acknowledged = results["agents"], results["sent"], results["acknowledged"]
+    print(f"\n{agents} agents and {results['clients']} simulated clients, one event a second each, QoS 1,"
+          f" {results['seconds']:.0f} s:")
+    print(f"  {sent} simulated events, {acknowledged} acknowledged; {results['arrived']} messages arrived,"
+          f" {results['different']} different")
+    print(f"  memory {results['memory'] / 1e6:.1f} MB ({results['memory_per_client'] / 1024:.1f} KB a client),"
+          f" CPU {results['cpu'] * 100:.0f} % ({results['cpu_us']:.0f} µs a message)")
+    print(f"  agents that ended well: {results['ended_well']} of {agents}")
+    return acknowledged == sent and results["different"] >= sent and results["ended_well"] == agents
 
 
 def main():
@@ -208,12 +235,19 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=5000)
+    parser.add_argument("--json", metavar="FILE", help="write all measurements there, too")
     parser.add_argument("--check", action="store_true", help="exit status 1 when a target is missed")
     options = parser.parse_args()
     swarm.raise_file_limit()
-    holds = compare(options.motectl, min(options.seconds, 10))
-    carries = carry(options.motectl, options.mote, options.agents, options.clients, options.seconds)
-    if options.check and not (holds and carries):
+    results = {"comparison": compare(options.motectl, min(options.seconds, 10))}
+    holds = [show_comparison(results["comparison"])]
+    results["page"] = measure_page(options.motectl)
+    holds.append(page.show(results["page"]))
+    results["fleet"] = carry(options.motectl, options.mote, options.agents, options.clients, options.seconds)
+    holds.append(show_fleet(results["fleet"]))
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(results, indent=2) + "\n")
+    if options.check and not all(holds):
         sys.exit(1)
 
 
