@@ -39,8 +39,9 @@ extension Interface {
   /// What a device fetches.
   func addDownloads(to table: RouteTable) {
     table.on(.get, "/images/:image/:name") { request, context in
-      guard let found = images.find(
-        id: context.parameters.get("image") ?? "", name: context.parameters.get("name") ?? "")
+      guard
+        let found = images.find(
+          id: context.parameters.get("image") ?? "", name: context.parameters.get("name") ?? "")
       else { throw ServiceError(.notFound, "There is no such image.") }
       return try await answer(request, context, found.image, found.path)
     }

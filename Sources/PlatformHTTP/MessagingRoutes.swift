@@ -108,7 +108,7 @@ extension Interface {
     }
   }
 
-  /// Answers with the oldest command that was kept for the principal, or the first one that comes while the request waits.
+  /// Answers with the oldest command that was kept for the principal, or the first that comes while the request waits.
   private func awaitCommand(
     _ request: Request, _ wanted: CommandFilter, _ principal: Principal
   ) async throws -> Response {

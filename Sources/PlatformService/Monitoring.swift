@@ -9,7 +9,8 @@ extension PlatformService {
     guard let device = session.device else { return }
     let status = ConnectionStatus(
       isConnected: isConnected, time: now.wall.milliseconds, address: connection.peer.address,
-      port: connection.peer.port, isSecure: connection.peer.isSecure, protocolName: connection.protocolName, closeCode: code?.rawValue,
+      port: connection.peer.port, isSecure: connection.peer.isSecure, protocolName: connection.protocolName,
+      closeCode: code?.rawValue,
       connectTime: connection.connectTime.milliseconds)
     device.record.connection = status
     // The client's answer does not wait for this.

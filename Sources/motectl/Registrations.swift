@@ -49,7 +49,8 @@ struct Registrations: Decodable {
       self = try JSONDecoder().decode(Registrations.self, from: data)
     } catch {
       throw RegistrationsError(
-        description: #"\#(file) is not {"types":[{"id","classId"}],"devices":[{"typeId","deviceId","authToken","resourceGroup"}],"#
+        description:
+          #"\#(file) is not {"types":[{"id","classId"}],"devices":[{"typeId","deviceId","authToken","resourceGroup"}],"#
           + #""apiKeys":[{"key","token"}]}: \#(error)"#)
     }
   }

@@ -114,3 +114,12 @@ def sdk_connect(closing, sdk_domain, monkeypatch):
 def start_agent(closing, mote):
     """Starts the agent."""
     return joining(closing, lambda *arguments, **options: Agent(mote, *arguments, **options))
+
+
+@pytest.fixture
+def browser(service, closing):
+    """A browser; nothing may be in its console at the end."""
+    opened = pytest.importorskip("browser", reason="Scripts/setup test installs selenium").Browser(service)
+    closing.append(opened)
+    yield opened
+    assert opened.problems() == []

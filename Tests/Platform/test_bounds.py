@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness import packets
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 from service import ORGANIZATION
 
 MEGABYTE = 1 << 20
@@ -95,7 +95,7 @@ def test_while_the_disk_is_full(durable, device, application):
     assert resident(durable) - before < 250 * MEGABYTE
     assert not any(message.is_published() for message in sent) and sender.ends.empty()
     resource.prlimit(durable.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    wait_until(lambda: sent[-1].is_published(), 60, "the last acknowledgement")
+    wait_until(lambda: sent[-1].is_published(), 2 * DEADLINE, "the last acknowledgement")
 
 
 @pytest.mark.parametrize("part", [b"\x30", connect_packet("d:quickstart:t:d1")[:10]])

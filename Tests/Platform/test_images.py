@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 from rest import APPLICATION, api, authorization, call
 
 IMAGE = bytes(range(256)) * 4000
@@ -98,12 +98,12 @@ def test_broken_upload(durable):
     """An upload that breaks off leaves nothing; four at a time are taken, and their places are free again."""
     folder = durable.folder / "data" / "images"
     open_ones = [begin_upload(durable) for _ in range(4)]
-    wait_until(lambda: folder.exists() and len(list(folder.iterdir())) == 4, 20, "four parts of images")
+    wait_until(lambda: folder.exists() and len(list(folder.iterdir())) == 4, DEADLINE, "four parts of images")
     assert upload(durable).status == 503
     for connection in open_ones:
         connection.sock.shutdown(socket.SHUT_RDWR)
         connection.close()
-    wait_until(lambda: not list(folder.iterdir()), 20, "the parts to go")
+    wait_until(lambda: not list(folder.iterdir()), DEADLINE, "the parts to go")
     assert upload(durable).status == 201
 
 

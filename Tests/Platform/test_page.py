@@ -11,7 +11,7 @@ pytest.importorskip("selenium", reason="Scripts/setup test installs it")
 from selenium.webdriver import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-from browser import DESK, PHONE, Browser  # noqa: E402
+from browser import DESK, PHONE  # noqa: E402
 from harness.waiting import DEADLINE, wait_until  # noqa: E402
 from rest import api  # noqa: E402
 from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, application  # noqa: E402
@@ -20,15 +20,6 @@ from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, application  # noqa: E4
 FRAMES_MAX = 4
 EVENT = "iot-2/evt/status/fmt/json"
 SCRIPT = '<img src=x onerror="document.body.dataset.hacked=1"><script>document.body.dataset.hacked=1</script>'
-
-
-@pytest.fixture
-def browser(service, closing):
-    """A browser; nothing may be in its console at the end."""
-    opened = Browser(service)
-    closing.append(opened)
-    yield opened
-    assert opened.problems() == []
 
 
 @pytest.fixture

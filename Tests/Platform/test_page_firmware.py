@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE, wait_until
 from operating import ManagedDevice
-from test_page import browser, log_in  # noqa: F401  # pylint: disable=unused-import
+from test_page import log_in
 
 IMAGE = bytes(range(256)) * 2000
 
@@ -40,13 +40,13 @@ def managed(service, closing):
     return made
 
 
-def open_form(browser):  # noqa: F811  # pylint: disable=redefined-outer-name
+def open_form(browser):
     log_in(browser, "/fleet/#/device/edge/e1")
     browser.wait_text("#details", "1.0")
     browser.find("summary")[1].click()
 
 
-def test_upload_and_update(browser, managed, tmp_path):  # noqa: F811  # pylint: disable=redefined-outer-name
+def test_upload_and_update(browser, managed, tmp_path):
     """A chosen file becomes an address, a version and a verifier; the device fetches and installs it."""
     path = tmp_path / "edge-os-1.5.0.img"
     path.write_bytes(IMAGE)
@@ -62,7 +62,7 @@ def test_upload_and_update(browser, managed, tmp_path):  # noqa: F811  # pylint:
     assert "edge-os-1.5.0.img" in browser.text("#firmware-kept")
     browser.picture("firmware-uploaded")
     browser.click("#update")
-    browser.wait_text("#progress", "The device runs 1.5.0.", timeout=30)
+    browser.wait_text("#progress", "The device runs 1.5.0.")
     assert browser.find("#progress")[0].get_attribute("data-state") == "good"
     assert managed.image == IMAGE
     browser.wait_text("#details", "1.5.0")
@@ -71,12 +71,12 @@ def test_upload_and_update(browser, managed, tmp_path):  # noqa: F811  # pylint:
     browser.open("/fleet/#/device/edge/e2")
     browser.wait_text("#details", "Not managed")
     browser.find("summary")[1].click()
-    wait_until(lambda: "edge-os" in browser.text("#firmware-kept"), 10, "the image that the platform has")
+    wait_until(lambda: "edge-os" in browser.text("#firmware-kept"), DEADLINE, "the image that the platform has")
     browser.find("#firmware-kept option")[1].click()
     assert field("version") == "1.5.0" and field("uri").endswith("/edge-os-1.5.0.img")
 
 
-def test_rollback(browser, managed, tmp_path):  # noqa: F811  # pylint: disable=redefined-outer-name
+def test_rollback(browser, managed, tmp_path):
     """A device that comes back with what it had: the page says so, and why."""
     managed.rolls_back = True
     path = tmp_path / "edge-os-1.6.0.img"
@@ -85,12 +85,12 @@ def test_rollback(browser, managed, tmp_path):  # noqa: F811  # pylint: disable=
     browser.wait("#firmware-file").send_keys(str(path))
     browser.wait_text("#progress", "Uploaded")
     browser.click("#update")
-    browser.wait_text("#progress", "The image is not supported. Rolled back: it runs 1.0 again.", timeout=30)
+    browser.wait_text("#progress", "The image is not supported. Rolled back: it runs 1.0 again.")
     assert browser.find("#progress")[0].get_attribute("data-state") == "bad"
     browser.picture("firmware-rolled-back")
 
 
-def test_failed_upload(browser, managed, tmp_path):  # noqa: F811  # pylint: disable=redefined-outer-name
+def test_failed_upload(browser, managed, tmp_path):
     """An empty file is refused, in words."""
     browser.expected.append("400")
     path = tmp_path / "empty.img"
@@ -101,7 +101,7 @@ def test_failed_upload(browser, managed, tmp_path):  # noqa: F811  # pylint: dis
     assert managed.image is None
 
 
-def test_locations(browser, managed):  # noqa: F811  # pylint: disable=redefined-outer-name
+def test_locations(browser, managed):
     """The list shows where devices are when that is asked for; a device's page always does."""
     managed.send("device/update/location", {"reqId": "l", "d": {
         "latitude": 48.1371, "longitude": 11.57540, "accuracy": 12}})
@@ -109,7 +109,7 @@ def test_locations(browser, managed):  # noqa: F811  # pylint: disable=redefined
     browser.wait_text("#rows", "e1")
     assert not browser.find("#rows .location")[0].is_displayed()
     browser.click("#locations")
-    wait_until(lambda: "48.1371, 11.5754" in browser.text("#rows"), 10, "the location")
+    wait_until(lambda: "48.1371, 11.5754" in browser.text("#rows"), DEADLINE, "the location")
     assert browser.find("#rows .location a")[0].get_attribute("href") == "geo:48.1371,11.5754;u=12"
     browser.picture("fleet-locations")
     browser.click("#locations")

@@ -97,7 +97,8 @@ import Testing
     state.sessions[0].awaySince = 0
     let later = try rig.restart(with: state)
     later.leap(3500)
-    #expect(later.received(later.connect("d:local0:edge:e1", clean: false)) == [.connack(sessionPresent: true, code: 0)])
+    #expect(
+      later.received(later.connect("d:local0:edge:e1", clean: false)) == [.connack(sessionPresent: true, code: 0)])
     let late = try rig.restart(with: state)
     late.leap(3700)
     #expect(late.received(late.connect("d:local0:edge:e1", clean: false)) == [.connack(sessionPresent: false, code: 0)])
