@@ -130,6 +130,8 @@ extension PlatformService {
 
   // MARK: - Steps
 
+  private static let waitingMessage = "The device is not connected: waiting for it."
+
   private func start(_ request: ActiveRequest, _ key: DeviceKey) {
     guard let device = own.devices[key] else { return }
     device.activeRequests.append(request.record.id)
@@ -170,9 +172,10 @@ extension PlatformService {
       $0.requestID = requestID
       $0.message = message ?? $0.message
     }
+    request.deliveries[index] = nil
     guard requestID != nil else { return }
     if !sendStep(request, index, device) {
-      change(request, index) { $0.message = "The device is not connected: waiting for it." }
+      change(request, index) { $0.message = PlatformService.waitingMessage }
     }
   }
 
@@ -199,7 +202,24 @@ extension PlatformService {
       }
     case .manage, .notify, .done: return true
     }
-    return sendManagement(path, .members(["d": data, "reqId": .string(requestID)]), device)
+    let delivery = StepDelivery()
+    let isSent = sendManagement(
+      path, .members(["d": data, "reqId": .string(requestID)]), device, step: delivery)
+    request.deliveries[index] = isSent ? delivery : nil
+    return isSent
+  }
+
+  /// Sends the message of the current step again to a device that is there again. Once on each connection: a device
+  /// need not know a `reqId` that it has seen, and would restart twice.
+  private func sendStepAgain(_ request: ActiveRequest, _ index: Int, _ device: Device) {
+    guard request.record.devices[index].requestID != nil, let session = managementSession(device) else { return }
+    if let delivery = request.deliveries[index], delivery.session === session {
+      // What waits in a session's queue comes by itself.
+      guard !delivery.isWaiting, delivery.connection != session.connection?.id else { return }
+    }
+    guard sendStep(request, index, device) else { return }
+    guard request.record.devices[index].message == PlatformService.waitingMessage else { return }
+    change(request, index) { $0.message = "" }
   }
 
   private func fields(_ fields: [(String, JSONValue?)]) -> JSONValue {
@@ -235,6 +255,7 @@ extension PlatformService {
       $0.step = .done
       $0.requestID = nil
     }
+    request.deliveries[index] = nil
     log(
       .info, "management", "device-done",
       [
@@ -336,14 +357,12 @@ extension PlatformService {
   }
 
   /// A device that is there again: what it restarted for is done, and what it missed is sent again.
-  func resumeAfterManage(_ device: Device, _ session: Session) {
+  func resumeAfterManage(_ device: Device) {
     for id in device.activeRequests {
       guard let request = own.requests[id], let index = request.index[device.key] else { continue }
       switch request.record.devices[index].step {
       case .manage: finish(request, device.key, .success, "The device has restarted.")
-      case .update, .observe, .initiate, .cancel:
-        // What waits in a durable session comes by itself.
-        if !session.isDurable || !wasSent(request, index) { _ = sendStep(request, index, device) }
+      case .update, .observe, .initiate, .cancel: sendStepAgain(request, index, device)
       case .notify, .done: break
       }
     }
@@ -353,15 +372,9 @@ extension PlatformService {
   func resumeRequests(_ session: Session) {
     guard let device = session.device, device.record.management != nil else { return }
     for id in device.activeRequests {
-      guard let request = own.requests[id], let index = request.index[device.key], !wasSent(request, index) else {
-        continue
-      }
-      if sendStep(request, index, device) { change(request, index) { $0.message = "" } }
+      guard let request = own.requests[id], let index = request.index[device.key] else { continue }
+      sendStepAgain(request, index, device)
     }
-  }
-
-  private func wasSent(_ request: ActiveRequest, _ index: Int) -> Bool {
-    !request.record.devices[index].message.hasPrefix("The device is not connected")
   }
 
   // MARK: - Time

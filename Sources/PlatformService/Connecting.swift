@@ -310,6 +310,7 @@ extension PlatformService {
     session.organization.sessions[session.id] = nil
     queuedBytes -= session.queue.byteCount
     let messages = session.queue.drain()
+    for message in messages { message.step?.isWaiting = false }
     if let number = session.number {
       session.organization.durableSessionCount -= 1
       store(.removeSession(number: number))

@@ -111,7 +111,7 @@ extension PlatformService {
   // MARK: - QoS 1 and 2
 
   /// Gives a session a message of QoS 1 or 2: in flight if there is room, waiting otherwise.
-  func enqueue(_ session: Session, topic: [UInt8], payload: [UInt8], _ qos: QoS) {
+  func enqueue(_ session: Session, topic: [UInt8], payload: [UInt8], _ qos: QoS, step: StepDelivery? = nil) {
     guard session.connection != nil || session.isDurable else { return }
     let bytes = topic.count + payload.count
     // The oldest make room for the newest.
@@ -124,7 +124,8 @@ extension PlatformService {
       counters.droppedFromQueues += 1
       return
     }
-    let message = session.queue.append(topic: topic, payload: payload, qos: qos)
+    let message = session.queue.append(topic: topic, payload: payload, qos: qos, step: step)
+    step?.isWaiting = true
     queuedBytes += message.byteCount
     if let number = session.number {
       store(
@@ -144,6 +145,7 @@ extension PlatformService {
   }
 
   private func forget(_ message: QueuedMessage, _ session: Session) {
+    message.step?.isWaiting = false
     queuedBytes -= message.byteCount
     if let number = session.number { store(.removeMessage(session: number, sequence: message.sequence)) }
   }
@@ -169,6 +171,7 @@ extension PlatformService {
   private func transmit(_ message: QueuedMessage, _ connection: Connection, isDuplicate: Bool) {
     connection.traffic.writtenMessages += 1
     counters.delivered += 1
+    message.step?.connection = connection.id
     packets.buffer.removeAll()
     guard
       packets.buffer.appendPublish(

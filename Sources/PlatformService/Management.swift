@@ -27,7 +27,7 @@ extension PlatformService {
     if path.equals("response") { return handleAnswer(body, device, session) }
     let answer = answer(path, body["d"], device, session)
     if let requestID = body["reqId"], requestID != .null { respond(answer, requestID, device, session) }
-    if answer.code == 200, path.equals("mgmt/manage") { resumeAfterManage(device, session) }
+    if answer.code == 200, path.equals("mgmt/manage") { resumeAfterManage(device) }
   }
 
   private func answer(
@@ -212,8 +212,12 @@ extension PlatformService {
 
   /// Sends a device-management message to a device: through `session` if given, otherwise by its own connection or the
   /// gateway that speaks for it. False where nobody takes it.
+  ///
+  /// - Parameter step: is told where the message goes.
   @discardableResult
-  func sendManagement(_ path: String, _ body: JSONValue, _ device: Device, _ given: Session? = nil) -> Bool {
+  func sendManagement(
+    _ path: String, _ body: JSONValue, _ device: Device, _ given: Session? = nil, step: StepDelivery? = nil
+  ) -> Bool {
     guard let session = given ?? managementSession(device) else { return false }
     let isGateway = session.usesLongForm
     let topic = Array(
@@ -222,17 +226,20 @@ extension PlatformService {
       $0.filter.kind == .management && topicFilter($0.filter.pattern.span, matches: topic.span)
     }
     guard let subscription else { return false }
+    step?.session = session
     // The server publishes with QoS 1.
     if subscription.qos == 0 {
       guard let connection = session.connection else { return false }
+      step?.connection = connection.id
       let bytes = body.bytes
       return sendMessage(connection, topic: topic.span, payload: bytes.span)
     }
-    enqueue(session, topic: topic, payload: body.bytes, .atLeastOnce)
+    enqueue(session, topic: topic, payload: body.bytes, .atLeastOnce, step: step)
     return true
   }
 
-  private func managementSession(_ device: Device) -> Session? {
+  /// The session that takes device-management messages for a device.
+  func managementSession(_ device: Device) -> Session? {
     if let gateway = device.record.management?.gateway {
       guard roleFault(device.key, gateway, own) == nil else { return nil }
       return own.sessions["g:\(own.name):\(gateway.typeID):\(gateway.deviceID)"]

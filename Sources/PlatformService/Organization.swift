@@ -72,6 +72,8 @@ final class ActiveRequest {
   var record: ManagementRequest
   let index: [DeviceKey: Int]
   let action: ManagementAction
+  /// Where the messages of the current steps went, by the devices' places.
+  var deliveries: [Int: StepDelivery] = [:]
 
   init?(_ record: ManagementRequest) {
     guard let action = ManagementAction(name: record.action) else { return nil }
@@ -80,4 +82,15 @@ final class ActiveRequest {
     index = Dictionary(
       record.devices.enumerated().map { ($0.element.device, $0.offset) }, uniquingKeysWith: { first, _ in first })
   }
+}
+
+/// Where the message of one step of a request went. In memory only: after a restart each device is on another
+/// connection.
+final class StepDelivery {
+  /// The session that took it.
+  weak var session: Session?
+  /// The last connection on which it was sent.
+  var connection: ConnectionID?
+  /// Whether it is in the session's queue, until the client acknowledges it.
+  var isWaiting = false
 }

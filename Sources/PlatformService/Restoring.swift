@@ -17,8 +17,9 @@ extension PlatformService {
       guard let device = own.devices[key], device.lastEvents.count < ServiceLimits.lastEventsMax else { continue }
       device.lastEvents.append(event)
     }
-    restoreSessions(state)
+    // Requests first: their steps may wait in sessions.
     restoreRequests(state)
+    restoreSessions(state)
     commit = 0
   }
 
@@ -46,7 +47,7 @@ extension PlatformService {
     }
     for message in state.messages {
       guard let session = byNumber[message.session] else { continue }
-      session.queue.restore(message)
+      session.queue.restore(message, step: waitingStep(message, session))
       queuedBytes += message.topic.count + message.payload.count
     }
     for (number, identifier) in state.identifiers { byNumber[number]?.receivedIdentifiers.insert(identifier) }
@@ -56,6 +57,19 @@ extension PlatformService {
     let text = Array(record.filter.utf8)
     guard let filter = subscribedFilter(text.span, session.identity) else { return }
     _ = subscribe(session, filter, text: text, qos: record.qos)
+  }
+
+  /// The step of a request that a message is, which has not been acknowledged yet.
+  private func waitingStep(_ message: MessageRecord, _ session: Session) -> StepDelivery? {
+    guard !awaitedAnswers.isEmpty, message.topic.starts(with: "iotdm-1/".utf8),
+      let id = (try? JSONValue(message.payload.span))?["reqId"]?.string, let awaited = awaitedAnswers[id],
+      let request = own.requests[awaited.request], let index = request.index[awaited.device]
+    else { return nil }
+    let delivery = StepDelivery()
+    delivery.session = session
+    delivery.isWaiting = true
+    request.deliveries[index] = delivery
+    return delivery
   }
 
   private func restoreRequests(_ state: StoredState) {

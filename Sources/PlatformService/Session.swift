@@ -94,6 +94,8 @@ struct QueuedMessage {
   var isReleased = false
   /// Whether it was in flight on an earlier connection, or may have been before a restart.
   var wasSent = false
+  /// The step of a device-management request that this message is.
+  var step: StepDelivery?
 
   /// [MQTT-2.3.1-4]: not in use by another message, since far fewer than 65,535 wait at a time. It follows from the
   /// place, so that it is the same after a restart without being stored.
@@ -119,19 +121,20 @@ struct MessageQueue {
   var count: Int { inflight.count + waiting.count - waitingStart }
   var isEmpty: Bool { count == 0 }
 
-  mutating func append(topic: [UInt8], payload: [UInt8], qos: QoS) -> QueuedMessage {
-    let message = QueuedMessage(sequence: nextSequence, topic: topic, payload: payload, qos: qos)
+  mutating func append(topic: [UInt8], payload: [UInt8], qos: QoS, step: StepDelivery?) -> QueuedMessage {
+    let message = QueuedMessage(sequence: nextSequence, topic: topic, payload: payload, qos: qos, step: step)
     nextSequence += 1
     waiting.append(message)
     byteCount += message.byteCount
     return message
   }
 
-  mutating func restore(_ record: MessageRecord) {
+  mutating func restore(_ record: MessageRecord, step: StepDelivery?) {
     waiting.append(
       QueuedMessage(
         sequence: record.sequence, topic: record.topic, payload: record.payload,
-        qos: QoS(rawValue: record.qos) ?? .atLeastOnce, isReleased: record.isReleased, wasSent: true))
+        qos: QoS(rawValue: record.qos) ?? .atLeastOnce, isReleased: record.isReleased, wasSent: true,
+        step: step))
     byteCount += record.topic.count + record.payload.count
     nextSequence = max(nextSequence, record.sequence + 1)
   }

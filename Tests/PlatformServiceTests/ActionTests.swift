@@ -39,6 +39,16 @@ import Testing
       device, "iotdevice-1/notify", #"{"d":{"fields":[{"field":"mgmt.firmware","value":\#(value)}]}}"#)
   }
 
+  /// How many requests to restart came since this was last asked.
+  private func rebootCount(_ rig: Rig, _ device: Int, acknowledges: Bool = true) -> Int {
+    var count = 0
+    for case .message(let topic, _, _, _, _, let identifier) in rig.received(device) {
+      if topic == "iotdm-1/mgmt/initiate/device/reboot" { count += 1 }
+      if acknowledges { rig.answer(device, .puback, identifier) }
+    }
+    return count
+  }
+
   private func progress(_ rig: Rig, _ id: String) throws -> DeviceProgress {
     try #require(try rig.service.request(id).devices.first)
   }
@@ -189,10 +199,54 @@ import Testing
     #expect(try progress(rig, id).message.contains("not connected"))
     let second = rig.connect("d:local0:edge:e1")
     rig.subscribe(second, "iotdm-1/#")
-    let request = rig.management(second)
+    manage(rig, second)
+    // Once on a connection: neither managing nor a refresh of it asks for another restart.
+    manage(rig, second)
+    #expect(rebootCount(rig, second) == 1)
+    #expect(try progress(rig, id).message.isEmpty)
+    rig.drop(second)
+    let third = rig.connect("d:local0:edge:e1")
+    rig.subscribe(third, "iotdm-1/#")
+    let request = rig.management(third)
     #expect(request?.path == "iotdm-1/mgmt/initiate/device/reboot")
-    respond(rig, second, request?.body, 202)
+    manage(rig, third)
+    #expect(rebootCount(rig, third) == 0)
+    respond(rig, third, request?.body, 202)
     #expect(try progress(rig, id).step == .manage)
+  }
+
+  @Test func sendsAStepOnceWhereItWaitsInTheQueue() throws {
+    let rig = try Rig()
+    rig.drop(managed(rig, clean: false))
+    let id = try add(rig, "device/reboot")
+    #expect(try progress(rig, id).message.isEmpty)
+    let second = rig.connect("d:local0:edge:e1", clean: false)
+    rig.subscribe(second, "iotdm-1/#")
+    manage(rig, second)
+    #expect(rebootCount(rig, second, acknowledges: false) == 1)
+    rig.drop(second)
+    // It was not acknowledged, so it comes again by itself, and only so.
+    let third = rig.connect("d:local0:edge:e1", clean: false)
+    manage(rig, third)
+    #expect(rebootCount(rig, third) == 1)
+    manage(rig, third)
+    #expect(rebootCount(rig, third) == 0)
+    rig.drop(third)
+    // It was acknowledged, but not answered.
+    let fourth = rig.connect("d:local0:edge:e1", clean: false)
+    manage(rig, fourth)
+    manage(rig, fourth)
+    #expect(rebootCount(rig, fourth) == 1)
+  }
+
+  @Test func knowsAfterARestartWhatWaits() throws {
+    let rig = try Rig()
+    rig.drop(managed(rig, clean: false))
+    _ = try add(rig, "device/reboot")
+    let later = try rig.restart(with: StateModel.state(after: rig.output.operations))
+    let device = later.connect("d:local0:edge:e1", clean: false)
+    manage(later, device)
+    #expect(rebootCount(later, device) == 1)
   }
 
   @Test func goesOnAfterARestart() throws {
