@@ -86,9 +86,12 @@ extension PlatformService {
 
   /// Keeps a CONNECT for later, or drops it where an earlier one of the same client identifier waits already; false
   /// where it is to be handled now.
-  func delay(_ connect: Connect, _ bytes: Span<UInt8>, _ connection: Connection, _ clientID: String) -> Bool {
+  func delay(
+    _ identity: ClientIdentity, _ bytes: Span<UInt8>, _ connection: Connection, _ clientID: String
+  ) -> Bool {
     guard let delay = answerDelay(clientID) else { return false }
     if let other = failures[clientID]?.delayed, other != connection.id, connections[other] != nil {
+      tellFailedConnect(identity, clientID, connection, .delayed)
       close(connection, .delayed)
       return true
     }

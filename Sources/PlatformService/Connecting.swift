@@ -8,14 +8,17 @@ extension PlatformService {
   /// How many connections there are.
   public var connectionCount: Int { connections.count }
 
-  /// Takes a new connection; false where there is no room, and it is to be closed.
+  /// Takes a new connection; false where there is no room, and it is to be closed. A few more than there is room for
+  /// are taken to be told so when their CONNECT comes.
   public func open(_ id: ConnectionID, peer: Peer, now: Moment) -> Bool {
     begin(now)
-    guard connections.count < ServiceLimits.connectionsMax else {
+    guard connections.count < ServiceLimits.connectionsMax + ServiceLimits.connectionsToRefuseMax else {
       log(.warning, "connection", "refused", ["address": peer.address, "reason": "capacity"])
       return false
     }
-    connections[id] = Connection(id: id, peer: peer, now: now)
+    let connection = Connection(id: id, peer: peer, now: now)
+    connection.isSurplus = connections.count >= ServiceLimits.connectionsMax
+    connections[id] = connection
     return true
   }
 
@@ -51,7 +54,7 @@ extension PlatformService {
         connection.lastReceived = now.instant
         try handle(packet, connection)
       } catch {
-        meet(error, connection)
+        meet(error, rest, connection)
       }
     }
     return consumed
@@ -93,21 +96,44 @@ extension PlatformService {
     }
   }
 
-  private func meet(_ fault: PeerFault, _ connection: Connection) {
+  /// Meets what is wrong with the packet at the front of `bytes`.
+  private func meet(_ fault: PeerFault, _ bytes: Span<UInt8>, _ connection: Connection) {
     log(
       .debug, "connection", "fault",
       [
         "client-id": connection.session?.clientID ?? "", "address": connection.peer.address,
         "clause": "\(fault.clause)", "what": "\(fault.what)",
       ])
+    let isFirst = connection.session == nil
+    if isFirst, bytes[0] >> 4 != PacketType.connect.rawValue { return close(connection, .firstPacketNotConnect) }
     switch fault {
-    case .protocolLevelUnsupported:
-      send(connection) { $0.appendConnack(sessionPresent: false, returnCode: 1) }
-      close(connection, .version)
+    case .protocolLevelUnsupported where isFirst: refuse(connection, returnCode: 1, .version)
+    // The client is to learn that another version than its own is wanted.
+    case .protocolNameWrong where isFirst && isVersion31(bytes): refuse(connection, returnCode: 1, .version)
+    case .textNotUTF8 where isFirst && !hasTextAsClientID(bytes):
+      refuse(connection, returnCode: 2, .clientIdentifier)
     case .topicEmpty, .topicHasWildcard, .filterMultiLevelWildcard, .filterSingleLevelWildcard:
       close(connection, .topicInvalid)
-    default: close(connection, connection.session == nil ? .firstPacketNotConnect : .malformed)
+    default: close(connection, .malformed)
     }
+  }
+
+  /// Whether a CONNECT is one of MQTT 3.1: its name and level are others.
+  private func isVersion31(_ bytes: Span<UInt8>) -> Bool {
+    guard let start = (try? PacketExtent(bytes))?.headerCount, bytes.count >= start + 9 else { return false }
+    // Two bytes of length, the name, the level.
+    return bytes[start] == 0 && bytes[start + 1] == 6 && bytes[start + 8] == 3
+      && bytes.extracting((start + 2)..<(start + 8)).equals("MQIsdp")
+  }
+
+  /// Whether the client identifier of a whole CONNECT of MQTT 3.1.1 is UTF-8.
+  private func hasTextAsClientID(_ bytes: Span<UInt8>) -> Bool {
+    // Protocol name, level, flags and keep alive take ten bytes; then come two bytes of length.
+    guard let header = (try? PacketExtent(bytes))?.headerCount, bytes.count >= header + 12 else { return true }
+    let start = header + 12
+    let end = start + Int(bytes[start - 2]) << 8 + Int(bytes[start - 1])
+    guard end <= bytes.count else { return true }
+    return (try? UTF8Span(validating: bytes.extracting(start..<end))) != nil
   }
 
   // MARK: - CONNECT
@@ -124,7 +150,15 @@ extension PlatformService {
       return refuse(connection, returnCode: 5, .clientIdentifier)
     }
     connection.user = connect.userName.map { String(copying: bytes.extracting($0)) }
-    if !wasDelayed, delay(connect, bytes, connection, text) { return }
+    if connection.isSurplus {
+      guard connections.count <= ServiceLimits.connectionsMax else {
+        // It says nothing about the client: no failure is counted.
+        tellFailedConnect(identity, text, connection, .capacity)
+        return refuse(connection, returnCode: 3, .capacity)
+      }
+      connection.isSurplus = false
+    }
+    if !wasDelayed, delay(identity, bytes, connection, text) { return }
     let password = connect.password.map { String(copying: bytes.extracting($0)) }
     let organization: Organization
     switch authenticate(identity, user: connection.user, password: password) {

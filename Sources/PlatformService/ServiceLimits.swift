@@ -9,6 +9,8 @@ public enum ServiceLimits {
 
   /// Connections at a time, all listeners together.
   public static let connectionsMax = 20_000
+  /// Connections beyond those that are taken to be refused in MQTT's terms (closing code 104); more are just closed.
+  public static let connectionsToRefuseMax = 200
   /// How long a connection may take for its CONNECT (closing code 164).
   public static let connectTimeout = TimeSpan.seconds(10)
   /// The largest CONNECT, in bytes: what an unknown peer can make us hold (closing code 165).

@@ -216,6 +216,8 @@ final class Connection {
   let opened: Moment
   var session: Session?
   var state = State.awaitingConnect
+  /// Whether there was no room for it: it is only told so, unless there is room when its CONNECT comes.
+  var isSurplus = false
   /// The last moment at which a packet came.
   var lastReceived: Instant
   /// One and a half times the keep alive [MQTT-3.1.2-24]; nil for none.

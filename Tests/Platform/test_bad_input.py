@@ -34,11 +34,13 @@ def read_end(stream):
 
 
 @pytest.mark.parametrize("first, answer, code", [
-    (connect_packet(level=5), b"\x20\x02\x00\x01", 293), (connect_packet(level=3, name="MQIsdp"), b"", 282),
+    (connect_packet(level=5), b"\x20\x02\x00\x01", 293),
+    (connect_packet(level=3, name="MQIsdp"), b"\x20\x02\x00\x01", 293),
     (packet(12, 0), b"", 282), (b"GET / HTTP/1.1\r\n\r\n", b"", 282), (b"\x00\x00", b"", 282),
-    (connect_packet(flags=0xC3), b"", 282), (b"\x10" + remaining_length(20_000), b"", 165),
-    (b"\x10\xff\xff\xff\xff\x7f", b"", 282), (connect_packet(client=b"d:local0:edge:\xff\xfe"), b"", 282),
-    (connect_packet(client=""), b"\x20\x02\x00\x02", 166), (connect_packet(client="d:local0:edge:e\0"), b"", 282),
+    (connect_packet(flags=0xC3), b"", 105), (b"\x10" + remaining_length(20_000), b"", 165),
+    (b"\x10\xff\xff\xff\xff\x7f", b"", 105),
+    (connect_packet(client=b"d:local0:edge:\xff\xfe"), b"\x20\x02\x00\x02", 166),
+    (connect_packet(client=""), b"\x20\x02\x00\x02", 166), (connect_packet(client="d:local0:edge:e\0"), b"", 105),
 ])
 def test_first_packet(service, first, answer, code):
     """What a first packet must not be."""
