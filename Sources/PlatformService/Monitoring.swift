@@ -79,8 +79,7 @@ extension PlatformService {
       if isRetained { organization.devices[key]?.status = message }
       routes = organization.routes.routes(.deviceMonitoring, type: key.typeID, device: key.deviceID)
     } else if let id = message.applicationID {
-      // A disconnect clears what was kept about the application.
-      if message.action != .failedConnect { organization.applicationStatus[id] = isRetained ? message : nil }
+      keepStatus(message, organization)
       routes = applicationRoutes(id, organization)
     } else {
       return
@@ -92,6 +91,19 @@ extension PlatformService {
     // Devices see `iot-2/mon`.
     let bytes = message.json.bytes
     deliver(bytes.span, .atMostOnce, shortTail: longTopic.count - 3)
+  }
+
+  /// Keeps what was told about an application's connection. The end of its last one clears what was kept.
+  private func keepStatus(_ message: MonitoringMessage, _ organization: Organization) {
+    let count = organization.applicationStatus[message.clientID]?.connectionCount ?? 0
+    switch message.action {
+    case .connect:
+      organization.applicationStatus[message.clientID] = ApplicationStatus(
+        message: message, connectionCount: count + 1)
+    case .disconnect where count > 1: organization.applicationStatus[message.clientID]?.connectionCount = count - 1
+    case .disconnect: organization.applicationStatus[message.clientID] = nil
+    case .failedConnect: break
+    }
   }
 
   private func applicationRoutes(_ id: String, _ organization: Organization) -> [Route] {
@@ -120,7 +132,9 @@ extension PlatformService {
         }
       }
     case .applicationMonitoring:
-      kept = organization.applicationStatus.values.filter { (filter.type ?? $0.applicationID) == $0.applicationID }
+      kept = organization.applicationStatus.values.map(\.message).filter {
+        (filter.type ?? $0.applicationID) == $0.applicationID
+      }
     case .event, .command, .gatewayNotification, .management: return
     }
     let oldest = now.wall.milliseconds - ServiceLimits.statusMemory.milliseconds

@@ -17,8 +17,8 @@ final class Organization {
   var bundles: [String: JSONValue] = [:]
   var sessions: [String: Session] = [:]
   var routes = Routes()
-  /// What was last told about connected applications.
-  var applicationStatus: [String: MonitoringMessage] = [:]
+  /// What was last told about connected applications, by client identifier.
+  var applicationStatus: [String: ApplicationStatus] = [:]
   /// Devices that could not be registered, and until when that is not tried again.
   var failedRegistrations: [DeviceKey: Instant] = [:]
   var durableSessionCount = 0
@@ -30,6 +30,14 @@ final class Organization {
     self.name = name
     isQuickstart = name == "quickstart"
   }
+}
+
+/// What is known about the connections of one client identifier of an application.
+struct ApplicationStatus {
+  /// What was last told.
+  var message: MonitoringMessage
+  /// How many connections there are: those of a shared application without instances have one client identifier.
+  var connectionCount: Int
 }
 
 /// A device, registered or of Quickstart.

@@ -233,7 +233,7 @@ extension PlatformService {
   public func connectionStates(inQuickstart: Bool = false) -> [MonitoringMessage] {
     let organization = inQuickstart ? quickstart : own
     return organization.devices.values.compactMap(\.status).sorted { $0.clientID < $1.clientID }
-      + organization.applicationStatus.values.sorted { $0.clientID < $1.clientID }
+      + organization.applicationStatus.values.map(\.message).sorted { $0.clientID < $1.clientID }
   }
 
   // MARK: - API keys
