@@ -13,7 +13,8 @@ extension PlatformService {
   /// Notes who gets a message by these routes. A session with several matching subscriptions gets it once, with the
   /// highest QoS of them; of a shared application one member gets it.
   ///
-  /// - Parameter device: the device that a command is for: a gateway gets it only if it speaks for that device.
+  /// - Parameter device: the device that a command is for, or whose connection is told about: a gateway gets it only
+  ///   if it speaks for that device.
   func collect(_ routes: [Route], name: Span<UInt8>, format: Span<UInt8>, device: Device?) {
     targets.removeAll(keepingCapacity: true)
     deliveryCount += 1
@@ -28,11 +29,7 @@ extension PlatformService {
 
   private func addTarget(_ member: Route.Member, _ device: Device?) {
     let session = member.session
-    if let device, case .gateway(_, let key) = session.identity,
-      !device.isReached(by: key, session.device?.record.resourceGroup)
-    {
-      return
-    }
+    if let device, !mayHear(of: device, session) { return }
     if session.deliveryNumber == deliveryCount {
       targets[session.deliveryIndex].qos = max(targets[session.deliveryIndex].qos, member.qos)
       return
@@ -40,6 +37,12 @@ extension PlatformService {
     session.deliveryNumber = deliveryCount
     session.deliveryIndex = targets.count
     targets.append(DeliveryTarget(session: session, qos: member.qos))
+  }
+
+  /// Whether a client may get what is meant for or told about a device: a gateway only if it speaks for that device.
+  func mayHear(of device: Device, _ session: Session) -> Bool {
+    guard case .gateway(_, let key) = session.identity else { return true }
+    return device.isReached(by: key, session.device?.record.resourceGroup)
   }
 
   /// Sends a message whose long topic is `longTopic` to all targets.

@@ -75,7 +75,11 @@ extension PlatformService {
     tellObservers(
       organization, device: message.device, where: { $0.includesChanges }, .monitoring(message))
     let routes: [Route]
+    var device: Device?
     if let key = message.device {
+      // Nobody speaks for a device that is not registered.
+      device =
+        organization.devices[key] ?? Device(DeviceRecord(typeID: key.typeID, deviceID: key.deviceID, registered: 0))
       if isRetained { organization.devices[key]?.status = message }
       routes = organization.routes.routes(.deviceMonitoring, type: key.typeID, device: key.deviceID)
     } else if let id = message.applicationID {
@@ -87,7 +91,7 @@ extension PlatformService {
     guard !routes.isEmpty else { return }
     longTopic = monitoringTopic(message)
     let nothing: [UInt8] = []
-    collect(routes, name: nothing.span, format: nothing.span, device: nil)
+    collect(routes, name: nothing.span, format: nothing.span, device: device)
     // Devices see `iot-2/mon`.
     let bytes = message.json.bytes
     deliver(bytes.span, .atMostOnce, shortTail: longTopic.count - 3)
@@ -121,16 +125,16 @@ extension PlatformService {
     var kept: [MonitoringMessage] = []
     switch filter.kind {
     case .deviceMonitoring:
+      let meant: [Device]
       if let type = filter.type, let id = filter.device {
-        kept = [organization.devices[DeviceKey(typeID: type, deviceID: id)]?.status].compactMap { $0 }
+        meant = [organization.devices[DeviceKey(typeID: type, deviceID: id)]].compactMap { $0 }
       } else {
-        kept = organization.devices.values.compactMap { device in
-          let isMeant =
-            (filter.type ?? device.key.typeID) == device.key.typeID
+        meant = organization.devices.values.filter { device in
+          (filter.type ?? device.key.typeID) == device.key.typeID
             && (filter.device ?? device.key.deviceID) == device.key.deviceID
-          return isMeant ? device.status : nil
         }
       }
+      kept = meant.compactMap { mayHear(of: $0, session) ? $0.status : nil }
     case .applicationMonitoring:
       kept = organization.applicationStatus.values.map(\.message).filter {
         (filter.type ?? $0.applicationID) == $0.applicationID

@@ -100,7 +100,8 @@ extension PlatformService {
 
   /// What is wrong with a gateway's subscription for one device: its first contact registers the device.
   private func reachFault(_ filter: TopicFilter, _ session: Session) -> GatewayFault? {
-    guard filter.kind == .command, let type = filter.type, let id = filter.device, let gateway = session.identity.device
+    guard filter.kind == .command || filter.kind == .management, let type = filter.type, let id = filter.device,
+      let gateway = session.identity.device
     else { return nil }
     let key = DeviceKey(typeID: type, deviceID: id)
     if case .failure(let fault) = device(key, forGateway: gateway, session.organization) { return fault }

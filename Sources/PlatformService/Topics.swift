@@ -149,9 +149,16 @@ struct TopicFilter: Hashable {
     guard let levels = Levels(filter) else { return nil }
     if levels.level(0, of: filter, is: "iotdm-1"), levels.count > 1 {
       // The short form stands for all devices of the gateway, as the server of the hosted platform has it.
-      let pattern =
-        levels.level(1, of: filter, is: "type") ? Array(copying: filter) : Array("iotdm-1/type/+/id/+/#".utf8)
-      return TopicFilter(kind: .management, type: nil, device: nil, pattern: pattern)
+      guard levels.level(1, of: filter, is: "type") else {
+        return TopicFilter(kind: .management, pattern: Array("iotdm-1/type/+/id/+/#".utf8))
+      }
+      var result = TopicFilter(kind: .management, pattern: Array(copying: filter))
+      if levels.count > 4, levels.level(3, of: filter, is: "id"), let type = variable(filter, levels[2]),
+        let device = variable(filter, levels[4])
+      {
+        (result.type, result.device) = (type, device)
+      }
+      return result
     }
     guard levels.level(0, of: filter, is: "iot-2"), levels.level(1, of: filter, is: "type"),
       levels.level(3, of: filter, is: "id")

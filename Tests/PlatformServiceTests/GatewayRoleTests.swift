@@ -74,4 +74,44 @@ import Testing
     draft.resourceGroup = []
     #expect(throws: ServiceError.self) { try rig.service.addDevice(draft, now: rig.now) }
   }
+
+  @Test func watchesOnlyThoseThatItSpeaksFor() throws {
+    let rig = try Rig()
+    let gateway = rig.connect("g:local0:gate:g1")
+    rig.publish(gateway, "iot-2/type/edge/id/e1/evt/a/fmt/json")
+    func watch() {
+      rig.subscribe(gateway, "iot-2/type/+/id/+/mon", qos: .atMostOnce)
+      rig.subscribe(gateway, "iot-2/type/edge/id/e2/mon", qos: .atMostOnce)
+    }
+    func topics() -> Set<String> { Set(rig.messages(gateway).map { String($0.prefix { $0 != " " }) }) }
+    watch()
+    #expect(topics() == ["iot-2/type/gate/id/g1/mon"])
+    _ = rig.connect("d:local0:edge:e1")
+    _ = rig.connect("d:local0:edge:e2")
+    // Nor of a device that nobody has registered.
+    _ = rig.connect("d:local0:edge:nobody")
+    #expect(topics() == ["iot-2/type/edge/id/e1/mon"])
+    watch()
+    #expect(topics() == ["iot-2/type/gate/id/g1/mon", "iot-2/type/edge/id/e1/mon"])
+    try rig.service.updateDevice(gate, now: rig.now) { $0.resourceGroup = [] }
+    watch()
+    #expect(topics() == ["iot-2/type/gate/id/g1/mon"])
+  }
+
+  @Test func registersByASubscriptionToDeviceManagement() throws {
+    let rig = try Rig()
+    let gateway = rig.connect("g:local0:gate:g1")
+    _ = rig.received(gateway)
+    let new = DeviceKey(typeID: "edge", deviceID: "new")
+    // A filter for all devices is about none of them.
+    rig.subscribe(gateway, "iotdm-1/type/edge/id/+/#")
+    rig.subscribe(gateway, "iotdm-1/#")
+    #expect(throws: ServiceError.self) { try rig.service.device(new) }
+    rig.subscribe(gateway, "iotdm-1/type/edge/id/new/#")
+    #expect(try rig.service.device(new).registeredBy == gate)
+    rig.subscribe(gateway, "iotdm-1/type/nowhere/id/new/#")
+    try rig.service.updateDevice(gate, now: rig.now) { $0.resourceGroup = [] }
+    rig.subscribe(gateway, "iotdm-1/type/edge/id/e1/#")
+    #expect(rig.received(gateway) == [1, 1, 1, 0x80, 0x80].map { .suback(9, [$0]) })
+  }
 }
