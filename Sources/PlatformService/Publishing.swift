@@ -169,7 +169,9 @@ extension PlatformService {
   private func keepLastEvent(
     _ name: Span<UInt8>, _ format: Span<UInt8>, _ payload: Span<UInt8>, _ device: Device, _ organization: Organization
   ) {
-    guard payload.count <= ServiceLimits.lastEventBytesMax else { return }
+    guard payload.count <= ServiceLimits.lastEventBytesMax else {
+      return forgetLastEvent(name, device, organization)
+    }
     if !device.hasUnstoredEvents, !organization.isQuickstart {
       device.hasUnstoredEvents = true
       unstoredEvents.append(device)
@@ -191,6 +193,14 @@ extension PlatformService {
       LastEvent(
         eventID: String(copying: name), format: String(copying: format), payload: Array(copying: payload),
         time: now.wall.milliseconds))
+  }
+
+  /// Forgets the last message of an event that has a newer one, too large to be kept.
+  private func forgetLastEvent(_ name: Span<UInt8>, _ device: Device, _ organization: Organization) {
+    guard let index = device.lastEvents.firstIndex(where: { $0.eventID.utf8Span.span.equals(name) }) else { return }
+    let event = device.lastEvents.remove(at: index)
+    // The client's answer does not wait for this.
+    if !organization.isQuickstart { _ = output.store(.removeLastEvent(device.key, eventID: event.eventID)) }
   }
 
   /// Keeps the last events that came since this was last done. They come far too often for keeping each at once.

@@ -306,8 +306,8 @@ public enum StoreOperation: Sendable {
   case putIdentifier(session: Int64, UInt16), removeIdentifier(session: Int64, UInt16)
   /// A device-management request is made or ends; one of its devices moves on; or it goes.
   case putRequest(ManagementRequest), putProgress(request: String, DeviceProgress), removeRequest(String)
-  /// The last message of an event.
-  case putLastEvent(DeviceKey, LastEvent)
+  /// The last message of an event, or that there is none any more.
+  case putLastEvent(DeviceKey, LastEvent), removeLastEvent(DeviceKey, eventID: String)
 }
 
 /// All that was kept, as it is read at start.

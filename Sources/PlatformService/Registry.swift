@@ -206,6 +206,8 @@ extension PlatformService {
     if let session = own.sessions[clientID(device)] { end(session) }
     failRequests(of: device, "The device was removed.")
     own.devices[key] = nil
+    // What is not stored yet must not come behind the removal.
+    unstoredEvents.removeAll { $0 === device }
     store(.removeDevice(key))
     log(.info, "registry", "device-removed", ["type": key.typeID, "id": key.deviceID])
     tellChange(own, key, .deviceRemoved(key))

@@ -29,6 +29,9 @@ struct OperationWriter {
         "UPDATE device SET connection = ? WHERE typeID = ? AND deviceID = ?",
         [try text(status), key.typeID, key.deviceID])
     case .putLastEvent(let key, let event): try putLastEvent(key, event)
+    case .removeLastEvent(let key, let event):
+      try execute(
+        "DELETE FROM lastEvent WHERE typeID = ? AND deviceID = ? AND eventID = ?", [key.typeID, key.deviceID, event])
     case .putSession(let session):
       try execute(
         "INSERT INTO session (number, record) VALUES (?, ?) ON CONFLICT DO UPDATE SET record = excluded.record",

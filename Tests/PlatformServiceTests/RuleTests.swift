@@ -157,4 +157,28 @@ import Testing
     rig.publish(device, "iot-2/evt/a/fmt/json", "3")
     #expect(rig.output.observations.count == 2)
   }
+
+  @Test func forgetsTheEventsOfARemovedDevice() throws {
+    let rig = try Rig()
+    let key = DeviceKey(typeID: "edge", deviceID: "e1")
+    rig.publish(rig.connect("d:local0:edge:e1"), "iot-2/evt/a/fmt/json", "old")
+    try rig.service.removeDevice(key, now: rig.now)
+    _ = try rig.service.addDevice(DeviceDraft(typeID: "edge", deviceID: "e1", token: Rig.token), now: rig.now)
+    rig.wait(20)
+    #expect(StateModel.state(after: rig.output.operations).lastEvents.isEmpty)
+  }
+
+  @Test func anEventTooLargeToKeepEndsTheOneBefore() throws {
+    let rig = try Rig()
+    let key = DeviceKey(typeID: "edge", deviceID: "e1")
+    let device = rig.connect("d:local0:edge:e1")
+    for name in ["a", "b"] { rig.publish(device, "iot-2/evt/\(name)/fmt/json", "small") }
+    rig.wait(20)
+    #expect(StateModel.state(after: rig.output.operations).lastEvents.count == 2)
+    let large = String(repeating: "x", count: ServiceLimits.lastEventBytesMax + 1)
+    for _ in 0..<2 { rig.publish(device, "iot-2/evt/a/fmt/json", large) }
+    #expect(try rig.service.lastEvents(key).map(\.eventID) == ["b"])
+    rig.wait(20)
+    #expect(StateModel.state(after: rig.output.operations).lastEvents.map(\.1.eventID) == ["b"])
+  }
 }

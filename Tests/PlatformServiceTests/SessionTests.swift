@@ -193,7 +193,14 @@ enum StateModel {
       case .putDevice(let device):
         state.devices.removeAll { $0.key == device.key }
         state.devices.append(device)
-      case .removeDevice(let key): state.devices.removeAll { $0.key == key }
+      case .removeDevice(let key):
+        state.devices.removeAll { $0.key == key }
+        state.lastEvents.removeAll { $0.0 == key }
+      case .putLastEvent(let key, let event):
+        state.lastEvents.removeAll { $0.0 == key && $0.1.eventID == event.eventID }
+        state.lastEvents.append((key, event))
+      case .removeLastEvent(let key, let eventID):
+        state.lastEvents.removeAll { $0.0 == key && $0.1.eventID == eventID }
       case .putConnection(let key, let status):
         for index in state.devices.indices where state.devices[index].key == key {
           state.devices[index].connection = status

@@ -57,6 +57,9 @@ import Testing
     #expect(state.bundles["tools"]?["version"]?.string == "1.0")
     #expect(state.lastEvents.map(\.1.payload) == [[0, 255, 10]])
     #expect(try kept([[.putDevice(device), .removeDevice(key)]]).devices.isEmpty)
+    let events = ["a", "b"].map { LastEvent(eventID: $0, format: "json", payload: [], time: 9) }
+    let rest = try kept([events.map { .putLastEvent(key, $0) }, [.removeLastEvent(key, eventID: "a")]])
+    #expect(rest.lastEvents.map(\.1.eventID) == ["b"])
   }
 
   @Test func keepsSessions() throws {
