@@ -263,6 +263,15 @@ extension BasicRequestContext {
     }
     return name
   }
+
+  /// The bundle that the path names.
+  func bundle() throws(ServiceError) -> String {
+    guard let name = parameters.get("bundle")?.removingPercentEncoding, CustomParameter.isValidName(name) else {
+      let max = ServiceLimits.bundleNameBytesMax
+      throw ServiceError(.invalid, "'bundle' in the path is 1 to \(max) letters, digits, '-', '_' and '.'.")
+    }
+    return name
+  }
 }
 
 /// Whether a text can name something.

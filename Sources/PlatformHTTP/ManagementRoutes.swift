@@ -117,22 +117,23 @@ extension Interface {
     }
     table.on(.get, "/mgmt/custom/bundle/:bundle") { request, context in
       try await application(request)
-      return jsonResponse(try await bundle(try context.name("bundle")))
+      return jsonResponse(try await bundle(try context.bundle()))
     }
     table.on(.put, "/mgmt/custom/bundle/:bundle") { request, context in
       try await application(request)
-      let id = try context.name("bundle")
+      let id = try context.bundle()
       _ = try await bundle(id)
       let new = try await request.object()
       guard try checkBundle(new) == id else {
-        throw ServiceError(.invalid, "'bundleId' is the one of the path, '\(id)'.")
+        // RFC 9110, section 9.3.4.
+        throw ServiceError(.conflict, "'bundleId' is the one of the path, '\(id)'.")
       }
       try await platform.putBundle(id, new)
       return jsonResponse(new)
     }
     table.on(.delete, "/mgmt/custom/bundle/:bundle") { request, context in
       try await application(request)
-      try await platform.removeBundle(try context.name("bundle"))
+      try await platform.removeBundle(try context.bundle())
       return Response(status: .noContent)
     }
   }
@@ -147,16 +148,33 @@ extension Interface {
 
   /// Gives a bundle's name, if the bundle has what one needs.
   private func checkBundle(_ bundle: JSONValue) throws(ServiceError) -> String {
-    guard let id = bundle["bundleId"]?.string, isName(id) else {
-      throw ServiceError(.invalid, "'bundleId' is 1 to 36 letters, digits, '-', '_' and '.'.")
+    let rule = "1 to \(ServiceLimits.bundleNameBytesMax) letters, digits, '-', '_' and '.'"
+    guard let id = bundle["bundleId"]?.string, CustomParameter.isValidName(id) else {
+      throw ServiceError(.invalid, "'bundleId' is \(rule).")
     }
+    let version = bundle["version"] ?? .null
+    guard version == .null || version.string.map(CustomParameter.isValidName) == true else {
+      throw ServiceError(.invalid, "'version' is \(rule).")
+    }
+    try checkTexts(bundle["displayName"], "displayName")
     guard let actions = bundle["actions"]?.members, !actions.isEmpty,
-      actions.allSatisfy({ isName($0.name) && $0.value.members != nil })
-    else { throw ServiceError(.invalid, "'actions' is an object of one or more actions by name.") }
+      actions.allSatisfy({ CustomParameter.isValidName($0.name) && $0.value.members != nil })
+    else { throw ServiceError(.invalid, "'actions' is an object of one or more actions by name, each \(rule).") }
+    for action in actions {
+      try checkTexts(action.value["actionDisplayName"], "actionDisplayName' of '\(action.name)")
+      _ = try CustomParameter.parameters(of: action.value)
+    }
     guard bundle.bytes.count <= Self.bundleBytesMax else {
       throw ServiceError(.tooLarge, "A bundle has at most \(Self.bundleBytesMax) bytes.")
     }
     return id
+  }
+
+  /// Checks a text that people read, in one language or more.
+  private func checkTexts(_ value: JSONValue?, _ name: String) throws(ServiceError) {
+    guard let members = value?.members, !members.isEmpty, members.allSatisfy({ $0.value.string != nil }) else {
+      throw ServiceError(.invalid, "'\(name)' is an object of texts by language, one or more.")
+    }
   }
 
   // MARK: - Connections

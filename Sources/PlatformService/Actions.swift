@@ -13,14 +13,14 @@ extension PlatformService {
   ///   device; `conflict` where a firmware request is open for a device and this one does not override it.
   public func addRequest(_ draft: ManagementRequestDraft, now: Moment) throws(ServiceError) -> ManagementRequest {
     begin(now)
-    let action = try check(draft)
+    let (action, parameters) = try check(draft)
     let seconds = draft.timeoutSeconds ?? ServiceLimits.requestSecondsDefault
     guard (1...ServiceLimits.requestSecondsMax).contains(seconds) else {
       throw ServiceError(.invalid, "A timeout is 1 to \(ServiceLimits.requestSecondsMax) seconds.")
     }
     if action.isFirmware { try makeWay(for: draft) }
     let record = ManagementRequest(
-      id: uuid(), action: draft.action, parameters: draft.parameters,
+      id: uuid(), action: draft.action, parameters: parameters,
       devices: draft.devices.map {
         DeviceProgress(
           device: $0, status: .inProgress, message: "", isComplete: false, step: .initiate,
@@ -40,7 +40,10 @@ extension PlatformService {
     return request.record
   }
 
-  private func check(_ draft: ManagementRequestDraft) throws(ServiceError) -> ManagementAction {
+  /// Gives the action of a draft, and the parameters that its devices get.
+  private func check(
+    _ draft: ManagementRequestDraft
+  ) throws(ServiceError) -> (ManagementAction, [ActionParameter]) {
     guard let action = ManagementAction(name: draft.action) else {
       throw ServiceError(
         .invalid,
@@ -58,11 +61,12 @@ extension PlatformService {
     }
     if case .custom(let id, let name) = action {
       guard let bundle = own.bundles[id] else { throw ServiceError(.notFound, "There is no bundle '\(id)'.") }
-      guard bundle["actions"]?[name] != nil else {
+      guard let description = bundle["actions"]?[name] else {
         throw ServiceError(.notFound, "The bundle '\(id)' has no action '\(name)'.")
       }
+      return (action, try CustomParameter.complete(draft.parameters, for: description))
     }
-    return action
+    return (action, draft.parameters)
   }
 
   /// One firmware request for a device at a time, unless the new one overrides it.

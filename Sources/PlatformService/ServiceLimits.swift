@@ -100,6 +100,10 @@ public enum ServiceLimits {
   public static let apiKeysMax = 1000
   /// Bundles of custom actions.
   public static let bundlesMax = 100
+  /// The longest name of a bundle, its version, an action or a parameter, in bytes.
+  public static let bundleNameBytesMax = 255
+  /// The longest value that is held against a parameter's regular expression, in bytes.
+  public static let matchedBytesMax = 4096
   /// The shortest token that a caller may choose, in bytes, and the longest.
   public static let tokenBytesRange = 8...256
   /// The largest metadata of a device, as JSON text, in bytes.

@@ -18,6 +18,10 @@ from service import ORGANIZATION, TOKEN
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 E1 = "/device/types/edge/devices/e1"
+CALIBRATE = {"actionDisplayName": {"en_US": "Calibrate"},
+             "parameters": [{"name": "seconds", "value": "^[0-9]{1,5}$", "required": True},
+                            {"name": "stream", "defaultValue": "all"}]}
+BUNDLE = {"bundleId": "tools", "displayName": {"en_US": "Tools"}, "actions": {"calibrate": CALIBRATE}}
 
 
 # Messaging
@@ -258,6 +262,12 @@ def test_bulk(service):
     ("/mgmt/requests", {"action": "device/reboot", "devices": [{"typeId": "edge", "deviceId": "e1"}], "timeout": 0}),
     ("/mgmt/requests?override=maybe", {"action": "device/reboot", "devices": [{"typeId": "edge", "deviceId": "e1"}]}),
     ("/mgmt/custom/bundle", {"bundleId": "b"}),
+    ("/mgmt/custom/bundle", {**BUNDLE, "bundleId": "b" * 256}), ("/mgmt/custom/bundle", {**BUNDLE, "version": "1 0"}),
+    ("/mgmt/custom/bundle", {**BUNDLE, "displayName": {}}), ("/mgmt/custom/bundle", {**BUNDLE, "displayName": "Tools"}),
+    ("/mgmt/custom/bundle", {**BUNDLE, "actions": {"calibrate": {}}}),
+    *(("/mgmt/custom/bundle", {**BUNDLE, "actions": {"calibrate": {**CALIBRATE, "parameters": parameters}}})
+      for parameters in (7, [{}], [{"name": "a b"}], [{"name": "n", "value": "("}], [{"name": "n", "value": 7}],
+                         [{"name": "n", "required": 1}])),
     (f"{E1}/diag/logs", {"severity": 1}), (f"{E1}/diag/logs", {"message": "m", "severity": 3}),
     (f"{E1}/diag/errorCodes", {}),
 ])
@@ -317,13 +327,16 @@ def test_requests(service):
 
 def test_bundles(service):
     """Bundles of custom actions."""
-    bundle = {"bundleId": "tools", "actions": {"calibrate": {"parameters": []}}}
-    assert api(service, "POST", "/mgmt/custom/bundle", bundle).status == 201
-    assert api(service, "POST", "/mgmt/custom/bundle", bundle).status == 409
-    assert api(service, "PUT", "/mgmt/custom/bundle/tools", {**bundle, "bundleId": "other"}).status == 400
-    assert api(service, "PUT", "/mgmt/custom/bundle/tools", {**bundle, "version": "2"}).json["version"] == "2"
+    assert api(service, "POST", "/mgmt/custom/bundle", BUNDLE).status == 201
+    assert api(service, "POST", "/mgmt/custom/bundle", BUNDLE).status == 409
+    assert api(service, "PUT", "/mgmt/custom/bundle/tools", {**BUNDLE, "bundleId": "other"}).status == 409
+    assert api(service, "PUT", "/mgmt/custom/bundle/tools", {**BUNDLE, "version": "2"}).json["version"] == "2"
     assert [entry["bundleId"] for entry in api(service, "GET", "/mgmt/custom/bundle").json] == ["tools"]
     assert api(service, "DELETE", "/mgmt/custom/bundle/tools").status == 204
+    long_name = "b" * 255
+    assert api(service, "POST", "/mgmt/custom/bundle", {**BUNDLE, "bundleId": long_name}).status == 201
+    assert api(service, "GET", f"/mgmt/custom/bundle/{long_name}").json["bundleId"] == long_name
+    assert api(service, "GET", f"/mgmt/custom/bundle/{long_name}b").status == 400
     assert api(service, "GET", "/mgmt/custom/bundle/tools").status == 404
 
 

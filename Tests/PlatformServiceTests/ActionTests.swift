@@ -178,17 +178,52 @@ import Testing
 
   @Test func runsCustomActions() throws {
     let rig = try Rig()
-    try rig.service.putBundle("tools", JSONValue(text: #"{"actions":{"set":{}}}"#) ?? .null, now: rig.now)
-    let device = rig.connect("d:local0:edge:e1")
-    rig.subscribe(device, "iotdm-1/#")
-    rig.publish(device, "iotdevice-1/mgmt/manage", #"{"d":{"supports":{"tools":true}},"reqId":"m"}"#)
-    _ = rig.management(device)
+    let device = try managedWithTools(rig)
     let id = try add(rig, "tools/set", [ActionParameter(name: "seconds", value: .string("30"))])
     let request = rig.management(device)
     #expect(request?.path == "iotdm-1/mgmt/custom/tools/set")
     #expect(request?.body["d"]?["fields"]?.array?.first?["value"]?.string == "30")
+    // What a request does not give has the bundle's value.
+    #expect(request?.body["d"]?["fields"]?.array?.last?.text == #"{"field":"stream","value":"all"}"#)
     respond(rig, device, request?.body, 200)
     #expect(try progress(rig, id).status == .success)
+  }
+
+  @Test(
+    arguments: [
+      ([], "needs the parameter 'seconds'"), ([("seconds", .string("soon"))], "'seconds'"),
+      ([("seconds", .string("30 s"))], "'seconds'"), ([("seconds", .array([]))], "'seconds'"),
+      ([("seconds", .integer(30)), ("minutes", .integer(1))], "no parameter 'minutes'"),
+      ([("seconds", .integer(30)), ("stream", .string("one"))], nil),
+      ([("seconds", .integer(30)), ("mode", .null)], "'mode'"),
+    ] as [([(String, JSONValue)], String?)])
+  func holdsCustomActionsAgainstTheirBundle(parameters: [(String, JSONValue)], problem: String?) throws {
+    let rig = try Rig()
+    _ = try managedWithTools(rig)
+    do throws(ServiceError) {
+      _ = try rig.service.addRequest(
+        ManagementRequestDraft(
+          action: "tools/set", parameters: parameters.map { ActionParameter(name: $0.0, value: $0.1) }, devices: [e1]),
+        now: rig.now)
+      #expect(problem == nil)
+    } catch {
+      #expect(error.kind == .invalid)
+      #expect(problem.map(error.message.contains) == true, "\(error.message)")
+    }
+  }
+
+  /// A device that supports a bundle of one action, connected.
+  private func managedWithTools(_ rig: Rig) throws -> Int {
+    let bundle = #"""
+      {"actions":{"set":{"parameters":[{"name":"seconds","value":"[0-9]{1,5}","required":true},
+        {"name":"stream","required":true,"defaultValue":"all"},{"name":"mode","value":"a|b"}]}}}
+      """#
+    try rig.service.putBundle("tools", try #require(JSONValue(text: bundle)), now: rig.now)
+    let device = rig.connect("d:local0:edge:e1")
+    rig.subscribe(device, "iotdm-1/#")
+    rig.publish(device, "iotdevice-1/mgmt/manage", #"{"d":{"supports":{"tools":true}},"reqId":"m"}"#)
+    _ = rig.management(device)
+    return device
   }
 
   @Test func sendsAgainToADeviceThatComesBack() throws {
