@@ -86,25 +86,30 @@ extension PlatformService {
       guard own.bundles[member.name] != nil else { throw Answer(403, "There is no bundle '\(member.name)'.") }
       bundles.append(member.name)
     }
-    if let metadata = data?["metadata"], metadata != .null {
-      guard metadata.members != nil, metadata.bytes.count <= ServiceLimits.metadataBytesMax else {
-        throw Answer(400, "metadata is an object of at most \(ServiceLimits.metadataBytesMax) bytes.")
-      }
-      device.record.metadata = metadata
-    }
-    if let info = data?["deviceInfo"], info != .null { try device.record.deviceInfo.merge(info) }
+    // On a copy: all of it is taken, or nothing.
+    var record = device.record
+    if let value = data?["metadata"], value != .null { record.metadata = try metadata(value) }
+    if let info = data?["deviceInfo"], info != .null { try record.deviceInfo.merge(info) }
     management.lastActivityTime = now.wall.milliseconds
     management.dormantTime = lifetime == 0 ? nil : now.wall.milliseconds + lifetime * 1000
     management.supportsDeviceActions = supports["deviceActions"] ?? false
     management.supportsFirmwareActions = supports["firmwareActions"] ?? false
     management.bundles = bundles
     management.gateway = session.identity.device == device.key ? nil : session.identity.device
-    device.record.management = management
+    record.management = management
+    device.record = record
     keep(device)
     log(
       .info, "management", "managed",
       ["type": device.key.typeID, "id": device.key.deviceID, "lifetime": "\(lifetime)s"])
     return .ok
+  }
+
+  private func metadata(_ value: JSONValue) throws(Answer) -> JSONValue {
+    guard value.members != nil, value.bytes.count <= ServiceLimits.metadataBytesMax else {
+      throw Answer(400, "metadata is an object of at most \(ServiceLimits.metadataBytesMax) bytes.")
+    }
+    return value
   }
 
   private func lifetime(_ value: JSONValue?) throws(Answer) -> Int64 {
@@ -151,9 +156,15 @@ extension PlatformService {
     guard let message = data?["message"]?.string, let severity = data?["severity"]?.integer, (0...2) ~= severity else {
       throw Answer(400, "A log entry has message, timestamp and severity, 0 to 2.")
     }
+    guard let timestamp = data?["timestamp"]?.string, isDateTime(timestamp) else {
+      throw Answer(400, "timestamp is a date and time of ISO 8601, 2024-05-01T10:20:00Z for example.")
+    }
+    let content = data?["data"] ?? .null
+    guard content == .null || content.string.map(isBase64) == true else {
+      throw Answer(400, "data is a text in base64.")
+    }
     let entry = DiagnosticLogEntry(
-      message: message, severity: severity, data: data?["data"]?.string,
-      timestamp: data?["timestamp"]?.string ?? now.wall.text)
+      message: message, severity: severity, data: content.string, timestamp: timestamp)
     guard entry.byteCount <= ServiceLimits.logBytesMax else { throw Answer(400, "The log entry is too large.") }
     device.record.log.append(entry)
     var bytes = device.record.log.reduce(0) { $0 + $1.byteCount }
@@ -171,24 +182,40 @@ extension PlatformService {
     guard !fields.isEmpty, fields.allSatisfy({ $0["field"]?.string != nil }) else {
       throw Answer(400, "A notification has fields, each with field and value.")
     }
-    for field in fields { try takeField(field, device) }
+    // On a copy: all fields are taken, or none.
+    var record = device.record
+    var firmware: [JSONValue] = []
+    for field in fields {
+      if let value = try takeField(field, &record) { firmware.append(value) }
+    }
+    device.record = record
+    for value in firmware { takeFirmware(value, device) }
   }
 
-  private func takeField(_ field: JSONValue, _ device: Device) throws(Answer) {
+  /// Takes over a field. What it tells about the firmware is given back: it moves a request on.
+  private func takeField(_ field: JSONValue, _ record: inout DeviceRecord) throws(Answer) -> JSONValue? {
     guard let name = field["field"]?.string, let value = field["value"] else {
       throw Answer(400, "A field has a value.")
     }
     switch name {
-    case "mgmt.firmware": takeFirmware(value, device)
-    case "location": device.record.location = try location(value)
-    case "deviceInfo": try device.record.deviceInfo.merge(value)
-    case "metadata": device.record.metadata = value
+    case "mgmt.firmware": return try firmware(value)
+    case "location": record.location = try location(value)
+    case "deviceInfo": try record.deviceInfo.merge(value)
+    case "metadata": record.metadata = try metadata(value)
     default:
       // One member of the firmware, `mgmt.firmware.state` for example.
       let prefix = "mgmt.firmware."
       guard name.hasPrefix(prefix) else { throw Answer(404, "There is no attribute '\(name)'.") }
-      takeFirmware(.object([.init(String(name.dropFirst(prefix.count)), value)]), device)
+      return try firmware(.object([.init(String(name.dropFirst(prefix.count)), value)]))
     }
+    return nil
+  }
+
+  private func firmware(_ value: JSONValue) throws(Answer) -> JSONValue {
+    guard FirmwareRecord.canMerge(value) else {
+      throw Answer(400, "mgmt.firmware is an object of texts, state (0 to 2) and updateStatus (0 to 6).")
+    }
+    return value
   }
 
   /// Takes over what a device tells about its firmware, and moves its request on.
@@ -203,7 +230,7 @@ extension PlatformService {
   /// Takes over the attributes in an answer to `observe`.
   func takeObserved(_ data: JSONValue?, _ device: Device) {
     for field in data?["fields"]?.array ?? [] where field["field"]?.string == "mgmt.firmware" {
-      guard let value = field["value"] else { continue }
+      guard let value = field["value"], FirmwareRecord.canMerge(value) else { continue }
       device.record.management?.firmware.merge(value, now: now.wall)
     }
   }
@@ -323,6 +350,18 @@ extension JSONValue {
 }
 
 extension FirmwareRecord {
+  /// Whether `value` is an object whose known members are what they should be. Null is as good as nothing.
+  static func canMerge(_ value: JSONValue) -> Bool {
+    guard value.members != nil else { return false }
+    func fits(_ name: String, _ isRight: (JSONValue) -> Bool) -> Bool {
+      let member = value[name] ?? .null
+      return member == .null || isRight(member)
+    }
+    return ["version", "name", "uri", "url", "verifier", "updatedDateTime"].allSatisfy { fits($0) { $0.string != nil } }
+      && fits("state") { $0.integer.map { (0...2).contains($0) } ?? false }
+      && fits("updateStatus") { $0.integer.map { (0...6).contains($0) } ?? false }
+  }
+
   /// Replaces the members that `value` has.
   mutating func merge(_ value: JSONValue, now: WallTime) {
     version = value["version"]?.string ?? version

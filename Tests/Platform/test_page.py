@@ -257,7 +257,8 @@ class ManagedDevice:
             "deviceInfo": {"fwVersion": "1.4.2", "manufacturer": SCRIPT, "model": "E7", "serialNumber": "SN-1"}}})
 
     def log(self, message, severity):
-        self._send("add/diag/log", {"reqId": message[:8], "d": {"message": message, "severity": severity}})
+        self._send("add/diag/log", {"reqId": message[:8], "d": {
+            "message": message, "timestamp": "2024-05-01T10:20:00Z", "severity": severity}})
 
     def _send(self, path, body):
         self.client.client.publish(f"iotdevice-1/{path}", json.dumps(body), 1)
