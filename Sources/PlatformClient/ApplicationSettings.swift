@@ -20,18 +20,21 @@ public struct Endpoint: Equatable, Sendable, CustomStringConvertible {
   public var isSecure: Bool { scheme.hasSuffix("s") }
 
   /// Whether this is on the same machine.
-  public var isLoopback: Bool { host == "localhost" || host == "::1" || isIPv4Loopback }
-
-  private var isIPv4Loopback: Bool {
-    let parts = host.split(separator: ".", omittingEmptySubsequences: false)
-    return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
-  }
+  public var isLoopback: Bool { PlatformClient.isLoopback(host: host) }
 
   /// The host as a URL has it.
   public var urlHost: String { host.contains(":") ? "[\(host)]" : host }
 
   /// The URL.
   public var description: String { "\(scheme)://\(urlHost):\(port)" }
+}
+
+/// Whether a host is this machine: `localhost`, `::1`, or an address of 127.0.0.0/8 (RFC 6890), not a name that looks
+/// like one.
+public func isLoopback(host: String) -> Bool {
+  let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+  let isIPv4 = parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+  return isIPv4 || host == "localhost" || host == "::1"
 }
 
 /// An API key and its token. The token is never printed.

@@ -27,6 +27,9 @@ public struct ServerConfiguration: Sendable {
   /// The folder of the database; nil for memory.
   public var folder: String?
 
+  /// Whether there is anything to listen to.
+  public var hasListener: Bool { [mqttPort, mqttsPort, httpPort, httpsPort].contains { $0 != nil } }
+
   /// A configuration without listeners.
   public init() {}
 }

@@ -125,7 +125,7 @@ struct ConfirmationOptions: ParsableArguments {
     guard isatty(STDIN_FILENO) == 1, isatty(STDERR_FILENO) == 1 else {
       throw ValidationError("Nobody can be asked '\(question)' here: say --yes.")
     }
-    FileHandle.standardError.write(Data("\(question) [y/N] ".utf8))
+    try? FileHandle.standardError.write(contentsOf: Data("\(question) [y/N] ".utf8))
     guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
       throw ExitCode(ExitStatus.failed)
     }

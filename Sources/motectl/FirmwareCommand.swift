@@ -7,7 +7,12 @@ import PlatformService
 
 struct FirmwareCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "firmware", abstract: "Brings firmware onto devices.", subcommands: [Push.self])
+    commandName: "firmware", abstract: "Brings firmware onto devices.",
+    discussion: """
+      Example:
+        motectl firmware push edge e7-0042 e7-1.5.0.img
+      """,
+    subcommands: [Push.self])
 }
 
 extension FirmwareCommand {

@@ -21,7 +21,8 @@ struct HouseLogHandler: LogHandler {
       case .warning: "warning"
       case .error, .critical: "error"
       }
-    FileHandle.standardError.write(Data("\(name) \(event.message)\n".utf8))
+    // A disk that is full, or a reader that has gone, costs the line and nothing else.
+    try? FileHandle.standardError.write(contentsOf: Data("\(name) \(event.message)\n".utf8))
   }
 }
 

@@ -9,6 +9,11 @@ struct Motectl: AsyncParsableCommand {
     discussion: """
       'motectl COMMAND --help' tells more, with examples. Completions for a shell: motectl \
       --generate-completion-script bash|zsh|fish
+
+      Examples:
+        motectl platform --data platform
+        motectl device add edge e7-0042 --create-type --save-token e7-0042.token
+        motectl events --type edge
       """,
     subcommands: [
       PlatformCommand.self, DevicesCommand.self, DeviceCommand.self, EventsCommand.self, CommandCommand.self,

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import PlatformClient
 import PlatformHTTP
 import PlatformImages
 import PlatformServer
@@ -19,9 +20,14 @@ struct PlatformCommand: AsyncParsableCommand {
       Everything is in memory unless --data names a folder. There, the first start makes an API key and writes it to \
       the file 'api-key'. WIOTP_AUTH_KEY and WIOTP_AUTH_TOKEN in the environment are taken for an API key as well.
 
+      Examples:
+        motectl platform
+        motectl platform --data platform --registrations fleet.json
+        motectl platform --data platform --bind 0.0.0.0 --mqtts 8883 --https 8443 --certificate chain.pem --key key.pem
+
       When it is ready it prints one line: listening mqtt=ADDRESS:PORT http=ADDRESS:PORT
-      Exit status: 0 after SIGINT or SIGTERM; 64 wrong usage; 65 damaged database; 69 a port is taken; 78 wrong \
-      configuration.
+      Exit status: 0 after SIGINT or SIGTERM; 64 wrong usage; 65 damaged database; 69 a port is taken; 70 the \
+      database refuses what is to be kept, for good; 78 wrong configuration.
       """)
 
   @Option(help: "The address to listen on.") var bind = "127.0.0.1"
@@ -66,8 +72,8 @@ struct PlatformCommand: AsyncParsableCommand {
     let logger = makeLogger(logLevel)
     let signals = TerminationSignals()
     raiseFileLimit()
-    // A file that may not grow is an error to be told, not the end of the program.
-    signal(SIGXFSZ, SIG_IGN)
+    // A file that may not grow is an error to be told, and a log that nobody reads is none: not the program's end.
+    for number in [SIGXFSZ, SIGPIPE] { signal(number, SIG_IGN) }
     let server = try makeServer(logger)
     try await setUp(server.platform, logger)
     let images = try openImages(logger)
@@ -94,7 +100,7 @@ struct PlatformCommand: AsyncParsableCommand {
     Foundation.exit(0)
   }
 
-  private var isLoopback: Bool { bind == "localhost" || bind == "::1" || bind.hasPrefix("127.") }
+  private var isLoopback: Bool { PlatformClient.isLoopback(host: bind) }
 
   private func makeServer(_ logger: Logger) throws -> PlatformServer {
     var configuration = ServerConfiguration()
@@ -108,8 +114,13 @@ struct PlatformCommand: AsyncParsableCommand {
     guard isLoopback || insecure || (configuration.mqttPort == nil && configuration.httpPort == nil) else {
       throw refusal(logger, "\(bind) is not loopback: use --mqtts and --https, or say --insecure.")
     }
-    guard isLoopback || quickstart == true || certificate != nil || insecure else {
-      throw refusal(logger, "\(bind) is not loopback: TLS is needed, or --insecure.")
+    guard configuration.hasListener else {
+      throw refusal(
+        logger,
+        isLoopback
+          ? "there is nothing to listen to: give one of --mqtt, --mqtts, --http and --https a port."
+          : "there is nothing to listen to: \(bind) is not loopback, so say --mqtts or --https with their ports, or "
+            + "--insecure with --mqtt or --http and theirs.")
     }
     let service = ServiceConfiguration(
       organization: organization, allowsQuickstart: quickstart ?? isLoopback, rates: rates,
@@ -153,10 +164,13 @@ struct PlatformCommand: AsyncParsableCommand {
         try await Registrations(apiKeys: [.init(key: key, token: token)]).register(in: platform)
       }
       guard let data, await platform.apiKeys.isEmpty else { return }
-      let made = try await platform.addAPIKey(comment: "made at first start")
+      // The file first: a key that is registered, and whose token nobody has, would never be made again.
+      let key = "a-\(organization)-" + randomText(10, of: "abcdefghijklmnopqrstuvwxyz0123456789")
+      let token = randomText(18, of: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
       let path = data + "/api-key"
-      try writeSecret("WIOTP_AUTH_KEY=\(made.key)\nWIOTP_AUTH_TOKEN=\(made.token)\n", to: path)
-      logger.info("registry api-key-made key=\(made.key) file=\(JSONValue.string(path).text)")
+      try writeSecret("WIOTP_AUTH_KEY=\(key)\nWIOTP_AUTH_TOKEN=\(token)\n", to: path)
+      _ = try await platform.addAPIKey(key: key, token: token, comment: "made at first start")
+      logger.info("registry api-key-made key=\(key) file=\(JSONValue.string(path).text)")
     } catch let error as ServiceError {
       throw refusal(logger, error.message)
     } catch let error as RegistrationsError {
@@ -190,13 +204,29 @@ private func raiseFileLimit() {
   setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
-/// Writes a file that only its owner can read.
-private func writeSecret(_ text: String, to path: String) throws {
-  let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-  guard descriptor >= 0 else { throw RegistrationsError(description: "cannot write \(path)") }
-  let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-  try file.write(contentsOf: Data(text.utf8))
+/// So many random characters of `alphabet`.
+private func randomText(_ count: Int, of alphabet: String) -> String {
+  let characters = Array(alphabet)
+  var random = SystemRandomNumberGenerator()
+  return String((0..<count).compactMap { _ in characters.randomElement(using: &random) })
 }
 
-/// Prints a line, at once.
-func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+/// Writes a file that only its owner can read: all of it, and on the disk, or nothing.
+private func writeSecret(_ text: String, to path: String) throws(RegistrationsError) {
+  func failure() -> RegistrationsError {
+    RegistrationsError(description: "cannot write \(path): \(String(cString: strerror(errno)))")
+  }
+  let new = path + ".new"
+  unlink(new)
+  let descriptor = open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+  guard descriptor >= 0 else { throw failure() }
+  let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+  let isWritten = (try? file.write(contentsOf: Data(text.utf8))) != nil && fsync(descriptor) == 0
+  guard isWritten, rename(new, path) == 0 else {
+    defer { unlink(new) }
+    throw failure()
+  }
+}
+
+/// Prints a line, at once, if anybody reads it.
+private func say(_ line: String) { try? FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8)) }

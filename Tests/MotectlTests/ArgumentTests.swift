@@ -26,7 +26,7 @@ private func parse<Command>(_ line: [String], as _: Command.Type = Command.self)
     ["events", "--type", "+"], ["events", "--count", "0"], ["events", "--for", "soon"], ["events", "extra"],
     ["device", "add", "edge", "e1", "--info", "colour=red"], ["device", "add", "edge", "e1", "--info", "model"],
     ["device", "show", "edge", "#"], ["logs", "edge", "e1", "--follow", "--clear"], ["reboot", "edge"],
-    ["events", "--token", "secret"], ["monitor", "--auth-token", "secret"],
+    ["events", "--token", "secret"], ["monitor", "--auth-token", "secret"], ["device", "token", "edge"],
   ])
   func wrongUsage(_ line: [String]) {
     do {
@@ -65,9 +65,8 @@ private func parse<Command>(_ line: [String], as _: Command.Type = Command.self)
     func walk(_ command: any ParsableCommand.Type) {
       let help = Motectl.helpMessage(for: command, columns: 100)
       #expect(!help.isEmpty)
-      let parts = command.configuration.subcommands
-      if parts.isEmpty, command != PlatformCommand.self { #expect(help.contains("Example"), "\(command)") }
-      for part in parts { walk(part) }
+      #expect(help.contains("Example"), "\(command)")
+      for part in command.configuration.subcommands { walk(part) }
     }
     walk(Motectl.self)
   }

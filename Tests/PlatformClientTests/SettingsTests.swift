@@ -20,6 +20,12 @@ private func layer(_ values: [SettingName: String], at place: String = "FLAG") -
     #expect(settings.verifiesServer && settings.verifiesAPI)
   }
 
+  @Test(arguments: [
+    ("127.0.0.1", true), ("127.255.0.9", true), ("localhost", true), ("::1", true), ("127.example.com", false),
+    ("127.0.0.1.example.com", false), ("127.0.0.256", false), ("127.1", false), ("0.0.0.0", false), ("", false),
+  ])
+  func loopback(_ host: String, _ expected: Bool) { #expect(isLoopback(host: host) == expected) }
+
   @Test func aDomainMeansItsHosts() throws {
     let settings = try ApplicationSettings(layers: [layer([.domain: "iot.example"]), credentials])
     #expect(settings.broker.description == "mqtts://ab12cd.messaging.iot.example:8883")
