@@ -44,26 +44,32 @@ extension Interface {
 
   private func notAllowed(_ message: String) -> ServiceError { ServiceError(.forbidden, message) }
 
-  /// Who sends a message. Wrong credentials are 403 here. Without any it is Quickstart's organisation.
+  /// Who sends a message. Wrong credentials are 403 here. Without any it is Quickstart's organisation, unless the host
+  /// is this one's: a device that has lost its token is told so.
   private func messagePrincipal(_ request: Request, _ key: DeviceKey?) async throws -> Principal {
-    try await checkOrganization(request)
+    let isOwnHost = try await checkOrganization(request)
     do {
       if let credentials = try request.credentials() { return try await principal(credentials, device: key) }
       if let login = request.login, let key = logins.key(of: login) { return .application(key: key) }
     } catch let error as ServiceError where error.kind == .unauthorized {
       throw notAllowed(error.message)
     }
+    guard !isOwnHost else {
+      throw notAllowed("The credentials are missing: a user's name and a token, by basic authentication.")
+    }
     return .quickstart
   }
 
-  /// A host name that names an organisation must name this one.
-  private func checkOrganization(_ request: Request) async throws {
-    let labels = request.head.authority?.split(separator: ".") ?? []
-    guard labels.count > 2, labels[1] == "messaging" else { return }
+  /// Whether the host name is this organisation's, for messaging or for REST. For messaging it may be Quickstart's, or
+  /// name no organisation, but not another one.
+  private func checkOrganization(_ request: Request) async throws -> Bool {
+    let labels = (request.head.authority ?? "").lowercased().prefix { $0 != ":" }.split(separator: ".")
     let own = await platform.organizationName
+    guard labels.count > 2, labels[1] == "messaging" else { return labels.count > 1 && labels[0] == own }
     guard labels[0] == own || labels[0] == "quickstart" else {
       throw notAllowed("This is the organisation '\(own)', not '\(labels[0])'.")
     }
+    return labels[0] == own
   }
 
   private func publish(

@@ -3,6 +3,7 @@
 import Foundation
 import HTTPTypes
 import Hummingbird
+import PlatformServer
 import PlatformService
 
 extension HTTPField.Name {
@@ -99,23 +100,26 @@ struct Refusal: Error {
   var headers: HTTPFields = [:]
 }
 
-/// What another site's page sends is refused, unless it only reads.
+extension Request {
+  /// Whether this is the handshake of a WebSocket (RFC 6455, section 4.1).
+  var isWebSocketHandshake: Bool { headers[.upgrade]?.lowercased().contains("websocket") == true }
+}
+
+/// What another site's page sends is refused, unless it only reads. A WebSocket does more than that.
 struct OriginMiddleware<Context: RequestContext>: RouterMiddleware {
   func handle(
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
   ) async throws -> Response {
-    if request.method != .get, request.method != .head, isForeign(request) {
+    let onlyReads = (request.method == .get || request.method == .head) && !request.isWebSocketHandshake
+    if !onlyReads, isForeign(request) {
       throw Refusal(status: .forbidden, message: "A page of another site may not change anything here.")
     }
     return try await next(request, context)
   }
 
   private func isForeign(_ request: Request) -> Bool {
-    if let site = request.headers[.fetchSite], site != "same-origin", site != "none" { return true }
-    guard let origin = request.headers[.origin] else { return false }
-    guard let authority = request.head.authority else { return true }
-    return origin.lowercased() != "http://\(authority)".lowercased()
-      && origin.lowercased() != "https://\(authority)".lowercased()
+    comesFromOtherSite(
+      site: request.headers[.fetchSite], origin: request.headers[.origin], authority: request.head.authority)
   }
 }
 

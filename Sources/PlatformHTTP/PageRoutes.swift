@@ -31,6 +31,13 @@ extension Interface {
     for file in files {
       table.on(.get, file.path) { _, _ in answer(file.bytes, file.type) }
     }
+    table.on(.get, "/mqtt") { request, _ in
+      // A WebSocket that gets here offers only what is not spoken.
+      guard !request.isWebSocketHandshake else { throw HTTPError(.notFound) }
+      throw Refusal(
+        status: .upgradeRequired, message: "MQTT is spoken here in WebSockets, with the subprotocol 'mqtt'.",
+        headers: [.upgrade: "websocket", .connection: "Upgrade"])
+    }
     table.on(.get, "/dygraphs/dygraph.min.js") { _, _ in try library("dygraph.min.js", Self.script) }
     table.on(.get, "/dygraphs/dygraph.min.css") { _, _ in try library("dygraph.min.css", Self.css) }
   }

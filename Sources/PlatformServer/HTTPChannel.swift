@@ -129,15 +129,24 @@ final class ProtocolChooser: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   /// The headers of the answer to a WebSocket's handshake; nil for what is none, or none for MQTT 3.1.1: with that
-  /// subprotocol any path will do, without one the path says it.
+  /// subprotocol any path will do, without one the path says it. Another site's page gets none either: any page could
+  /// talk to a platform on its reader's machine otherwise.
   private func answer(to head: HTTPRequestHead) -> HTTPHeaders? {
     guard head.method == .GET,
       head.headers[canonicalForm: "Upgrade"].contains(where: { $0.lowercased() == "websocket" })
     else { return nil }
+    let isForeign = comesFromOtherSite(
+      site: value(head, "Sec-Fetch-Site"), origin: value(head, "Origin"), authority: value(head, "Host"))
+    guard !isForeign else { return nil }
     let offered = head.headers[canonicalForm: "Sec-WebSocket-Protocol"]
     if offered.contains("mqtt") { return ["Sec-WebSocket-Protocol": "mqtt"] }
     let path = head.uri.prefix { $0 != "?" }
     return offered.isEmpty && path == "/mqtt" ? [:] : nil
+  }
+
+  private func value(_ head: HTTPRequestHead, _ name: String) -> String? {
+    let values = head.headers[name]
+    return values.isEmpty ? nil : values.joined(separator: ", ")
   }
 
   private func upgrade(_ context: ChannelHandlerContext, _ head: HTTPRequestHead) {

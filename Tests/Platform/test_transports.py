@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from rest import call
 from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN
 
 from harness.waiting import DEADLINE
@@ -95,6 +96,30 @@ def test_web_socket_handshake(service, path, protocol, status):
     assert int(answer.split()[1]) == status, answer
 
 
+@pytest.mark.parametrize("headers, status", [
+    ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ({"Origin": "http://localhost:1"}, 101), ({"Origin": "https://LOCALHOST:1", "Sec-Fetch-Site": "same-origin"}, 101),
+])
+def test_web_socket_of_other_sites(service, headers, status):
+    """A page of another site gets no WebSocket: its reader's platform is none of its business."""
+    for protocol in (["Sec-WebSocket-Protocol: mqtt"], []):
+        lines = ["GET /mqtt HTTP/1.1", "Host: localhost:1", "Upgrade: websocket", "Connection: Upgrade",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", *protocol,
+                 *(f"{name}: {value}" for name, value in headers.items())]
+        with socket.create_connection(("127.0.0.1", service.ports["http"]), timeout=5) as stream:
+            stream.sendall("\r\n".join(lines + ["", ""]).encode())
+            answer = stream.recv(1000).decode()
+        assert int(answer.split()[1]) == status, answer
+        assert status == 101 or "another site" in answer
+
+
+def test_no_web_socket(service):
+    """Who asks for /mqtt without a WebSocket is told what is wanted there (RFC 9110, section 15.5.22)."""
+    answer = call(service, "GET", "/mqtt", auth=None)
+    assert answer.status == 426 and "WebSocket" in answer.message
+    assert answer.headers["Upgrade"] == "websocket" and "upgrade" in answer.headers["Connection"].lower()
+
+
 def test_stops_cleanly(service, device):
     """SIGTERM closes all connections with code 93, and ends the program with status 0."""
     client = device(service)
@@ -107,6 +132,7 @@ def test_stops_cleanly(service, device):
     (["--bind", "0.0.0.0", "--mqtt", "0"], 78), (["--organization", "Wrong"], 64), (["--mqtt", "65536"], 64),
     (["--mqtts", "0"], 64), (["--registrations", "/nowhere"], 78),
     (["--certificate", "/nowhere", "--key", "/nowhere", "--mqtts", "0"], 78),
+    (["--bind", "127.example.com"], 78), (["--bind", "127.0.0.1.example.com"], 78),
 ])
 def test_refuses_to_start(motectl, arguments, status):
     """Wrong usage, and what would be open to the world."""
@@ -114,6 +140,20 @@ def test_refuses_to_start(motectl, arguments, status):
                           text=True, timeout=DEADLINE, check=False)
     assert done.returncode == status, done.stderr
     assert done.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--mqtt", "off", "--http", "off"], ["--mqtt", "off", "--http", "off", "--mqtts", "off"],
+    ["--bind", "0.0.0.0", "--quickstart"], ["--bind", "0.0.0.0", "--insecure"], ["--bind", "0.0.0.0"],
+    ["--bind", "0.0.0.0", "--certificate", "{certificate}", "--key", "{key}"],
+])
+def test_nothing_to_listen_to(motectl, authority, arguments):
+    """A platform that nobody could reach is none."""
+    issued = authority.issue()
+    words = [word.format(certificate=issued.certificate, key=issued.key) for word in arguments]
+    done = subprocess.run([motectl, "platform", *words], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 78, done.stderr
+    assert "nothing to listen to" in done.stderr and "--mqtt" in done.stderr
 
 
 def test_port_is_taken(service, motectl):
