@@ -111,7 +111,9 @@ let hostTool: [Target] =
       name: "PlatformServiceTests", dependencies: ["Bytes", "MQTT", "PlatformService", "TestSupport"],
       swiftSettings: common),
     .testTarget(
-      name: "PlatformStoreTests", dependencies: ["Bytes", "PlatformService", "PlatformStore"], swiftSettings: common),
+      name: "PlatformStoreTests",
+      dependencies: ["Bytes", "PlatformService", "PlatformStore", .product(name: "GRDB", package: "GRDB.swift")],
+      swiftSettings: common),
     .testTarget(name: "PlatformImagesTests", dependencies: ["PlatformImages"], swiftSettings: common),
     .testTarget(
       name: "PlatformClientTests", dependencies: ["PlatformClient", "PlatformService"], swiftSettings: common),

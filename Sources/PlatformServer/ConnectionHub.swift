@@ -1,9 +1,11 @@
 // What the service asks for becomes writes, closes and commits. Everything here runs on the one event loop.
 
 import Bytes
+import Glibc
 import Logging
 import NIOCore
 import PlatformService
+import PlatformStore
 
 /// One connection, as the hub sees it.
 protocol HubConnection: AnyObject {
@@ -220,9 +222,17 @@ final class ConnectionHub: ServiceOutput {
   private func retry(_ batch: [StoreOperation], _ number: CommitNumber, _ store: StoreWriter, _ error: any Error) {
     logger.log(
       ServiceLogEntry(level: .error, component: "store", event: "commit-failed", values: [("reason", "\(error)")]))
+    // A batch that the database refuses for good would be in front of all others for ever.
+    if let error = error as? CommitError, !error.isTemporary { endForDefect() }
     for id in waiters.keys { finish(id, isStored: false) }
     let hub = NIOLoopBound(self, eventLoop: eventLoop)
     eventLoop.scheduleTask(in: ServerLimits.storeRetryDelay) { hub.value.commit(batch, number, store) }
+  }
+
+  /// Nothing of the batch was acknowledged: the next start begins with what the database has. EX_SOFTWARE.
+  private func endForDefect() -> Never {
+    logger.log(ServiceLogEntry(level: .error, component: "store", event: "given-up", values: []))
+    exit(70)
   }
 
   private func wait(for commit: CommitNumber, _ continuation: CheckedContinuation<Bool, Never>) {

@@ -10,6 +10,29 @@ public struct StoreError: Error, CustomStringConvertible, Sendable {
   public let description: String
 }
 
+/// A group of changes that was not made.
+public struct CommitError: Error, CustomStringConvertible, Sendable {
+  /// What is wrong, for people.
+  public let description: String
+  /// Whether the same changes may be made another time: the disk is full or fails, or the database is locked. Without
+  /// that, they never will be.
+  public let isTemporary: Bool
+
+  init(_ error: any Error) {
+    description = "\(error)"
+    guard let error = error as? DatabaseError else {
+      isTemporary = false
+      return
+    }
+    switch error.resultCode {
+    case .SQLITE_FULL, .SQLITE_BUSY, .SQLITE_LOCKED, .SQLITE_IOERR, .SQLITE_CANTOPEN, .SQLITE_NOMEM, .SQLITE_INTERRUPT,
+      .SQLITE_PROTOCOL:
+      isTemporary = true
+    default: isTemporary = false
+    }
+  }
+}
+
 /// The database.
 public final class PlatformStore: Sendable {
   private let queue: DatabaseQueue
@@ -84,21 +107,31 @@ public final class PlatformStore: Sendable {
 
   /// Makes all changes, or none. For one thread at a time.
   ///
-  /// - Throws: where the disk is full, or another program has the database locked.
-  public func commit(_ operations: [StoreOperation]) throws {
-    try queue.writeWithoutTransaction { database in
-      try database.inTransaction(.immediate) {
-        let writer = OperationWriter(database: database)
-        for operation in operations { try writer.apply(operation) }
-        return .commit
+  /// - Throws: `CommitError`, which tells whether there is a point in trying again.
+  public func commit(_ operations: [StoreOperation]) throws(CommitError) {
+    do {
+      try queue.writeWithoutTransaction { database in
+        try database.inTransaction(.immediate) {
+          let writer = OperationWriter(database: database)
+          for operation in operations { try writer.apply(operation) }
+          return .commit
+        }
       }
+    } catch {
+      throw CommitError(error)
     }
   }
 
   /// All that is kept.
   ///
-  /// - Throws: where the database cannot be read.
-  public func load() throws -> StoredState {
-    try queue.read { try StateReader(database: $0).state() }
+  /// - Throws: `StoreError` where the database cannot be read, with the row that is no record of ours.
+  public func load() throws(StoreError) -> StoredState {
+    do {
+      return try queue.read { try StateReader(database: $0).state() }
+    } catch let error as StoreError {
+      throw error
+    } catch {
+      throw StoreError(description: "the database cannot be read: \(error)")
+    }
   }
 }

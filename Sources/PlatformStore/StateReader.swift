@@ -13,69 +13,101 @@ struct StateReader {
 
   func state() throws -> StoredState {
     var state = StoredState()
-    state.types = try records("SELECT record FROM type")
-    state.keys = try records("SELECT record FROM apiKey")
-    state.sessions = try records("SELECT record FROM session ORDER BY number")
-    for row in try Row.fetchAll(database, sql: "SELECT id, record FROM bundle") {
-      state.bundles[row["id"]] = JSONValue(text: row["record"])
+    state.types = try records("type", key: "id")
+    state.keys = try records("apiKey", key: "key")
+    state.sessions = try records("session", key: "number")
+    for row in try rows("bundle", "id, record") {
+      guard let bundle = JSONValue(text: try row.text("record")) else { throw row.damage("'record' is not JSON") }
+      state.bundles[try row.text("id")] = bundle
     }
     state.devices = try devices()
     state.lastEvents = try lastEvents()
     state.messages = try messages()
-    for row in try Row.fetchAll(database, sql: "SELECT session, identifier FROM identifier") {
-      state.identifiers.append((row["session"], row["identifier"]))
+    for row in try rows("identifier", "session, identifier") {
+      state.identifiers.append((try row.value("session"), try row.value("identifier")))
     }
     state.requests = try requests()
     return state
   }
 
   private func devices() throws -> [DeviceRecord] {
-    try Row.fetchAll(database, sql: "SELECT record, connection FROM device").map { row in
-      var record: DeviceRecord = try decode(row["record"])
-      if let text = row["connection"] as String? { record.connection = try decode(text) }
+    try rows("device", "typeID, deviceID, record, connection").map { row in
+      var record: DeviceRecord = try decode(row, "record")
+      if try row.value("connection") as String? != nil { record.connection = try decode(row, "connection") }
       return record
     }
   }
 
   private func lastEvents() throws -> [(DeviceKey, LastEvent)] {
-    let sql = "SELECT typeID, deviceID, eventID, format, payload, time FROM lastEvent"
-    return try Row.fetchAll(database, sql: sql).map { row in
-      let payload: Data = row["payload"]
+    try rows("lastEvent", "typeID, deviceID, eventID, format, payload, time").map { row in
+      let payload: Data = try row.value("payload")
       return (
-        DeviceKey(typeID: row["typeID"], deviceID: row["deviceID"]),
-        LastEvent(eventID: row["eventID"], format: row["format"], payload: Array(payload), time: row["time"])
+        DeviceKey(typeID: try row.text("typeID"), deviceID: try row.text("deviceID")),
+        LastEvent(
+          eventID: try row.text("eventID"), format: try row.text("format"), payload: Array(payload),
+          time: try row.value("time"))
       )
     }
   }
 
   private func messages() throws -> [MessageRecord] {
-    let sql = "SELECT session, sequence, topic, payload, qos, isReleased FROM message ORDER BY session, sequence"
-    return try Row.fetchAll(database, sql: sql).map { row in
-      let topic: Data = row["topic"]
-      let payload: Data = row["payload"]
+    let columns = "session, sequence, topic, payload, qos, isReleased"
+    return try rows("message", columns, order: "session, sequence").map { row in
+      let topic: Data = try row.value("topic")
+      let payload: Data = try row.value("payload")
       return MessageRecord(
-        session: row["session"], sequence: row["sequence"], topic: Array(topic), payload: Array(payload),
-        qos: row["qos"], isReleased: row["isReleased"])
+        session: try row.value("session"), sequence: try row.value("sequence"), topic: Array(topic),
+        payload: Array(payload), qos: try row.value("qos"), isReleased: try row.value("isReleased"))
     }
   }
 
   private func requests() throws -> [ManagementRequest] {
     var progress: [String: [DeviceProgress]] = [:]
-    for row in try Row.fetchAll(database, sql: "SELECT request, record FROM progress ORDER BY request, place") {
-      progress[row["request"], default: []].append(try decode(row["record"]))
+    for row in try rows("progress", "request, typeID, deviceID, record", order: "request, place") {
+      progress[try row.text("request"), default: []].append(try decode(row, "record"))
     }
-    return try (records("SELECT record FROM request") as [ManagementRequest]).map { header in
+    return try (records("request", key: "id") as [ManagementRequest]).map { header in
       var request = header
       request.devices = progress[header.id] ?? []
       return request
     }
   }
 
-  private func records<Record: Decodable>(_ sql: String) throws -> [Record] {
-    try String.fetchAll(database, sql: sql).map { try decode($0) }
+  private func records<Record: Decodable>(_ table: String, key: String) throws -> [Record] {
+    try rows(table, "\(key), record", order: key).map { try decode($0, "record") }
   }
 
-  private func decode<Record: Decodable>(_ text: String) throws -> Record {
-    try decoder.decode(Record.self, from: Data(text.utf8))
+  private func rows(_ table: String, _ columns: String, order: String? = nil) throws -> [StoredRow] {
+    let sql = "SELECT \(columns) FROM \(table)" + (order.map { " ORDER BY \($0)" } ?? "")
+    return try Row.fetchAll(database, sql: sql).map { StoredRow(table: table, row: $0) }
+  }
+
+  private func decode<Record: Decodable>(_ row: StoredRow, _ column: String) throws -> Record {
+    let text = try row.text(column)
+    do {
+      return try decoder.decode(Record.self, from: Data(text.utf8))
+    } catch {
+      throw row.damage("'\(column)' is no record of this version: \(error)")
+    }
+  }
+}
+
+/// A row that may hold anything: whoever can write the file can write that.
+private struct StoredRow {
+  let table: String
+  let row: Row
+
+  func text(_ column: String) throws(StoreError) -> String { try value(column) }
+
+  func value<Value: DatabaseValueConvertible>(_ column: String) throws(StoreError) -> Value {
+    guard let value = Value.fromDatabaseValue(row[column]) else { throw damage("'\(column)' is of another kind") }
+    return value
+  }
+
+  /// An error that names the row, by its columns that are short and no records.
+  func damage(_ reason: String) -> StoreError {
+    let names = row.filter { !["record", "connection", "payload", "topic"].contains($0.0) }
+      .map { "\($0.0)=\($0.1)" }.joined(separator: " ")
+    return StoreError(description: "the database is damaged: table \(table), row \(names): \(reason)")
   }
 }

@@ -2,10 +2,11 @@
 
 import Bytes
 import Foundation
-import PlatformStore
+import GRDB
 import Testing
 
 @testable import PlatformService
+@testable import PlatformStore
 
 @Suite struct StoreTests {
   private func inFolder(_ body: (String) throws -> Void) throws {
@@ -99,6 +100,22 @@ import Testing
     #expect(state.requests.first?.devices == [devices[0], done])
     #expect(state.requests.first?.parameters == request.parameters)
     #expect(try kept([[.putRequest(request)], [.removeRequest("q")]]).requests.isEmpty)
+  }
+
+  @Test func tellsWhetherTryingAgainHelps() throws {
+    try inFolder { folder in
+      let store = try PlatformStore(folder: folder)
+      let message = MessageRecord(session: 1, sequence: 1, topic: [], payload: [], qos: 1, isReleased: false)
+      try store.commit([.putMessage(message)])
+      let again = #expect(throws: CommitError.self) { try store.commit([.putMessage(message)]) }
+      #expect(again?.isTemporary == false)
+    }
+    for code in [ResultCode.SQLITE_FULL, .SQLITE_BUSY, .SQLITE_LOCKED, .SQLITE_IOERR, .SQLITE_IOERR_WRITE] {
+      #expect(CommitError(DatabaseError(resultCode: code)).isTemporary)
+    }
+    for code in [ResultCode.SQLITE_CORRUPT, .SQLITE_CONSTRAINT_PRIMARYKEY, .SQLITE_NOTADB, .SQLITE_TOOBIG] {
+      #expect(!CommitError(DatabaseError(resultCode: code)).isTemporary)
+    }
   }
 
   @Test func makesAGroupWholeOrNotAtAll() throws {
