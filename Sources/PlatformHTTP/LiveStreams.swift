@@ -14,7 +14,9 @@ enum LiveLimits {
   /// How often a stream says that it is there, so that both sides notice when it is not.
   static let silenceMax = Duration.seconds(15)
   /// Signals that wait for a slow reader; the oldest goes first.
-  static let signalsMax = 1000
+  static let signalsMax = 64
+  /// The same of a list of devices, whose signals have no payloads.
+  static let listSignalsMax = 1000
 }
 
 /// Writes one stream's messages.
@@ -66,7 +68,9 @@ extension Interface {
     let body = ResponseBody { writer in
       var stream = stream
       let (signals, continuation) = AsyncStream.makeStream(
-        of: Signal.self, bufferingPolicy: .bufferingNewest(LiveLimits.signalsMax))
+        of: Signal.self,
+        bufferingPolicy: .bufferingNewest(
+          stream.filter.includesPayloads ? LiveLimits.signalsMax : LiveLimits.listSignalsMax))
       let pump = Task {
         for await observation in observations { continuation.yield(.observation(observation)) }
         continuation.finish()
@@ -128,7 +132,11 @@ struct DeviceListStream: LiveStream {
     self.organization = organization
   }
 
-  var filter: ObservationFilter { ObservationFilter(organization: organization) }
+  var filter: ObservationFilter {
+    var filter = ObservationFilter(organization: organization)
+    filter.includesPayloads = false
+    return filter
+  }
   var tickInterval: Duration { LiveLimits.listInterval }
   private var isQuickstart: Bool { organization == "quickstart" }
 
@@ -210,7 +218,8 @@ struct DeviceStream: LiveStream {
     for device in devices {
       let events = (try? await platform.lastEvents(device.key, inQuickstart: isQuickstart)) ?? []
       values += events.sorted { $0.time < $1.time }.map {
-        describe("event", device.key, $0.eventID, $0.format, $0.payload, time: $0.time)
+        describe(
+          "event", device.key, $0.eventID, $0.format, $0.payload, size: $0.payload.count, time: $0.time)
       }
     }
     return values
@@ -238,17 +247,19 @@ struct DeviceStream: LiveStream {
 
   private func describe(_ kind: String, _ message: ObservedMessage) -> JSONValue {
     describe(
-      kind, message.device, message.name, message.format, message.payload, time: message.time.milliseconds)
+      kind, message.device, message.name, message.format, message.isPayloadLeftOut ? nil : message.payload,
+      size: message.payloadSize, time: message.time.milliseconds)
   }
 
   private func describe(
-    _ kind: String, _ key: DeviceKey, _ name: String, _ format: String, _ payload: [UInt8], time: Int64
+    _ kind: String, _ key: DeviceKey, _ name: String, _ format: String, _ payload: [UInt8]?, size: Int, time: Int64
   ) -> JSONValue {
     .members([
       "kind": .string(kind), "type": .string(key.typeID), "id": .string(key.deviceID), kind: .string(name),
       "format": .string(format), "time": .integer(time),
-      // What is not text is not shown.
-      "payload": String(validating: payload, as: UTF8.self).map(JSONValue.string), "size": .integer(payload.count),
+      // What is too long or not text is not shown.
+      "payload": payload.flatMap { String(validating: $0, as: UTF8.self) }.map(JSONValue.string),
+      "size": .integer(size), "tooLong": payload == nil ? .boolean(true) : nil,
     ])
   }
 }

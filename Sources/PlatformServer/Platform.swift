@@ -48,7 +48,13 @@ public actor Platform {
       throw error
     }
     hub.flush()
-    try await hub.waitUntilStored()
+    do throws(ServiceError) {
+      try await hub.waitUntilStored()
+    } catch {
+      // It is in memory, and in the next group for the disk: who only hears of the failure would ask for it twice.
+      throw ServiceError(
+        error.kind, error.message + " The change may still be made when it does: look whether it was.")
+    }
     return result
   }
 
@@ -170,7 +176,9 @@ public actor Platform {
   public func observe(_ filter: ObservationFilter) throws(ServiceError) -> AsyncStream<Observation> {
     let id = try service.observe(filter)
     let (stream, continuation) = AsyncStream.makeStream(
-      of: Observation.self, bufferingPolicy: .bufferingNewest(ServerLimits.observationsMax))
+      of: Observation.self,
+      bufferingPolicy: .bufferingNewest(
+        filter.includesPayloads ? ServerLimits.observationsMax : ServerLimits.bareObservationsMax))
     hub.observers[id] = continuation
     continuation.onTermination = { [weak self] _ in
       guard let self else { return }

@@ -7,7 +7,9 @@ import NIOCore
 /// Bounds of the network layer.
 public enum ServerLimits {
   /// Observations that wait for a reader; the oldest goes first.
-  public static let observationsMax = 1000
+  public static let observationsMax = 256
+  /// The same where they have no payloads: a list of devices misses none of a fleet that comes at once.
+  public static let bareObservationsMax = 1000
   /// Changes that wait for the disk, before nothing more is read from anyone.
   public static let operationsMax = 50_000
   /// Bytes of messages among them.

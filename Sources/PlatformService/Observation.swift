@@ -13,12 +13,14 @@ public struct ObservationFilter: Equatable, Sendable {
   public var typeID: String?
   /// Only this device.
   public var deviceID: String?
-  /// Whether events are wanted, with their payloads.
+  /// Whether events are wanted.
   public var includesEvents: Bool
-  /// Whether commands are wanted, with their payloads.
+  /// Whether commands are wanted.
   public var includesCommands: Bool
   /// Whether connections that come and go, and changes of registrations and requests are wanted.
   public var includesChanges: Bool
+  /// Whether events and commands are wanted with their payloads.
+  public var includesPayloads = true
 
   /// A filter.
   public init(
@@ -48,6 +50,15 @@ public enum Observation: Sendable {
   case deviceRemoved(DeviceKey)
   /// A request was made, moved on or went.
   case requestChanged(id: String)
+
+  /// The same without a payload of more than `max` bytes.
+  func leavingOutPayload(longerThan max: Int) -> Observation {
+    switch self {
+    case .event(let message): .event(message.leavingOutPayload(longerThan: max))
+    case .command(let message): .command(message.leavingOutPayload(longerThan: max))
+    case .monitoring, .deviceChanged, .deviceRemoved, .requestChanged: self
+    }
+  }
 }
 
 /// An event or command.
@@ -58,10 +69,31 @@ public struct ObservedMessage: Sendable {
   public let name: String
   /// The payload's format.
   public let format: String
-  /// The payload.
-  public let payload: [UInt8]
+  /// The payload; empty where it was left out.
+  public private(set) var payload: [UInt8]
+  /// How long the payload is, in bytes, be it here or left out.
+  public let payloadSize: Int
   /// When it came.
   public let time: WallTime
+
+  /// Whether there is a payload that is not here.
+  public var isPayloadLeftOut: Bool { payload.count < payloadSize }
+
+  init(device: DeviceKey, name: String, format: String, payload: [UInt8], time: WallTime) {
+    self.device = device
+    self.name = name
+    self.format = format
+    self.payload = payload
+    payloadSize = payload.count
+    self.time = time
+  }
+
+  func leavingOutPayload(longerThan max: Int) -> ObservedMessage {
+    guard payload.count > max else { return self }
+    var message = self
+    message.payload = []
+    return message
+  }
 }
 
 /// What the platform tells about a client's connection. The names on the wire begin with capital letters.

@@ -149,6 +149,14 @@ public final class PlatformService {
     guard observers.count < ServiceLimits.observersMax else {
       throw ServiceError(.unavailable, "At most \(ServiceLimits.observersMax) streams can be open.")
     }
+    if filter.organization == quickstart.name {
+      // Who comes without a login leaves room for those who have one.
+      let count = observers.values.count { $0.organization == quickstart.name }
+      guard count < ServiceLimits.quickstartObserversMax else {
+        throw ServiceError(
+          .unavailable, "At most \(ServiceLimits.quickstartObserversMax) streams of Quickstart can be open.")
+      }
+    }
     defer { nextObserver += 1 }
     observers[nextObserver] = filter
     return nextObserver
@@ -162,10 +170,21 @@ public final class PlatformService {
     _ observation: @autoclosure () -> Observation
   ) {
     guard !observers.isEmpty else { return }
+    // Made once, however many want it: they share its payload.
+    var shown: Observation?
+    var bare: Observation?
     for (id, filter) in observers where filter.organization == organization.name && wanted(filter) {
       if let type = filter.typeID, type != device?.typeID { continue }
       if let wantedDevice = filter.deviceID, wantedDevice != device?.deviceID { continue }
-      output.notify(observer: id, observation())
+      let whole = shown ?? observation().leavingOutPayload(longerThan: ServiceLimits.observedPayloadBytesMax)
+      shown = whole
+      if filter.includesPayloads {
+        output.notify(observer: id, whole)
+      } else {
+        let short = bare ?? whole.leavingOutPayload(longerThan: 0)
+        bare = short
+        output.notify(observer: id, short)
+      }
     }
   }
 

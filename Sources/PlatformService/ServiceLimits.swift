@@ -157,4 +157,8 @@ public enum ServiceLimits {
 
   /// Streams of events and changes that programs on this machine may have open.
   public static let observersMax = 1000
+  /// How many of them may watch Quickstart, where nobody logs in.
+  public static let quickstartObserversMax = observersMax / 2
+  /// The longest payload that an observation has, in bytes; of a longer one it tells the size.
+  public static let observedPayloadBytesMax = lastEventBytesMax
 }

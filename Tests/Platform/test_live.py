@@ -80,6 +80,17 @@ def test_bytes_are_not_text(service, stream, join):
     assert "payload" not in event and event["size"] == 3
 
 
+@pytest.mark.parametrize("size, is_shown", [(16_384, True), (16_385, False)])
+def test_long_payloads(service, stream, join, size, is_shown):
+    """What is longer than a page shows comes as its size."""
+    watched = stream(service, "/api/live/quickstart/devices/q1")
+    watched.next("state")
+    join(service, "d:quickstart:any:q1").publish("iot-2/evt/status/fmt/json", b"7" * size, qos=0)
+    event, _ = watched.next("event")
+    assert event["size"] == size and event.get("payload") == ("7" * size if is_shown else None)
+    assert event.get("tooLong", False) is not is_shown
+
+
 def test_lists(service, stream, join, device):
     """Lists begin whole, and then tell what changed, twice a second at most."""
     listed = stream(service, "/api/live/quickstart")

@@ -167,6 +167,9 @@ def test_odd_payloads(browser, service, join):
     device = join(service, "d:quickstart:mote:demo-1")
     browser.open("/quickstart/#/device/demo-1")
     browser.wait_text("#state", "Connected")
+    device.publish(EVENT, b" " * 17_000 + b"8", qos=0)
+    browser.wait_text("#messages", "17001 bytes, too long to show here")
+    time.sleep(1.05)
     payloads = ["no JSON", '{"d":[1,2]}', '{"d":null}', "7", '{"d":{"big":1e308,"small":-1e-300,"zero":0}}',
                 json.dumps({"d": {f"member_{number}": number for number in range(1000)}}), '{"plain":3}', b"\xff"]
     for payload in payloads:
@@ -314,6 +317,7 @@ def test_fleet(browser, service, device):
 
     browser.click("#reboot")
     browser.wait_text("#progress", "restarted")
+    browser.wait_text(".history", "device/reboot")
     assert "iotdm-1/mgmt/initiate/device/reboot" in managed.done
 
     browser.run("document.querySelectorAll('details').forEach((element) => { element.open = true; })")

@@ -121,7 +121,8 @@ export class LiveDevice {
   }
 
   addMessage(message) {
-    const text = message.payload ?? `${message.size} bytes that are not text`;
+    const why = message.tooLong ? "bytes, too long to show here" : "bytes that are not text";
+    const text = message.payload ?? `${message.size} ${why}`;
     this.total += 1;
     this.messages.push(message);
     if (this.messages.length > messagesMax) this.messages.shift();
