@@ -98,6 +98,16 @@ extension RESTClient {
     return json
   }
 
+  /// Gives a device a new token: `token`, or one that the platform makes.
+  ///
+  /// - Returns: the token.
+  public func setToken(_ device: DeviceKey, _ token: String?) async throws(ClientError) -> String {
+    let path = path(device) + "/token"
+    let answer = try await call(.POST, path, body: .members(["authToken": token.map(JSONValue.string)]))
+    guard let token = answer.json?["authToken"]?.string else { throw malformed(.POST, path, "authToken") }
+    return token
+  }
+
   /// Makes a device type; one that exists already stays as it is.
   public func addType(_ id: String, isGateway: Bool) async throws(ClientError) {
     do {

@@ -9,7 +9,17 @@ extension Interface {
   func addRequests(to table: RouteTable) {
     table.on(.get, "/mgmt/requests") { request, _ in
       try await application(request)
-      return try ListPage(request).answer(await platform.requests, json: describe)
+      let page = try ListPage(request)
+      let (type, device) = (try request.name("typeId"), try request.name("deviceId"))
+      guard type != nil || device != nil else { return page.answer(await platform.requests, json: describe) }
+      // Of up to thousands of devices in each, those that were asked for.
+      let found = await platform.requests.reversed().compactMap { request -> (ManagementRequest, [DeviceProgress])? in
+        let devices = request.devices.filter {
+          (type ?? $0.device.typeID) == $0.device.typeID && (device ?? $0.device.deviceID) == $0.device.deviceID
+        }
+        return devices.isEmpty ? nil : (request, devices)
+      }
+      return page.answer(found) { describe($0.0, of: $0.1) }
     }
     table.on(.post, "/mgmt/requests") { request, _ in
       try await application(request)
@@ -76,13 +86,15 @@ extension Interface {
     return draft
   }
 
-  private func describe(_ request: ManagementRequest) -> JSONValue {
+  private func describe(_ request: ManagementRequest) -> JSONValue { describe(request, of: request.devices) }
+
+  private func describe(_ request: ManagementRequest, of devices: [DeviceProgress]) -> JSONValue {
     .members([
       "id": .string(request.id), "action": .string(request.action),
       "parameters": .array(
         request.parameters.map { .members(["name": .string($0.name), "value": $0.value]) }),
       "devices": .array(
-        request.devices.map {
+        devices.map {
           .members(["typeId": .string($0.device.typeID), "deviceId": .string($0.device.deviceID)])
         }),
       "deviceCount": .integer(request.devices.count), "complete": .boolean(request.isComplete),

@@ -28,10 +28,11 @@ extension Request {
   ///
   /// - Throws: `unsupportedMediaType`, `tooLarge`, `invalid`.
   func json(max: Int = ServerLimits.bodyBytesMax) async throws -> JSONValue {
-    if let type = mediaType, type != "application/json" {
-      throw ServiceError(.unsupportedMediaType, "The body is application/json, not \(type).")
-    }
-    let bytes = try await bytes(max: max)
+    try checkMediaType()
+    return try Request.json(try await bytes(max: max))
+  }
+
+  private static func json(_ bytes: [UInt8]) throws(ServiceError) -> JSONValue {
     do throws(JSONError) {
       return try JSONValue(bytes.span)
     } catch {
@@ -40,10 +41,24 @@ extension Request {
   }
 
   /// The body as a JSON object.
-  func object() async throws -> JSONValue {
-    let value = try await json()
+  func object() async throws -> JSONValue { try Request.object(try await json()) }
+
+  /// The body as a JSON object; an empty one where there is no body.
+  func optionalObject() async throws -> JSONValue {
+    let bytes = try await bytes(max: ServerLimits.bodyBytesMax)
+    if bytes.isEmpty { return .object([]) }
+    try checkMediaType()
+    return try Request.object(try Request.json(bytes))
+  }
+
+  private static func object(_ value: JSONValue) throws(ServiceError) -> JSONValue {
     guard value.members != nil else { throw ServiceError(.invalid, "The body is a JSON object.") }
     return value
+  }
+
+  private func checkMediaType() throws(ServiceError) {
+    guard let type = mediaType, type != "application/json" else { return }
+    throw ServiceError(.unsupportedMediaType, "The body is application/json, not \(type).")
   }
 
   /// The content type without its parameters.
@@ -55,6 +70,15 @@ extension Request {
 
   /// A parameter of the query; nil if it is not there.
   func parameter(_ name: String) -> String? { uri.queryParameters.get(name) }
+
+  /// A parameter of the query that is the name of something; nil if it is not there.
+  func name(_ parameter: String) throws(ServiceError) -> String? {
+    guard let name = self.parameter(parameter) else { return nil }
+    guard isName(name) else {
+      throw ServiceError(.invalid, "'\(parameter)' is 1 to 36 letters, digits, '-', '_' and '.'.")
+    }
+    return name
+  }
 }
 
 /// Reads members of a JSON object, and says what it expected.

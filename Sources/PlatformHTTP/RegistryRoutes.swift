@@ -94,6 +94,12 @@ extension Interface {
       try await platform.removeDevice(try context.device())
       return Response(status: .noContent)
     }
+    table.on(.post, "\(devices)/:device/token") { request, context in
+      try await application(request)
+      let wanted = try MemberReader(value: try await request.optionalObject()).optionalText("authToken")
+      let token = try await platform.setToken(try context.device(), token: wanted)
+      return jsonResponse(.members(["authToken": .string(token)]))
+    }
     addBulk(to: table)
   }
 

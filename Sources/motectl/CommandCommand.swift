@@ -16,6 +16,8 @@ struct CommandCommand: AsyncParsableCommand {
       With --wait, the device's next event 'command' about this command is waited for, as Mote's agent publishes it, \
       and printed: the exit status is 0 for the outcome 'ok' and 1 for any other.
 
+      The device is looked up over REST first; where REST is out of reach, the command is sent all the same.
+
       Examples:
         motectl command edge e7-0042 ping --wait
         motectl command edge e7-0042 interval '{"d":{"event":"status","interval":"5s"}}' --wait
@@ -66,6 +68,7 @@ struct CommandCommand: AsyncParsableCommand {
   private func send(_ payload: [UInt8]) async throws -> Bool {
     let settings = try connection.settings()
     if settings.isQuickstart { throw ClientError(.configuration, "quickstart", "has no commands") }
+    try await lookUp(settings)
     let link = try await ApplicationConnection.open(settings)
     do {
       let report = try await exchange(payload, link)
@@ -75,6 +78,35 @@ struct CommandCommand: AsyncParsableCommand {
     } catch {
       await link.close()
       throw error
+    }
+  }
+
+  /// How long to look for the device, in seconds.
+  private var lookUpSecondsMax: Double { 5 }
+
+  /// Looks whether the device is there: over MQTT nobody says that it is not. Where REST cannot be asked, MQTT is
+  /// trusted.
+  private func lookUp(_ settings: ApplicationSettings) async throws {
+    let client = try RESTClient(settings)
+    let (key, seconds) = (device.key, lookUpSecondsMax)
+    let (answers, continuation) = AsyncStream.makeStream(of: ClientError?.self)
+    // Not children of ours: a call that hangs is not waited for.
+    Task {
+      do throws(ClientError) {
+        _ = try await client.probe(key)
+        continuation.yield(nil)
+      } catch {
+        continuation.yield(error)
+      }
+    }
+    Task {
+      try? await Task.sleep(for: .seconds(seconds))
+      continuation.yield(nil)
+    }
+    for await error in answers {
+      // The platform says what is missing; a 404 without a word is some other server's.
+      if let error, error.kind == .notFound, error.message.contains(": ") { throw error }
+      return
     }
   }
 

@@ -7,8 +7,15 @@ import PlatformService
 
 struct DeviceCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "device", abstract: "Adds, removes or shows a device.",
-    subcommands: [Add.self, Remove.self, Show.self])
+    commandName: "device", abstract: "Adds, removes or shows a device, or gives it a new token.",
+    discussion: """
+      Examples:
+        motectl device add edge e7-0042 --create-type --save-token e7-0042.token
+        motectl device show edge e7-0042
+        motectl device token edge e7-0042 --save-token e7-0042.token
+        motectl device remove edge e7-0042
+      """,
+    subcommands: [Add.self, Token.self, Remove.self, Show.self])
 }
 
 extension DeviceCommand {
@@ -60,11 +67,7 @@ extension DeviceCommand {
       try await operate {
         let client = try RESTClient(try connection.settings())
         var body: [JSONValue.Member] = []
-        if let file = deviceTokenFile {
-          var token = try readSecret(file)
-          if token.hasSuffix("\n") { token.removeLast() }
-          body.append(.init("authToken", .string(token)))
-        }
+        if let file = deviceTokenFile { body.append(.init("authToken", .string(try readToken(file)))) }
         if !info.isEmpty { body.append(.init("deviceInfo", .object(info.map(member)))) }
         // Before anything is registered: without a place for it the token would be lost.
         let file = try saveToken.map(SecretFile.init)
@@ -93,6 +96,64 @@ extension DeviceCommand {
       }
       try emit("registered \(device.type) \(device.id)")
       if let token, saveToken == nil, deviceTokenFile == nil { try emit("token \(printable(token))") }
+    }
+  }
+
+  struct Token: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Gives a device a new token in place of its old one.",
+      discussion: """
+        For a device whose token is lost, or known to somebody else: from now on it connects with the new one only, \
+        and its connection is closed. The token is shown this once, or goes to a file as 'device add' has it.
+
+        Examples:
+          motectl device token edge e7-0042
+          motectl device token edge e7-0042 --save-token e7-0042.token
+
+        \(ConnectionOptions.explanation)
+
+        \(ExitStatus.explanation)
+        """)
+
+    @OptionGroup var device: DeviceArguments
+    @Option(
+      help: ArgumentHelp("The file with the token that the device is to have.", valueName: "file"), completion: .file())
+    var deviceTokenFile: String?
+    @Option(
+      help: ArgumentHelp("Write the token to this new file instead of showing it.", valueName: "file"),
+      completion: .file())
+    var saveToken: String?
+    @OptionGroup var output: OutputOptions
+    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+
+    func run() async throws {
+      try await operate {
+        let client = try RESTClient(try connection.settings())
+        let wanted = try deviceTokenFile.map { try readToken($0) }
+        // Before the old token goes: without a place for it the new one would be lost.
+        let file = try saveToken.map(SecretFile.init)
+        do {
+          let token = try await client.setToken(device.key, wanted)
+          if let file { try file.write(token + "\n") }
+          try show(token)
+        } catch {
+          file?.removeIfEmpty()
+          throw error
+        }
+      }
+    }
+
+    private func show(_ token: String) throws {
+      let isShown = saveToken == nil && deviceTokenFile == nil
+      if output.json {
+        return try emit(
+          .members([
+            "typeId": .string(device.type), "deviceId": .string(device.id),
+            "authToken": isShown ? .string(token) : nil,
+          ]))
+      }
+      try emit("new token for \(device.type) \(device.id)")
+      if isShown { try emit("token \(printable(token))") }
     }
   }
 
@@ -172,6 +233,13 @@ func leaves(_ value: JSONValue, path: String) -> [(String, String)] {
   case .null: return []
   case .boolean, .number: return [(path, safeJSON(value))]
   }
+}
+
+/// The token in a file of its own.
+private func readToken(_ file: String) throws -> String {
+  var token = try readSecret(file)
+  if token.hasSuffix("\n") { token.removeLast() }
+  return token
 }
 
 /// A new file that only its owner can read.

@@ -1,12 +1,18 @@
 """What is kept: durable sessions, their messages, registrations; over lost connections and SIGKILL."""
 
+import contextlib
+import http.client
 import random
 import resource
+import sqlite3
+import stat
+import subprocess
 import time
 
 import pytest
 
 from harness.waiting import DEADLINE, wait_until
+from rest import api
 
 EVENTS = "iot-2/type/+/id/+/evt/+/fmt/+"
 
@@ -86,6 +92,62 @@ def test_makes_an_api_key(durable):
     assert not (durable.folder / "data/api-key").exists()
 
 
+def test_first_key_and_its_file(motectl, tmp_path):
+    """The first API key is never without its file: where that cannot be written there is no key, but a refusal."""
+    data = tmp_path / "data"
+    (data / "api-key").mkdir(parents=True)
+    words = [motectl, "platform", "--mqtt", "0", "--http", "0", "--data", data]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 78 and "api-key" in done.stderr
+    (data / "api-key").rmdir()
+    with subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = int(process.stdout.readline().rsplit(":", 1)[1])
+            assert stat.S_IMODE((data / "api-key").stat().st_mode) == 0o600
+            key, token = [line.split("=", 1)[1] for line in (data / "api-key").read_text().splitlines()]
+            service = type("Ports", (), {"ports": {"http": port}})
+            assert api(service, "GET", "/device/types", auth=(key, token)).status == 200
+        finally:
+            process.terminate()
+    assert [path.name for path in data.glob("api-key*")] == ["api-key"]
+
+
+def execute(service, statement):
+    """Changes the database of a platform that does not run."""
+    with contextlib.closing(sqlite3.connect(service.folder / "data" / "platform.sqlite")) as database:
+        database.execute(statement)
+        database.commit()
+
+
+def test_refused_for_good(durable):
+    """What the database will never take is not tried again for ever: the program ends, status 70."""
+    durable.stop()
+    execute(durable, "CREATE TRIGGER never BEFORE INSERT ON type BEGIN SELECT RAISE(ABORT, 'never'); END")
+    durable.start()
+    with pytest.raises((OSError, http.client.HTTPException)):
+        api(durable, "POST", "/device/types", {"id": "new"})
+    assert durable.process.wait(10) == 70
+    durable.wait_log("store", "commit-failed")
+    durable.wait_log("store", "given-up")
+
+
+@pytest.mark.parametrize("statement, row", [
+    ("UPDATE device SET record = '{\"typeID\":7}' WHERE deviceID = 'e2'",
+     'table device, row typeID="edge" deviceID="e2"'),
+    ("UPDATE type SET record = x'00ff' WHERE id = 'sensor'", 'table type, row id="sensor"'),
+    ("INSERT INTO bundle (id, record) VALUES ('tools', 'no JSON')", 'table bundle, row id="tools"'),
+    ("INSERT INTO message VALUES (1, 2, 'text', x'00', 1000, 0)", "table message, row session=1 sequence=2"),
+])
+def test_damaged_row(durable, motectl, statement, row):
+    """A row that is no record of ours is named, and the exit status is that of a damaged database."""
+    durable.stop()
+    execute(durable, statement)
+    done = subprocess.run([motectl, "platform", "--mqtt", "0", "--http", "0", "--data", durable.folder / "data"],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 65, done.stderr
+    assert row in done.stderr.replace('\\"', '"'), done.stderr
+
+
 def is_acknowledged(message):
     """Not paho's `is_published`, which throws for what was published between two connections."""
     return message._published  # pylint: disable=protected-access
@@ -125,7 +187,6 @@ def test_nothing_acknowledged_is_lost(durable, device, application, qos):
 
 def test_second_platform_is_refused(durable, motectl, start_service):
     """A database has one platform at a time."""
-    import subprocess
     done = subprocess.run([motectl, "platform", "--mqtt", "0", "--http", "0", "--data", durable.folder / "data"],
                           capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == 65, done.stderr
@@ -134,7 +195,6 @@ def test_second_platform_is_refused(durable, motectl, start_service):
 
 def test_damaged_database(durable, motectl):
     """A database that is none is refused, with a message."""
-    import subprocess
     durable.stop()
     for path in (durable.folder / "data").glob("platform.sqlite*"):
         path.write_bytes(b"rubbish" * 1000)
@@ -161,9 +221,16 @@ def test_full_disk(durable, device, application):
     live.subscribe(EVENTS, qos=0)
     sender.client.publish("iot-2/evt/status/fmt/json", "live", 0)
     assert live.next().payload == b"live"
+    refusal = api(durable, "POST", "/device/types/edge/devices", {"deviceId": "late"})
+    assert refusal.status == 503 and "may still be made" in refusal.message
     resource.prlimit(durable.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
     sent.wait_for_publish(DEADLINE)
     assert sent.is_published()
+    # It was made, with a token that nobody has: another one is there for the asking.
+    assert api(durable, "POST", "/device/types/edge/devices", {"deviceId": "late"}).status == 409
+    token = api(durable, "POST", "/device/types/edge/devices/late/token").json["authToken"]
+    event = "/device/types/edge/devices/late/events/status"
+    assert api(durable, "POST", event, {"d": {}}, ("use-token-auth", token)).status == 200
     durable.kill()
     durable.start()
     assert len(application(durable, "keeper", clean=False).next().payload) == 10_000

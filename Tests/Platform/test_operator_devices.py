@@ -82,6 +82,25 @@ def test_tokens_and_files(operator, tmp_path):
     operator.run("device", "add", "nosuchtype", "p5", status=67)
 
 
+def test_new_token(operator, service, tmp_path):
+    """A device whose token is lost gets another one, shown once or in a file."""
+    told = operator.run("device", "token", "edge", "e1")
+    assert told.startswith("new token for edge e1\ntoken ")
+    Client(service, f"d:{ORGANIZATION}:edge:e1", "use-token-auth", told.split()[-1]).close()
+    path = tmp_path / "e1.token"
+    assert operator.run("device", "token", "edge", "e1", "--save-token", path) == "new token for edge e1\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    Client(service, f"d:{ORGANIZATION}:edge:e1", "use-token-auth", path.read_text().strip()).close()
+    given, = operator.json("device", "token", "edge", "e2", "--device-token-file", path)
+    assert given == {"typeId": "edge", "deviceId": "e2"}
+    Client(service, f"d:{ORGANIZATION}:edge:e2", "use-token-auth", path.read_text().strip()).close()
+    # A file that is there already is left alone, and so is the token.
+    operator.run("device", "token", "edge", "e2", "--save-token", path, status=78)
+    Client(service, f"d:{ORGANIZATION}:edge:e2", "use-token-auth", path.read_text().strip()).close()
+    operator.run("device", "token", "edge", "nosuch", "--save-token", tmp_path / "none", status=67)
+    assert not (tmp_path / "none").exists()
+
+
 def test_many_devices(motectl, tmp_path, start_service):
     """A listing has as many pages as it takes."""
     names = [f"d{number:03}" for number in range(250)]

@@ -71,6 +71,20 @@ def test_quickstart_event(service, join):
     assert api(service, "POST", "/application/types/any/devices/q1/commands/blink", {}, None).status == 403
 
 
+@pytest.mark.parametrize("host, status", [
+    ("local0.messaging.example", 403), ("LOCAL0.messaging.example:8080", 403), ("local0.example", 403),
+    ("other1.messaging.example", 403), ("quickstart.messaging.example", 200), ("platform.example", 200)])
+def test_organization_of_the_host(service, host, status):
+    """Quickstart is no refuge for a device that has lost its token: at its own organisation's host it is refused."""
+    answer = api(service, "POST", f"{E1}/events/status", {"d": {}}, None, headers={"Host": host})
+    assert answer.status == status
+    if host.lower().startswith("local0"):
+        assert "credentials are missing" in answer.message
+        assert api(service, "POST", f"{E1}/commands/+/request", None, None, headers={"Host": host}).status == 403
+    if host == "local0.messaging.example":
+        assert api(service, "POST", f"{E1}/events/status", {"d": {}}, DEVICE, headers={"Host": host}).status == 200
+
+
 def test_wait_for_command(service):
     """A device that waits for a command gets the first one that it asked for."""
     path = f"{E1}/commands/+/request"
@@ -323,6 +337,48 @@ def test_requests(service):
     assert api(service, "GET", "/mgmt/requests").json["meta"]["total_rows"] == 1
     assert api(service, "DELETE", path).status == 204
     assert api(service, "GET", path).status == 404
+
+
+def test_requests_of_a_device(service):
+    """The page asks for those of one device: newest first, a few, and without thousands of other devices in them."""
+    def ask(*names):
+        devices = [{"typeId": "edge", "deviceId": name} for name in names]
+        return api(service, "POST", "/mgmt/requests", {"action": "device/reboot", "devices": devices}).json["reqId"]
+
+    made = [ask("e1"), ask("e2"), ask("e2", "e1", "e3"), ask("e1")]
+    path = "/mgmt/requests?typeId=edge&deviceId=e1"
+    found = api(service, "GET", path).json
+    assert [entry["id"] for entry in found["results"]] == [made[3], made[2], made[0]]
+    assert [entry["deviceCount"] for entry in found["results"]] == [1, 3, 1]
+    assert all(entry["devices"] == [{"typeId": "edge", "deviceId": "e1"}] for entry in found["results"])
+    assert found["meta"]["total_rows"] == 3
+    assert [entry["id"] for entry in api(service, "GET", f"{path}&_limit=1").json["results"]] == made[3:]
+    assert api(service, "GET", "/mgmt/requests?typeId=edge&deviceId=nobody").json["results"] == []
+    of_type = api(service, "GET", "/mgmt/requests?typeId=edge").json["results"]
+    assert [entry["id"] for entry in of_type] == made[::-1] and len(of_type[1]["devices"]) == 3
+    assert [entry["id"] for entry in api(service, "GET", "/mgmt/requests?deviceId=e3").json["results"]] == [made[2]]
+    for query in ("typeId=", "typeId=edge&deviceId=", "typeId=ed%2Fge&deviceId=e1"):
+        assert api(service, "GET", f"/mgmt/requests?{query}").status == 400
+
+
+def test_new_token(service, device):
+    """A device gets a new token in place of its old one, made or given; its connection ends."""
+    client = device(service)
+    made = api(service, "POST", f"{E1}/token")
+    assert made.status == 200 and set(made.json) == {"authToken"} and len(made.json["authToken"]) >= 8
+    client.wait_closed()
+    event = f"{E1}/events/status"
+    assert api(service, "POST", event, {"d": {}}, DEVICE).status == 403
+    assert api(service, "POST", event, {"d": {}}, ("use-token-auth", made.json["authToken"])).status == 200
+    assert api(service, "POST", f"{E1}/token", {"authToken": TOKEN}).json == {"authToken": TOKEN}
+    assert api(service, "POST", f"{E1}/token", {"authToken": None}).status == 200
+    assert api(service, "POST", f"{E1}/token", {"authToken": TOKEN}).status == 200
+    assert api(service, "POST", event, {"d": {}}, DEVICE).status == 200
+    for body, status in (({"authToken": "short"}, 400), ({"authToken": 7}, 400), ([], 400), (b"no JSON", 400)):
+        assert api(service, "POST", f"{E1}/token", body).status == status
+    assert api(service, "POST", f"{E1}/token", b"{}", content_type="text/plain").status == 415
+    assert api(service, "POST", "/device/types/edge/devices/nobody/token").status == 404
+    assert api(service, "POST", f"{E1}/token", None, DEVICE).status in (401, 403)
 
 
 def test_bundles(service):

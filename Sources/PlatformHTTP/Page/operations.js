@@ -188,11 +188,8 @@ export class Operations {
   /** The last requests that are for this device. */
   async showHistory() {
     try {
-      const { meta } = await call("GET", "/api/v0002/mgmt/requests?_limit=1");
-      const { results } = await call("GET",
-        `/api/v0002/mgmt/requests?_limit=50&_bookmark=${Math.max(0, meta.total_rows - 50)}`);
-      const mine = results.filter((request) => request.devices.some((device) =>
-        device.typeId === this.device.typeId && device.deviceId === this.device.deviceId)).slice(-historyMax).reverse();
+      const { results: mine } = await call("GET", `/api/v0002/mgmt/requests?_limit=${historyMax}` +
+        `&typeId=${this.device.typeId}&deviceId=${this.device.deviceId}`);
       const statuses = await Promise.all(mine.map((request) => call("GET",
         `/api/v0002/mgmt/requests/${request.id}/deviceStatus/${this.device.typeId}/${this.device.deviceId}`)));
       this.history.replaceChildren(...mine.map((request, index) => {
