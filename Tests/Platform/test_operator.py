@@ -1,6 +1,8 @@
 """`motectl`'s commands for operators, over MQTT: events, commands, monitoring; and where the platform is said to be."""
 
 import json
+import pathlib
+import re
 import socket
 import stat
 import threading
@@ -9,10 +11,12 @@ import time
 import pytest
 
 from harness.configuration import ini
-from harness.waiting import DEADLINE, wait_until
+from harness.waiting import DEADLINE, free_port, wait_until
 from operating import Operator
 from rest import api
 from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -120,6 +124,20 @@ def test_commands_to_the_agent(operator, start_mote):
     assert operator.run("command", "edge", "e1", "nothing", "--wait", status=1) == "unknown\n"
 
 
+def test_agent_of_the_readme(operator, service, mote, start_agent, tmp_path):
+    """The README's configuration of an agent for the local platform is right, and connects with the device's token."""
+    blocks = re.findall(r"```ini\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    text, = [block for block in blocks if f"org = {ORGANIZATION}\n" in block]
+    token, path = tmp_path / "token", tmp_path / "local.conf"
+    operator.run("device", "add", "edge", "e7-0042", "--save-token", token)
+    path.write_text(text.replace("/etc/mote/token", str(token)).replace("port = 1883", f"port = {service.port}")
+                    + "\n[mqtt]\nconnect-delay-max = 0s\n")
+    checked = mote.run("check", "--config", path)
+    assert checked.returncode == 0, checked.stderr
+    start_agent("run", "--config", path).wait_connected()
+    assert operator.run("command", "edge", "e7-0042", "ping", "--wait") == "ok\n"
+
+
 def test_command_that_nobody_answers(operator, service):
     """A limit of time; without --wait, the platform's word suffices."""
     assert operator.run("command", "edge", "e2", "ping", "--wait", "--timeout", "1s", status=75) == ""
@@ -129,6 +147,19 @@ def test_command_that_nobody_answers(operator, service):
     service.stop()
     operator.run("command", "edge", "e2", "ping", status=69)
     assert "Connection refused" in operator.complaint
+
+
+def test_command_to_nobody(operator):
+    """A device that is not there is a failure at once, unless only MQTT can be asked."""
+    for options in ([], ["--wait"]):
+        started = time.monotonic()
+        assert operator.run("command", "edge", "typo", "ping", *options, status=67) == ""
+        assert "typo" in operator.complaint and time.monotonic() - started < DEADLINE
+    nowhere = [*operator.place[:3], f"http://127.0.0.1:{free_port()}"]
+    assert operator.json("command", "edge", "e2", "ping", place=nowhere)[0]["sent"] is True
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_place = [*operator.place[:3], f"http://127.0.0.1:{silent.getsockname()[1]}"]
+        assert operator.json("command", "edge", "e2", "ping", place=silent_place)[0]["sent"] is True
 
 
 def test_command_interrupted(operator):
