@@ -15,6 +15,8 @@ private struct Program: BitwiseCopyable {
 
   var phase = Phase.free
   var process: pid_t = 0
+  /// Whether it was told to end: what it leaves of its group then ends with it.
+  var isStopped = false
   /// Where its output comes, or -1 once there will be no more.
   var output: Int32 = -1
   /// How much of its output has been kept.
@@ -156,8 +158,9 @@ struct Programs: ~Copyable {
   }
 
   /// See `Host.stopProgram`.
-  func stop(slot: Int, forcibly: Bool) {
+  mutating func stop(slot: Int, forcibly: Bool) {
     guard case .running = running[slot].phase else { return }
+    running[slot].isStopped = true
     let signal = forcibly ? SIGKILL : SIGTERM
     // Its group is its own since before it was executed; one whose execution takes long may not have come that far.
     if kill(-running[slot].process, signal) != 0 { kill(running[slot].process, signal) }
@@ -202,9 +205,11 @@ struct Programs: ~Copyable {
     for slot in running.indices {
       guard case .running = running[slot].phase else { continue }
       var status: Int32 = 0
-      if waitpid(running[slot].process, &status, WNOHANG) == running[slot].process {
-        running[slot].phase = .ended(status)
-      }
+      guard waitpid(running[slot].process, &status, WNOHANG) == running[slot].process else { continue }
+      running[slot].phase = .ended(status)
+      // A child that did not heed the signal would live on, without a time limit. The group keeps its number while
+      // anyone is in it.
+      if running[slot].isStopped { kill(-running[slot].process, SIGKILL) }
     }
   }
 }

@@ -139,6 +139,19 @@ extension MachineTests {
       for process in grandchildren { #expect(!isRunning(process), "\(process)") }
     }
 
+    /// A program that heeds the signal, and a child that does not.
+    @Test func stopsChildrenThatDoNotHeedTheSignal() throws {
+      defer { host.close() }
+      try run("(trap '' TERM; while :; do sleep 0.05; done) & echo $!; trap 'exit 3' TERM; wait")
+      let started = host.finish(within: 0.5)
+      #expect(started.state == .running)
+      let child = try #require(pid_t(started.output.split(separator: "\n").first ?? ""))
+      host.host.stopProgram(slot: 0, forcibly: false)
+      #expect(host.finish().state == .exited(3))
+      for _ in 0..<100 where isRunning(child) { usleep(50_000) }
+      #expect(!isRunning(child))
+    }
+
     @Test func asksPolitelyFirst() throws {
       defer { host.close() }
       try run("trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done")
