@@ -1,4 +1,5 @@
-// The payload of a built-in command: {"d":{"event":"status","interval":"5s"}}, both members optional.
+// The payload of a built-in command: {"d":{"event":"status","interval":"5s"}}, both members optional. Newer libraries
+// leave out the wrapper: {"event":"status","interval":"5s"}.
 
 import AgentConfiguration
 import Bytes
@@ -27,8 +28,9 @@ struct BuiltInRequest: Equatable {
     var key = 0..<0
     do throws(JSONError) {
       while let token = try reader.next(in: text) {
-        let isEvent = depth == 2 && isInData && text.extracting(key).equals("event")
-        let isInterval = depth == 2 && isInData && text.extracting(key).equals("interval")
+        let isMember = depth == 1 || (depth == 2 && isInData)
+        let isEvent = isMember && text.extracting(key).equals("event")
+        let isInterval = isMember && text.extracting(key).equals("interval")
         switch token {
         case .key(let range): key = range
         case .endObject:
@@ -42,11 +44,16 @@ struct BuiltInRequest: Equatable {
         case .number(let range) where isInterval:
           guard let span = parseSeconds(text.extracting(range)) else { return nil }
           interval = span
-        case .beginObject, .beginArray, .string, .number, .boolean, .null:
-          // An event that is no text must not become all events.
+        case .beginObject:
+          // An event that is no text must not become all events, and so must not what is no object.
           if isEvent || isInterval { return nil }
-          if token == .beginObject, depth == 1 { isInData = text.extracting(key).equals("d") }
-          if token == .beginObject || token == .beginArray { depth += 1 }
+          if depth == 1 { isInData = text.extracting(key).equals("d") }
+          depth += 1
+        case .beginArray:
+          if isEvent || isInterval || depth == 0 { return nil }
+          depth += 1
+        case .string, .number, .boolean, .null:
+          if isEvent || isInterval || depth == 0 { return nil }
         }
       }
     } catch {

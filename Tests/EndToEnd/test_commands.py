@@ -77,6 +77,10 @@ def test_publish_sends_an_event_now(platform, start):
     platform.command("publish")
     wait_until(lambda: len(platform.named("other")) == 3 and len(platform.named("status")) == 2, DEADLINE,
                "all events")
+    # As newer libraries write it.
+    platform.command("publish", {"event": "other"})
+    wait_until(lambda: len(platform.named("other")) == 4, DEADLINE, "the event asked for without a wrapper")
+    assert len(platform.named("status")) == 2
     platform.command("publish", {"d": {"event": "nothing"}})
     platform.next_event("command", where=lambda event: event.data["outcome"] in ("unknown", "failed", "refused"))
 
@@ -106,11 +110,14 @@ def test_wrong_requests_are_refused(platform, start, payload):
     assert agent.is_running()
 
 
-@pytest.mark.parametrize("event", ["5", "true", "null", '["status"]', '{"status":1}', '{"event":"status"}'])
-def test_an_event_that_is_no_text_does_not_become_all_events(platform, start, event):
+@pytest.mark.parametrize("payload", [
+    *('{"d":{"event":%s}}' % event
+      for event in ("5", "true", "null", '["status"]', '{"status":1}', '{"event":"status"}')),
+    '{"event":5}', "5", '"status"', '["status"]', "null"])
+def test_an_event_that_is_no_text_does_not_become_all_events(platform, start, payload):
     start(status("1h", 1, a="constant:1"))
     platform.next_event("status")
-    platform.command("publish", '{"d":{"event":%s}}' % event)
+    platform.command("publish", payload)
     assert platform.outcome("publish")["outcome"] == "refused"
     assert not platform.named("status")[1:]
 
