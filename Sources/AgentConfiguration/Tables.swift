@@ -101,6 +101,9 @@ extension SettingsLoader {
     if let entry = winner(.field, in: section), kind != .file, kind != .constant {
       report(.error, entry, "found for a source that has no fields; expected it with read = file: only")
     }
+    if type == .number, let entry = winner(.read, in: section), isWord(entry) {
+      reportFound(.error, entry, "; expected a number behind constant:, or type = text")
+    }
     if type != .number, kind != .file, kind != .constant, kind != .hwmon, let entry = winner(.valueType, in: section) {
       reportFound(.error, entry, "; expected number, as this source gives nothing else")
     }
@@ -108,6 +111,14 @@ extension SettingsLoader {
     reportForNumbersOnly(.scale, section)
     reportForNumbersOnly(.offset, section)
     reportForNumbersOnly(.decimals, section)
+  }
+
+  /// Whether it is a constant without a number in it.
+  private func isWord(_ entry: Entry) -> Bool {
+    let value = bytes(entry.value)
+    guard value.starts(with: "constant:"), value.count > 9 else { return false }
+    for index in value.indices where value[index].isDigit { return false }
+    return true
   }
 
   @inline(never)

@@ -362,6 +362,11 @@ import Testing
       "[sensor s]\nread = uptime\nevent = status\nfield = x\ntype = text",
       "f:15:9: error: field: found for a source that has no fields; expected it with read = file: only",
       #"f:16:8: error: type: found "text"; expected number, as this source gives nothing else"#)
+    try expect(
+      "[sensor s]\nread = constant:hello\nevent = status",
+      #"f:13:8: error: read: found "constant:hello"; expected a number behind constant:, or type = text"#)
+    try expect("[sensor s]\nread = constant:hello\nevent = status\ntype = text")
+    try expect("[sensor s]\nread = constant:about 21.5 degrees\nevent = status")
   }
 
   @Test(arguments: [
@@ -416,7 +421,7 @@ import Testing
   ])
   func goodSources(read: String) throws {
     // A trailing blank is not part of the value, so the constant needs something behind it.
-    try expect("[sensor s]\nevent = status\nread = \(read.hasSuffix(" ") ? read + "x" : read)")
+    try expect("[sensor s]\nevent = status\nread = \(read.hasSuffix(" ") ? read + "5" : read)")
   }
 
   @Test func commands() throws {
