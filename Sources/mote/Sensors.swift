@@ -58,7 +58,8 @@ func listSensors(asJSON: Bool) throws(ExitStatus) {
   let measured = host.now() + SensorList.usagePeriod
   while host.now() < measured { host.wait(until: measured) }
 
-  output.append(asJSON ? "[" : "READ                                VALUE             UNIT  FROM\n")
+  output.append(
+    asJSON ? "[" : "NAME                      READ                                VALUE             UNIT  FROM\n")
   for index in 0..<list.entries.count {
     let reading = list.read(index, into: &raw, &host)
     if asJSON {
@@ -100,6 +101,9 @@ private struct SensorTable: ~Copyable {
 
   func writeRow(_ index: Int, _ reading: Reading, into output: inout ByteBuffer) {
     let entry = entries[index]
+    let nameStart = output.count
+    output.append(text.span.extracting(entry.name.range))
+    output.pad(to: nameStart + 26)
     let start = output.count
     appendRead(entry, into: &output)
     output.pad(to: start + 36)

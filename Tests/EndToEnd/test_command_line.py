@@ -219,7 +219,9 @@ def test_a_token_readable_by_others_is_warned_about(program, write_configuration
 def test_sensors_are_listed_as_text_and_as_json(program):
     shown = program.run("sensors")
     assert shown.returncode == 0
-    assert "loadavg:1" in shown.stdout and "memory:available" in shown.stdout
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert lines[0] == ["NAME", "READ", "VALUE", "UNIT", "FROM"]
+    assert {("load_1", "loadavg:1"), ("memory_available", "memory:available")} <= {tuple(line[:2]) for line in lines}
     listed = program.run("sensors", "--json")
     assert listed.returncode == 0
     entries = json.loads(listed.stdout)
