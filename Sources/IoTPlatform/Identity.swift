@@ -44,7 +44,8 @@ public enum IdentityRules {
   /// part of the platform (rules, caches, HTTP) handles.
   public static func isValidTopicName(_ text: Span<UInt8>) -> Bool { isValidComponent(text) }
 
-  private static func isComponentByte(_ byte: UInt8) -> Bool {
+  /// Whether names of the platform may have this byte: `A-Z a-z 0-9 - _ .`.
+  public static func isComponentByte(_ byte: UInt8) -> Bool {
     let lower = byte.lowercased
     return byte.isDigit || (lower >= UInt8(ascii: "a") && lower <= UInt8(ascii: "z"))
       || byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_") || byte == UInt8(ascii: ".")

@@ -269,7 +269,7 @@ extension BasicRequestContext {
   ///
   /// - Throws: `invalid` for one that is no name.
   func name(_ parameter: String) throws(ServiceError) -> String {
-    guard let name = parameters.get(parameter)?.removingPercentEncoding, isName(name) else {
+    guard let name = parameters.get(parameter)?.removingPercentEncoding, isValidName(name) else {
       throw ServiceError(.invalid, "'\(parameter)' in the path is 1 to 36 letters, digits, '-', '_' and '.'.")
     }
     return name
@@ -283,17 +283,4 @@ extension BasicRequestContext {
     }
     return name
   }
-}
-
-/// Whether a text can name something.
-func isName(_ text: String) -> Bool {
-  (1...36).contains(text.utf8.count)
-    && text.utf8.allSatisfy {
-      switch $0 {
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
-        true
-      default: false
-      }
-    }
 }

@@ -74,7 +74,7 @@ extension Request {
   /// A parameter of the query that is the name of something; nil if it is not there.
   func name(_ parameter: String) throws(ServiceError) -> String? {
     guard let name = self.parameter(parameter) else { return nil }
-    guard isName(name) else {
+    guard isValidName(name) else {
       throw ServiceError(.invalid, "'\(parameter)' is 1 to 36 letters, digits, '-', '_' and '.'.")
     }
     return name

@@ -1,5 +1,7 @@
 // Custom actions as bundles describe them: which parameters they take, and what those may be.
 
+import IoTPlatform
+
 /// A parameter of a custom action.
 public struct CustomParameter {
   /// The name.
@@ -57,14 +59,7 @@ public struct CustomParameter {
   /// Whether `text` may name a bundle, its version, an action or a parameter.
   public static func isValidName(_ text: String) -> Bool {
     (1...ServiceLimits.bundleNameBytesMax).contains(text.utf8.count)
-      && text.utf8.allSatisfy {
-        switch $0 {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
-          true
-        default: false
-        }
-      }
+      && text.utf8.allSatisfy(IdentityRules.isComponentByte)
   }
 
   /// Whether the parameter may have this value. Numbers and truth values are compared as they are written.

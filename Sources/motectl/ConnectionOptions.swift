@@ -112,6 +112,17 @@ struct OutputOptions: ParsableArguments {
   var json = false
 }
 
+/// A device's token: where it comes from, and where it goes.
+struct TokenOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("The file with the token that the device is to have.", valueName: "file"), completion: .file())
+  var deviceTokenFile: String?
+  @Option(
+    help: ArgumentHelp("Write the token to this new file instead of showing it.", valueName: "file"),
+    completion: .file())
+  var saveToken: String?
+}
+
 /// A question that wants yes.
 struct ConfirmationOptions: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Do not ask.")

@@ -42,13 +42,7 @@ extension DeviceCommand {
       help: ArgumentHelp(
         "What the device is, one of the members of deviceInfo; may be repeated.", valueName: "key=value"))
     var info: [String] = []
-    @Option(
-      help: ArgumentHelp("The file with the token that the device is to have.", valueName: "file"), completion: .file())
-    var deviceTokenFile: String?
-    @Option(
-      help: ArgumentHelp("Write the token to this new file instead of showing it.", valueName: "file"),
-      completion: .file())
-    var saveToken: String?
+    @OptionGroup var tokens: TokenOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup(title: "Platform") var connection: ConnectionOptions
 
@@ -67,10 +61,10 @@ extension DeviceCommand {
       try await operate {
         let client = try RESTClient(try connection.settings())
         var body: [JSONValue.Member] = []
-        if let file = deviceTokenFile { body.append(.init("authToken", .string(try readToken(file)))) }
+        if let file = tokens.deviceTokenFile { body.append(.init("authToken", .string(try readToken(file)))) }
         if !info.isEmpty { body.append(.init("deviceInfo", .object(info.map(member)))) }
         // Before anything is registered: without a place for it the token would be lost.
-        let file = try saveToken.map(SecretFile.init)
+        let file = try tokens.saveToken.map(SecretFile.init)
         do {
           if createType { try await client.addType(device.type, isGateway: gateway) }
           let answer = try await client.addDevice(device.key, body)
@@ -92,10 +86,10 @@ extension DeviceCommand {
     private func show(_ answer: JSONValue, _ token: String?) throws {
       if output.json {
         guard let members = answer.members else { return }
-        return try emit(.object(members.filter { saveToken == nil || $0.name != "authToken" }))
+        return try emit(.object(members.filter { tokens.saveToken == nil || $0.name != "authToken" }))
       }
       try emit("registered \(device.type) \(device.id)")
-      if let token, saveToken == nil, deviceTokenFile == nil { try emit("token \(printable(token))") }
+      if let token, tokens.saveToken == nil, tokens.deviceTokenFile == nil { try emit("token \(printable(token))") }
     }
   }
 
@@ -116,22 +110,16 @@ extension DeviceCommand {
         """)
 
     @OptionGroup var device: DeviceArguments
-    @Option(
-      help: ArgumentHelp("The file with the token that the device is to have.", valueName: "file"), completion: .file())
-    var deviceTokenFile: String?
-    @Option(
-      help: ArgumentHelp("Write the token to this new file instead of showing it.", valueName: "file"),
-      completion: .file())
-    var saveToken: String?
+    @OptionGroup var tokens: TokenOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup(title: "Platform") var connection: ConnectionOptions
 
     func run() async throws {
       try await operate {
         let client = try RESTClient(try connection.settings())
-        let wanted = try deviceTokenFile.map { try readToken($0) }
+        let wanted = try tokens.deviceTokenFile.map { try readToken($0) }
         // Before the old token goes: without a place for it the new one would be lost.
-        let file = try saveToken.map(SecretFile.init)
+        let file = try tokens.saveToken.map(SecretFile.init)
         do {
           let token = try await client.setToken(device.key, wanted)
           if let file { try file.write(token + "\n") }
@@ -144,7 +132,7 @@ extension DeviceCommand {
     }
 
     private func show(_ token: String) throws {
-      let isShown = saveToken == nil && deviceTokenFile == nil
+      let isShown = tokens.saveToken == nil && tokens.deviceTokenFile == nil
       if output.json {
         return try emit(
           .members([
