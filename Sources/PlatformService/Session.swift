@@ -19,7 +19,7 @@ final class Session {
   var device: Device?
   /// When the session ends unless its client comes; nil while it is connected, and for a clean session.
   var forgetAt: Instant?
-  /// The same moment's beginning, as it is kept.
+  /// Since when the client is away, as it is kept over a restart; nil where `forgetAt` is.
   var awaySince: WallTime?
   var subscriptions: [Subscription] = []
   var queue: MessageQueue
