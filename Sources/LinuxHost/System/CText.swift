@@ -31,3 +31,18 @@ func takePlace<Value: ~Copyable>(
   // DEVIATION(unsafe-pointer): a piece of start-up memory, aligned for any integer or pointer.
   try arena.take(MemoryLayout<Value>.size, for: name).start.bindMemory(to: Value.self, capacity: 1)
 }
+
+/// Bytes that end with a zero and live as long as the process.
+struct CString {
+  let start: UnsafePointer<CChar>
+
+  init(_ start: UnsafePointer<CChar>) { self.start = start }
+
+  var span: Span<UInt8> {
+    @_lifetime(immortal)
+    get {
+      let bytes = UnsafeRawPointer(start).assumingMemoryBound(to: UInt8.self)
+      return _overrideLifetime(Span(_unsafeStart: bytes, count: strlen(start)), copying: ())
+    }
+  }
+}

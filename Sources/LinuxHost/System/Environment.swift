@@ -1,0 +1,23 @@
+// The environment that the process was started with.
+
+import Bytes
+import CLinux
+
+/// The environment of the process.
+public enum Environment {
+  /// Appends the value of variable `name` to `buffer`.
+  ///
+  /// - Returns: whether the variable is set, even if to nothing.
+  public static func append(_ name: StaticString, to buffer: inout ByteBuffer) -> Bool {
+    guard let value = value(name) else { return false }
+    buffer.append(CString(value).span)
+    return true
+  }
+
+  /// The value of variable `name`, ending with a zero. Not by way of `String`, which brings all of its tables along.
+  static func value(_ name: StaticString) -> UnsafePointer<CChar>? {
+    // DEVIATION(unsafe-pointer): literals end with a zero, as getenv(3) wants it.
+    let start = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+    return UnsafePointer(getenv(start))
+  }
+}
