@@ -1,6 +1,7 @@
 // Text and places as C wants them: they never move.
 
 import Bytes
+import CLinux
 
 /// Bytes that end with a zero, in start-up memory.
 struct CText {
