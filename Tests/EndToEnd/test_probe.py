@@ -1,5 +1,5 @@
-"""Floating point, 64-bit arithmetic, time and Curve25519 on each device: a small program built with each device's Swift
-SDK."""
+"""Floating point, 64-bit arithmetic, methods that change their value, time and Curve25519 on each device: a small
+program built with each device's Swift SDK."""
 
 import json
 import math
@@ -41,6 +41,8 @@ EXPECTED = {
     "mixed": double(3.5 + as_float(as_float(0.2) * 7) - 2.25), "half": single(1.75), "power": double(12.25),
     "remainder": double(1.0), "scaled": double(-72.0), "parsed": double(-1.2345678),
     "division": whole(-714285714), "modulo": 2, "wide": whole(3037000500**2), "wide-overflow": 1,
+    "closed-position": 2, "closed-depth": whole(-2), "skipped-position": 2, "skipped-depth": whole(-2),
+    "skipped-count": 2,
     "time-bytes": 8, "date": 21280611, "file-time": 5_000_000_000,
 }
 
@@ -116,6 +118,19 @@ def results(architecture, program, tmp_path_factory):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_result(results, name):
     assert f"{results[name]:016x}" == f"{EXPECTED[name]:016x}"
+
+
+@pytest.mark.parametrize("triple", ["armv6-none-none-eabi", "armv7-none-none-eabi"])
+def test_the_compiler_still_needs_its_flag(triple):
+    """What it makes of Cursor.swift without the flag of Scripts/sdk/make."""
+    source = ROOT / "Tests/Probe/Sources/Probe/Cursor.swift"
+    thumb = ["-Xcc", "-mthumb"] if triple.startswith("armv7") else []
+    made = subprocess.run(
+        ["swiftc", "-target", triple, *thumb, "-enable-experimental-feature", "Embedded", "-wmo", "-Osize",
+         "-parse-as-library", "-emit-assembly", source, "-o", "-"], capture_output=True, text=True, timeout=120,
+        check=False)
+    assert made.returncode == 0, made.stderr
+    assert "r10!, {" in made.stdout, "this compiler gets it right: take -arm-assume-misaligned-load-store out again"
 
 
 def test_the_clock_is_read(results):

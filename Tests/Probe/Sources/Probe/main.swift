@@ -43,6 +43,15 @@ let wide = probe_integer(2).multipliedReportingOverflow(by: probe_integer(2))
 show("wide", wide.partialValue)
 show("wide-overflow", Int64(wide.overflow ? 1 : 0))
 
+// Values that methods change, twice each: see Cursor.swift.
+let closed = closedTwice()
+show("closed-position", Int64(closed.position))
+show("closed-depth", Int64(closed.depth))
+let skipped = skippedTwice()
+show("skipped-position", Int64(skipped.position))
+show("skipped-depth", Int64(skipped.depth))
+show("skipped-count", Int64(skipped.count))
+
 // Time behind 19 January 2038.
 show("time-bytes", Int64(MemoryLayout<time_t>.size))
 show("date", probe_date(probe_integer(3)))
