@@ -16,6 +16,10 @@ struct PEMReader: ~Copyable {
   private var isInside = false
   /// How many bytes of the first line the present line has matched so far; -1 once it differs.
   private var matchedCount = 0
+  /// Where in the file the present piece begins.
+  private var chunkOffset = 0
+  /// Where in the file the first line of the certificate begins that was read last.
+  private(set) var certificateOffset = 0
 
   /// RFC 7468 5.1.
   private static var firstLine: StaticString { "-----BEGIN CERTIFICATE-----" }
@@ -33,9 +37,10 @@ struct PEMReader: ~Copyable {
     get { _overrideLifetime(Span(_unsafeStart: decoded, count: body.count), borrowing: self) }
   }
 
-  /// Begins with a new file.
-  mutating func reset() {
+  /// Begins with a new file, at `offset`.
+  mutating func reset(at offset: Int = 0) {
     chunk.removeAll()
+    chunkOffset = offset
     isInside = false
     matchedCount = 0
   }
@@ -53,6 +58,7 @@ struct PEMReader: ~Copyable {
       guard isInside else {
         match(chunk[index])
         index += 1
+        if isInside { certificateOffset = chunkOffset + index - PEMReader.firstLine.utf8CodeUnitCount }
         continue
       }
       // A copy: what is read from must not change.
@@ -64,9 +70,11 @@ struct PEMReader: ~Copyable {
       matchedCount = -1
       if body.isGood {
         chunk.removeFirst(index)
+        chunkOffset += index
         return true
       }
     }
+    chunkOffset += chunk.count
     chunk.removeAll()
     return false
   }
@@ -223,6 +231,17 @@ enum DER {
       }
     }
     return true
+  }
+
+  /// A number that is the same for names that are the same.
+  static func hash(ofName name: Span<UInt8>) -> UInt32 {
+    // FNV-1a, of bytes that do not tell what `isSameName` does not mind: the kind of string and the case of letters.
+    var hash: UInt32 = 0x811C_9DC5
+    for index in name.indices {
+      let byte = isText(name[index]) ? 0x0C : name[index].lowercased
+      hash = (hash ^ UInt32(byte)) &* 0x0100_0193
+    }
+    return hash
   }
 
   /// UTF8String or PrintableString.

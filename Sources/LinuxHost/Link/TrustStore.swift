@@ -1,6 +1,7 @@
 // The certificate authorities that are trusted: a PEM file, or a folder of such. A system's bundle has 150 certificates
 // and 200 KB, of which a connection needs one. So nothing is loaded: when a chain asks for an issuer, the file streams
-// through a small buffer, and the certificates whose subject is that issuer are handed to mbedTLS.
+// through a small buffer, and the certificates whose subject is that issuer are handed to mbedTLS. Of a file it is kept
+// where its certificates are, so that this happens once.
 
 import Bytes
 import CLinux
@@ -12,14 +13,22 @@ struct TrustStore: ~Copyable {
   /// Empty for the system's store.
   private let path: PathText
   private var reader: PEMReader
-  /// How many certificates the present look-up has seen, and how many of them matched.
+  private var index: TrustIndex
+  /// How many certificates the present look-up knows of, and how many of them matched.
   private var seenCount = 0
   private var foundCount = 0
+  /// How many chunks of files have been read, in all look-ups.
+  private(set) var readCount = 0
+  /// How old a version of a file is before its index is kept: two changes within this time may leave the same version,
+  /// since file systems count time in steps, FAT in those of two seconds.
+  var versionAgeMin = TimeSpan.seconds(3)
   /// Whether the last look-up found no certificate at all, matching or not.
   var isUnreadable = false
 
   /// How many chunks of a file are looked at: ten times a system's bundle.
   static var chunksMax: Int { 2048 }
+  /// In how many chunks a certificate is whole, four times over: blanks and long headers take room.
+  static var certificateChunksMax: Int { 16 }
   /// How many files of a folder are looked at.
   static var filesMax: Int { 1024 }
   /// How many certificates with the same subject are tried: renewed and cross-signed ones.
@@ -27,23 +36,37 @@ struct TrustStore: ~Copyable {
 
   /// `path` is empty for the system's store.
   init(path: Span<UInt8>, from arena: inout Arena) throws(ArenaExhausted) {
-    reader = try PEMReader(for: "tls trust", from: &arena)
+    let newReader = try PEMReader(for: "tls trust", from: &arena)
+    index = try TrustIndex(for: "tls trust", from: &arena)
+    reader = newReader
     self.path = PathText(path)
   }
 
-  /// Hands the trusted certificates whose subject is `issuer`, a DER Name, to `found`. False if there are no
+  /// Hands the trusted certificates whose subject is `issuer`, a DER Name, to mbedTLS. False if there are no
   /// certificates at all.
   mutating func find(_ issuer: Span<UInt8>, into found: OpaquePointer) -> Bool {
+    find(issuer) { certificate in
+      certificate.withUnsafeBufferPointer { bytes in
+        guard let start = bytes.baseAddress else { return false }
+        return mote_tls_add_certificate(found, start, bytes.count)
+      }
+    }
+  }
+
+  /// Hands the trusted certificates whose subject is `issuer` to `take`, which says whether it could use them.
+  mutating func find(_ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool) -> Bool {
     seenCount = 0
     foundCount = 0
     let place = presentPath
     do throws(Errno) {
       let descriptor = try System.openForReading(place)
-      var status = stat()
-      let isFolder = fstat(descriptor, &status) == 0 && status.kind == S_IFDIR
-      if !isFolder { search(descriptor, issuer, found) }
-      System.close(descriptor)
-      if isFolder { searchFolder(place, issuer, found) }
+      defer { System.close(descriptor) }
+      guard let status = System.status(of: descriptor) else { throw .last }
+      switch status.kind {
+      case S_IFREG: searchFile(descriptor, FileVersion(status), issuer, take)
+      case S_IFDIR: searchFolder(place, issuer, take)
+      default: search(descriptor, issuer, take)
+      }
     } catch {
       // Nothing was seen, and that says it.
     }
@@ -84,24 +107,94 @@ struct TrustStore: ~Copyable {
     return PathText(systemPlace(0).bytes)
   }
 
-  /// Streams one file. Handles at most `chunksMax` chunks.
-  private mutating func search(_ descriptor: Int32, _ issuer: Span<UInt8>, _ found: OpaquePointer) {
+  /// Looks into the one file that is the store: where the index says, or everywhere, if that is not of what the file is
+  /// now.
+  private mutating func searchFile(
+    _ descriptor: Int32, _ version: FileVersion, _ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool
+  ) {
+    if index.isOf(version) {
+      seenCount = index.entries.count
+      if searchIndexed(descriptor, issuer, take) { return }
+      // It is not what it was after all. What has been found is good nevertheless.
+      index.removeAll()
+      guard foundCount == 0, System.seek(descriptor, to: 0) else { return }
+      seenCount = 0
+    }
+    let now = WallTime(milliseconds: System.wallMilliseconds())
+    index.removeAll()
+    guard search(descriptor, issuer, take, isIndexing: true), let status = System.status(of: descriptor) else { return }
+    if version.isAway(from: now, by: versionAgeMin), FileVersion(status) == version { index.finish(as: version) }
+  }
+
+  /// Reads the certificates that the index has for `issuer`. False if one of them is not there.
+  private mutating func searchIndexed(
+    _ descriptor: Int32, _ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool
+  ) -> Bool {
+    let hash = DER.hash(ofName: issuer)
+    for position in 0..<index.entries.count where index.entries[position].subjectHash == hash {
+      let offset = Int(index.entries[position].offset)
+      guard readCertificate(descriptor, at: offset) else { return false }
+      offer(issuer, take)
+      if foundCount >= TrustStore.foundMax { break }
+    }
+    return true
+  }
+
+  /// Reads the certificate that begins at `offset`; false if none does.
+  private mutating func readCertificate(_ descriptor: Int32, at offset: Int) -> Bool {
+    guard System.seek(descriptor, to: offset) else { return false }
+    reader.reset(at: offset)
+    for _ in 0..<TrustStore.certificateChunksMax {
+      do throws(Errno) {
+        guard try reader.fill(from: descriptor) else { return false }
+      } catch { return false }
+      readCount += 1
+      if reader.nextCertificate() { return reader.certificateOffset == offset }
+    }
+    return false
+  }
+
+  /// Streams one file. Handles at most `chunksMax` chunks. True if it came to the end.
+  @discardableResult
+  private mutating func search(
+    _ descriptor: Int32, _ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool, isIndexing: Bool = false
+  ) -> Bool {
     reader.reset()
     for _ in 0..<TrustStore.chunksMax {
       do throws(Errno) {
-        guard try reader.fill(from: descriptor) else { return }
-      } catch { return }
+        guard try reader.fill(from: descriptor) else { return true }
+      } catch { return false }
+      readCount += 1
       while reader.nextCertificate() {
         seenCount += 1
-        if offer(reader.certificate, ifIssuerIs: issuer, to: found) { foundCount += 1 }
-        if foundCount >= TrustStore.foundMax { return }
+        if isIndexing { addToIndex() }
+        if foundCount < TrustStore.foundMax { offer(issuer, take) }
+        if foundCount >= TrustStore.foundMax, !isIndexing { return false }
       }
     }
+    return false
+  }
+
+  /// Adds the certificate that was read. One without a subject is nobody's issuer.
+  private mutating func addToIndex() {
+    guard let subject = DER.subject(of: reader.certificate) else { return }
+    let hash = DER.hash(ofName: reader.certificate.extracting(subject))
+    index.append(TrustIndex.Entry(subjectHash: hash, offset: UInt32(truncatingIfNeeded: reader.certificateOffset)))
+  }
+
+  /// Hands over the certificate that was read, if its subject is `issuer`.
+  @inline(never)  // or else it is copied into each of its callers
+  private mutating func offer(_ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool) {
+    guard let subject = DER.subject(of: reader.certificate) else { return }
+    guard DER.isSameName(reader.certificate.extracting(subject), issuer) else { return }
+    if take(reader.certificate) { foundCount += 1 }
   }
 
   /// Streams the files of a folder whose names end like certificates do. The links that OpenSSL adds beside them, named
   /// after a hash, would show each certificate again.
-  private mutating func searchFolder(_ folder: borrowing PathText, _ issuer: Span<UInt8>, _ found: OpaquePointer) {
+  private mutating func searchFolder(
+    _ folder: borrowing PathText, _ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool
+  ) {
     var filesLeft = TrustStore.filesMax
     var file = PathText(copying: folder)
     file.append("/")
@@ -113,23 +206,13 @@ struct TrustStore: ~Copyable {
       file.append(name)
       do throws(Errno) {
         let descriptor = try System.openForReading(file)
-        search(descriptor, issuer, found)
+        search(descriptor, issuer, take)
         System.close(descriptor)
       } catch {
         // One file that cannot be read does not spoil the others.
       }
       return filesLeft > 0 && foundCount < TrustStore.foundMax
     }
-  }
-}
-
-/// Hands `certificate` to mbedTLS if its subject is `issuer`, and tells whether it did.
-private func offer(_ certificate: Span<UInt8>, ifIssuerIs issuer: Span<UInt8>, to found: OpaquePointer) -> Bool {
-  guard let subject = DER.subject(of: certificate) else { return false }
-  guard DER.isSameName(certificate.extracting(subject), issuer) else { return false }
-  return certificate.withUnsafeBufferPointer { bytes in
-    guard let start = bytes.baseAddress else { return false }
-    return mote_tls_add_certificate(found, start, bytes.count)
   }
 }
 

@@ -114,6 +114,17 @@ enum System {
     return status
   }
 
+  /// fstat(2); nil when it fails.
+  static func status(of descriptor: Int32) -> stat? {
+    var status = stat()
+    return fstat(descriptor, &status) == 0 ? status : nil
+  }
+
+  /// lseek(2) from the beginning of the file; false when it fails.
+  static func seek(_ descriptor: Int32, to offset: Int) -> Bool {
+    lseek(descriptor, off_t(offset), SEEK_SET) == off_t(offset)
+  }
+
   /// write(2) of everything, waiting as long as it takes: only for programs that print and end, never for the agent.
   static func writeAll(_ descriptor: Int32, _ bytes: Span<UInt8>) throws(Errno) {
     var written = 0
