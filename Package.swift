@@ -52,8 +52,8 @@ let hostTool: [Target] =
     .executableTarget(
       name: "motectl",
       dependencies: [
-        "Bytes", "PlatformClient", "PlatformHTTP", "PlatformImages", "PlatformServer", "PlatformService",
-        "PlatformStore",
+        "Bytes", "PlatformClient", "PlatformHTTP", "PlatformImages", "PlatformProtocol", "PlatformServer",
+        "PlatformService", "PlatformStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -62,7 +62,7 @@ let hostTool: [Target] =
     .target(
       name: "PlatformHTTP",
       dependencies: [
-        "Bytes", "JSON", "PlatformImages", "PlatformServer", "PlatformService",
+        "Bytes", "JSON", "PlatformImages", "PlatformProtocol", "PlatformServer", "PlatformService",
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -75,7 +75,7 @@ let hostTool: [Target] =
     .target(
       name: "PlatformServer",
       dependencies: [
-        "Bytes", "MQTT", "PlatformService", "PlatformStore",
+        "Bytes", "MQTT", "PlatformProtocol", "PlatformService", "PlatformStore",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -91,12 +91,13 @@ let hostTool: [Target] =
     // The database.
     .target(
       name: "PlatformStore",
-      dependencies: ["PlatformService", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: common),
+      dependencies: ["PlatformProtocol", "PlatformService", .product(name: "GRDB", package: "GRDB.swift")],
+      swiftSettings: common),
     // The application side of the protocol.
     .target(
       name: "PlatformClient",
       dependencies: [
-        "Bytes", "IoTPlatform", "MQTT", "PlatformImages", "PlatformService",
+        "Bytes", "IoTPlatform", "MQTT", "PlatformImages", "PlatformProtocol",
         .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -108,23 +109,29 @@ let hostTool: [Target] =
     .target(name: "PlatformImages", dependencies: ["CDigest"], swiftSettings: common),
     // The platform's rules, without I/O.
     .target(
-      name: "PlatformService", dependencies: ["Bytes", "CCrypt", "IoTPlatform", "JSON", "MQTT"], swiftSettings: common),
+      name: "PlatformService", dependencies: ["Bytes", "CCrypt", "IoTPlatform", "MQTT", "PlatformProtocol"],
+      swiftSettings: common),
+    // What both sides of the protocol know: names, actions, closing codes, JSON.
+    .target(name: "PlatformProtocol", dependencies: ["Bytes", "IoTPlatform", "JSON"], swiftSettings: common),
     .systemLibrary(name: "CCrypt"),
     .systemLibrary(name: "CDigest"),
     .testTarget(
-      name: "PlatformServiceTests", dependencies: ["Bytes", "MQTT", "PlatformService", "TestSupport"],
+      name: "PlatformServiceTests",
+      dependencies: ["Bytes", "MQTT", "PlatformProtocol", "PlatformService", "TestSupport"],
       swiftSettings: common),
     .testTarget(
       name: "PlatformStoreTests",
-      dependencies: ["Bytes", "PlatformService", "PlatformStore", .product(name: "GRDB", package: "GRDB.swift")],
+      dependencies: [
+        "Bytes", "PlatformProtocol", "PlatformService", "PlatformStore", .product(name: "GRDB", package: "GRDB.swift"),
+      ],
       swiftSettings: common),
     .testTarget(name: "PlatformImagesTests", dependencies: ["PlatformImages"], swiftSettings: common),
     .testTarget(
-      name: "PlatformClientTests", dependencies: ["PlatformClient", "PlatformService"], swiftSettings: common),
+      name: "PlatformClientTests", dependencies: ["PlatformClient", "PlatformProtocol"], swiftSettings: common),
     .testTarget(
       name: "MotectlTests",
       dependencies: [
-        "PlatformClient", "PlatformService", "motectl",
+        "PlatformClient", "PlatformProtocol", "motectl",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),

@@ -16,8 +16,8 @@ public actor ApplicationConnection {
     case ended(ClientError)
   }
 
-  /// Messages of all subscriptions; ends with the connection. At most `ClientLimits.messagesMax` wait for their one
-  /// reader; the oldest go first.
+  /// Messages of all subscriptions; ends with the connection. At most `ApplicationLimits.messagesMax` wait for their
+  /// one reader; the oldest go first.
   public nonisolated let messages: AsyncStream<ApplicationMessage>
 
   private let settings: ApplicationSettings
@@ -53,8 +53,8 @@ public actor ApplicationConnection {
     var arena = Arena(memory.region)
     let options = ClientOptions(
       keepAlive: .seconds(Int64(settings.keepAliveSeconds)), cleanSession: true, connackTimeout: .seconds(90))
-    client = try MQTT.Client(options: options, packetBytesMax: ClientLimits.packetBytesMax, from: &arena)
-    (messages, inbox) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(ClientLimits.messagesMax))
+    client = try MQTT.Client(options: options, packetBytesMax: ApplicationLimits.packetBytesMax, from: &arena)
+    (messages, inbox) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(ApplicationLimits.messagesMax))
   }
 
   /// Why the connection has ended; nil while it has not.
@@ -77,7 +77,7 @@ public actor ApplicationConnection {
     let host = settings.broker.host
     do {
       _ = try await ClientBootstrap(group: eventLoop)
-        .connectTimeout(ClientLimits.connectTimeout)
+        .connectTimeout(ApplicationLimits.connectTimeout)
         .channelOption(.tcpOption(.tcp_nodelay), value: 1)
         .channelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
@@ -308,7 +308,7 @@ private func write(_ bytes: borrowing Bytes.ByteBuffer, to buffer: inout NIOCore
 /// The client's memory, which must outlive it.
 private final class ClientMemory: Sendable {
   /// Input and output, two packets in flight, and the client's tables.
-  private static let byteCount = 4 * ClientLimits.packetBytesMax + 65_536
+  private static let byteCount = 4 * ApplicationLimits.packetBytesMax + 65_536
 
   // DEVIATION(unsafe-pointer): a client lives in memory that its owner provides.
   private nonisolated(unsafe) let start: UnsafeMutableRawPointer

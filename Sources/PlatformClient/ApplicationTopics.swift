@@ -1,6 +1,6 @@
 // The topics that applications subscribe and publish to.
 
-import PlatformService
+import PlatformProtocol
 
 /// What an application subscribes to; nil stands for any.
 public enum ApplicationFilter: Equatable, Sendable {

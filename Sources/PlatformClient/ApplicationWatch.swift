@@ -19,7 +19,7 @@ public enum WatchEvent: Sendable {
 public func watch(
   _ filters: [ApplicationFilter], _ settings: ApplicationSettings, handle: (WatchEvent) async throws -> Void
 ) async throws {
-  var pause = ClientLimits.reconnectSeconds.lowerBound
+  var pause = ApplicationLimits.reconnectSeconds.lowerBound
   var hasConnected = false
   while !Task.isCancelled {
     do {
@@ -27,7 +27,7 @@ public func watch(
       do {
         for filter in filters { try await connection.subscribe(filter.text) }
         hasConnected = true
-        pause = ClientLimits.reconnectSeconds.lowerBound
+        pause = ApplicationLimits.reconnectSeconds.lowerBound
         try await handle(.connected)
         for await message in connection.messages {
           try await handle(.message(message))
@@ -43,8 +43,8 @@ public func watch(
     } catch let error as ClientError where hasConnected && [.unreachable, .timeout, .malformed].contains(error.kind) {
       if Task.isCancelled { return }
       // Decorrelated jitter: many watchers of one platform do not come back together.
-      let longest = min(pause * 3, ClientLimits.reconnectSeconds.upperBound)
-      pause = Double.random(in: ClientLimits.reconnectSeconds.lowerBound...longest)
+      let longest = min(pause * 3, ApplicationLimits.reconnectSeconds.upperBound)
+      pause = Double.random(in: ApplicationLimits.reconnectSeconds.lowerBound...longest)
       try await handle(.lost(error, retrySeconds: pause))
       try? await Task.sleep(for: .seconds(pause))
     }

@@ -70,14 +70,14 @@ private func explain(_ error: any Error) -> String {
     return
       "TLS failed: the server's certificate is not trusted: its issuer is unknown, or it is expired or not yet valid"
   case NIOSSLError.uncleanShutdown: return "the connection was cut"
-  case ChannelError.connectTimeout: return "no connection within \(ClientLimits.connectTimeout.description)"
+  case ChannelError.connectTimeout: return "no connection within \(ApplicationLimits.connectTimeout.description)"
   case ChannelError.eof, ChannelError.ioOnClosedChannel: return "the connection was closed"
   default: return "\(error)"
   }
 }
 
 /// Bounds of what an application waits for and keeps.
-public enum ClientLimits {
+public enum ApplicationLimits {
   /// How long a TCP connection may take.
   public static let connectTimeout = TimeAmount.seconds(10)
   /// How long the platform may take for an answer over HTTP.

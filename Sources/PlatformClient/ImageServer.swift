@@ -6,7 +6,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import PlatformImages
-import PlatformService
+import PlatformProtocol
 
 /// Bounds of an image server.
 public enum ImageServerLimits {

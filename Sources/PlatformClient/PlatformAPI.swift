@@ -1,7 +1,7 @@
 // The calls of the REST interface that an operator makes.
 
 import NIOHTTP1
-import PlatformService
+import PlatformProtocol
 
 /// A device's part of a device-management request, as the platform tells it.
 public struct RequestStatus: Equatable, Sendable {

@@ -5,7 +5,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
-import PlatformService
+import PlatformProtocol
 
 /// An answer over HTTP.
 public struct RESTAnswer: Equatable, Sendable {
@@ -62,13 +62,13 @@ public struct RESTClient: Sendable {
     let channel: any Channel
     do {
       channel = try await ClientBootstrap(group: eventLoop)
-        .connectTimeout(ClientLimits.connectTimeout)
+        .connectTimeout(ApplicationLimits.connectTimeout)
         .channelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
             try tls?.add(to: channel, host: host)
             let pipeline = channel.pipeline.syncOperations
             try pipeline.addHTTPClientHandlers(leftOverBytesStrategy: .dropBytes)
-            try pipeline.addHandler(NIOHTTPClientResponseAggregator(maxContentLength: ClientLimits.answerBytesMax))
+            try pipeline.addHandler(NIOHTTPClientResponseAggregator(maxContentLength: ApplicationLimits.answerBytesMax))
             try pipeline.addHandler(AnswerHandler(promise))
           }
         }
@@ -77,7 +77,7 @@ public struct RESTClient: Sendable {
       promise.fail(error)
       throw error
     }
-    let timeout = eventLoop.scheduleTask(in: ClientLimits.answerTimeout) {
+    let timeout = eventLoop.scheduleTask(in: ApplicationLimits.answerTimeout) {
       promise.fail(ClientError(.timeout, "\(method.rawValue) \(uri)", "no answer in time"))
     }
     defer {

@@ -129,8 +129,8 @@ public func readSecret(_ path: String) throws(ClientError) -> String {
     throw ClientError(
       .configuration, path, "holds a secret, but its mode is 0\(mode); expected 0600: chmod 600 '\(path)'")
   }
-  guard information.st_size <= ClientLimits.profileBytesMax else {
-    throw ClientError(.configuration, path, "expected at most \(ClientLimits.profileBytesMax) bytes")
+  guard information.st_size <= ApplicationLimits.profileBytesMax else {
+    throw ClientError(.configuration, path, "expected at most \(ApplicationLimits.profileBytesMax) bytes")
   }
   guard let data = try? handle.readToEnd() ?? Data(), let text = String(data: data, encoding: .utf8) else {
     throw ClientError(.configuration, path, "expected UTF-8 text")

@@ -3,11 +3,12 @@
 import Foundation
 import HTTPTypes
 import Hummingbird
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 
 /// A user's name and password.
-struct Credentials: Sendable {
+struct BasicCredentials: Sendable {
   let user: String
   let password: String
 }
@@ -16,14 +17,14 @@ extension Request {
   /// The credentials of the request; nil if there are none.
   ///
   /// - Throws: `unauthorized` where there are some of another sort.
-  func credentials() throws(ServiceError) -> Credentials? {
+  func credentials() throws(ServiceError) -> BasicCredentials? {
     guard let field = headers[.authorization] else { return nil }
     let parts = field.split(separator: " ", maxSplits: 1)
     guard parts.count == 2, parts[0].lowercased() == "basic",
       let data = Data(base64Encoded: parts[1].trimmingCharacters(in: .whitespaces)),
       let text = String(validating: data, as: UTF8.self), let colon = text.firstIndex(of: ":")
     else { throw ServiceError(.unauthorized, "Authorization is 'Basic' and base64 of USER:PASSWORD.") }
-    return Credentials(user: String(text[..<colon]), password: String(text[text.index(after: colon)...]))
+    return BasicCredentials(user: String(text[..<colon]), password: String(text[text.index(after: colon)...]))
   }
 
   /// The value of a login's cookie.
@@ -60,10 +61,11 @@ extension Interface {
   /// Who has these credentials.
   ///
   /// - Throws: `unauthorized`, late.
-  func principal(_ credentials: Credentials, device: DeviceKey? = nil) async throws -> Principal {
+  func principal(_ credentials: BasicCredentials, device: DeviceKey? = nil) async throws -> Principal {
     do {
-      return try await platform.authenticate(
-        user: credentials.user, password: credentials.password, device: device)
+      return try await platform.read {
+        try $0.authenticate(user: credentials.user, password: credentials.password, device: device)
+      }
     } catch {
       try await Task.sleep(for: Self.failureDelay)
       throw error
@@ -77,8 +79,8 @@ extension Interface {
       let key = request.login.flatMap { logins.key(of: $0) }
       return jsonResponse(
         .members([
-          "key": key.map(JSONValue.string), "organization": .string(await platform.organizationName),
-          "hasKeys": .boolean(!(await platform.apiKeys.isEmpty)),
+          "key": key.map(JSONValue.string), "organization": .string(platform.organizationName),
+          "hasKeys": .boolean(!(await platform.read { $0.apiKeys.isEmpty })),
         ]))
     }
     table.on(.post, "/login") { request, _ in
@@ -86,7 +88,7 @@ extension Interface {
       guard let user = body["key"]?.string, let password = body["token"]?.string else {
         throw ServiceError(.invalid, #"A login is {"key": API-KEY, "token": TOKEN}."#)
       }
-      guard case .application(let key) = try await principal(Credentials(user: user, password: password)) else {
+      guard case .application(let key) = try await principal(BasicCredentials(user: user, password: password)) else {
         throw ServiceError(.unauthorized, "The credentials are wrong or missing.")
       }
       let maxAge = Int(Logins.lifetime.components.seconds)

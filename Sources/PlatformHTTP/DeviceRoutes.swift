@@ -3,16 +3,30 @@
 import Bytes
 import Foundation
 import Hummingbird
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 
 extension Interface {
+  /// A registered device.
+  func device(_ key: DeviceKey) async throws -> DeviceRecord { try await platform.read { try $0.device(key) } }
+
+  /// Changes what is known about a device.
+  func update(_ key: DeviceKey, _ change: @escaping @Sendable (inout DeviceRecord) -> Void) async throws -> DeviceRecord
+  {
+    try await platform.change { try $0.updateDevice(key, now: .now, change) }
+  }
+
+  private func lastEvents(_ key: DeviceKey) async throws -> [LastEvent] {
+    try await platform.read { try $0.lastEvents(key) }
+  }
+
   func addDeviceParts(to table: RouteTable) {
     let device = "/device/types/:type/devices/:device"
     table.on(.get, "\(device)/location") { request, context in
       try await application(request)
       let key = try context.device()
-      guard let location = try await platform.device(key).location else {
+      guard let location = try await self.device(key).location else {
         throw ServiceError(.notFound, "The location of '\(key.typeID)' '\(key.deviceID)' is not known.")
       }
       return jsonResponse(location.json)
@@ -20,13 +34,13 @@ extension Interface {
     table.on(.put, "\(device)/location") { request, context in
       try await application(request)
       let location = try readLocation(try await request.object())
-      let record = try await platform.updateDevice(try context.device()) { $0.location = location }
+      let record = try await update(try context.device()) { $0.location = location }
       return jsonResponse(record.location?.json ?? .null)
     }
     table.on(.get, "\(device)/mgmt") { request, context in
       try await application(request)
       let key = try context.device()
-      guard let management = try await platform.device(key).management else {
+      guard let management = try await self.device(key).management else {
         throw ServiceError(.notFound, "The device '\(key.typeID)' '\(key.deviceID)' is not managed, or dormant.")
       }
       return jsonResponse(describe(management))
@@ -56,12 +70,12 @@ extension Interface {
   private func addDiagnostics(to table: RouteTable, _ device: String) {
     table.on(.get, "\(device)/diag/logs") { request, context in
       try await application(request)
-      return jsonResponse(.array(try await platform.device(try context.device()).log.map(describe)))
+      return jsonResponse(.array(try await self.device(try context.device()).log.map(describe)))
     }
     table.on(.post, "\(device)/diag/logs") { request, context in
       try await application(request)
       let entry = try readLogEntry(MemberReader(value: try await request.object()))
-      _ = try await platform.updateDevice(try context.device()) { record in
+      _ = try await update(try context.device()) { record in
         record.log.append(entry)
         record.log.removeFirst(max(0, record.log.count - ServiceLimits.logEntriesMax))
       }
@@ -69,12 +83,12 @@ extension Interface {
     }
     table.on(.delete, "\(device)/diag/logs") { request, context in
       try await application(request)
-      _ = try await platform.updateDevice(try context.device()) { $0.log = [] }
+      _ = try await update(try context.device()) { $0.log = [] }
       return Response(status: .noContent)
     }
     table.on(.get, "\(device)/diag/errorCodes") { request, context in
       try await application(request)
-      return jsonResponse(.array(try await platform.device(try context.device()).errorCodes.map(describe)))
+      return jsonResponse(.array(try await self.device(try context.device()).errorCodes.map(describe)))
     }
     table.on(.post, "\(device)/diag/errorCodes") { request, context in
       try await application(request)
@@ -84,7 +98,7 @@ extension Interface {
       }
       let code = DiagnosticErrorCode(
         code: number, at: try reader.optionalText("timestamp") ?? Moment.now.wall.text)
-      _ = try await platform.updateDevice(try context.device()) { record in
+      _ = try await update(try context.device()) { record in
         record.errorCodes.append(code)
         record.errorCodes.removeFirst(max(0, record.errorCodes.count - ServiceLimits.errorCodesMax))
       }
@@ -92,7 +106,7 @@ extension Interface {
     }
     table.on(.delete, "\(device)/diag/errorCodes") { request, context in
       try await application(request)
-      _ = try await platform.updateDevice(try context.device()) { $0.errorCodes = [] }
+      _ = try await update(try context.device()) { $0.errorCodes = [] }
       return Response(status: .noContent)
     }
   }
@@ -129,13 +143,13 @@ extension Interface {
     table.on(.get, "\(device)/events") { request, context in
       try await application(request)
       let key = try context.device()
-      return jsonResponse(.array(try await platform.lastEvents(key).map { describe($0, key) }))
+      return jsonResponse(.array(try await lastEvents(key).map { describe($0, key) }))
     }
     table.on(.get, "\(device)/events/:event") { request, context in
       try await application(request)
       let key = try context.device()
       let name = try context.name("event")
-      guard let event = try await platform.lastEvents(key).first(where: { $0.eventID == name }) else {
+      guard let event = try await lastEvents(key).first(where: { $0.eventID == name }) else {
         throw ServiceError(.notFound, "No event '\(name)' of '\(key.typeID)' '\(key.deviceID)' is kept.")
       }
       return jsonResponse(describe(event, key))

@@ -5,6 +5,7 @@ import Hummingbird
 import NIOCore
 import NIOPosix
 import PlatformImages
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 
@@ -77,7 +78,7 @@ extension Interface {
 
   /// The addresses of images that open requests name.
   private func openImageAddresses() async -> [String] {
-    await platform.requests.filter { !$0.isComplete }.flatMap(\.parameters).filter { $0.name == "uri" }
+    await platform.read(\.requests).filter { !$0.isComplete }.flatMap(\.parameters).filter { $0.name == "uri" }
       .compactMap(\.value.string)
   }
 

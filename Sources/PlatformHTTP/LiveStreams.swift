@@ -4,6 +4,7 @@ import Bytes
 import Foundation
 import Hummingbird
 import NIOCore
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 
@@ -44,14 +45,14 @@ extension Interface {
     }
     table.on(.get, "/live/fleet") { request, _ in
       try await application(request)
-      return try await stream(DeviceListStream(platform: platform, organization: await platform.organizationName))
+      return try await stream(DeviceListStream(platform: platform, organization: platform.organizationName))
     }
     table.on(.get, "/live/fleet/types/:type/devices/:device") { request, context in
       try await application(request)
       let key = try context.device()
       return try await stream(
         DeviceStream(
-          platform: platform, organization: await platform.organizationName, typeID: key.typeID,
+          platform: platform, organization: platform.organizationName, typeID: key.typeID,
           deviceID: key.deviceID))
     }
   }
@@ -122,12 +123,12 @@ extension Interface {
 
 /// All devices of an organisation: a list first, then what changed, twice a second at most.
 struct DeviceListStream: LiveStream {
-  let platform: Platform
+  let platform: ServiceActor
   let organization: String
   private var changed: Set<DeviceKey> = []
   private var removed: Set<DeviceKey> = []
 
-  init(platform: Platform, organization: String) {
+  init(platform: ServiceActor, organization: String) {
     self.platform = platform
     self.organization = organization
   }
@@ -193,7 +194,7 @@ struct DeviceListStream: LiveStream {
 
 /// One device: its state and last events first, then everything.
 struct DeviceStream: LiveStream {
-  let platform: Platform
+  let platform: ServiceActor
   let organization: String
   /// nil for a device of any type.
   let typeID: String?
@@ -207,8 +208,9 @@ struct DeviceStream: LiveStream {
   private var isQuickstart: Bool { organization == "quickstart" }
 
   func start() async -> [JSONValue] {
-    let devices = await platform.devices(inQuickstart: isQuickstart, typeID: typeID)
-      .filter { $0.deviceID == deviceID }
+    let devices = await platform.read { [isQuickstart, typeID] in $0.devices(inQuickstart: isQuickstart, typeID: typeID)
+    }
+    .filter { $0.deviceID == deviceID }
     var values: [JSONValue] = [
       .members([
         "kind": .string("state"), "now": .integer(Moment.now.wall.milliseconds), "known": .boolean(!devices.isEmpty),
@@ -216,7 +218,8 @@ struct DeviceStream: LiveStream {
       ])
     ]
     for device in devices {
-      let events = (try? await platform.lastEvents(device.key, inQuickstart: isQuickstart)) ?? []
+      let events =
+        (try? await platform.read { [isQuickstart] in try $0.lastEvents(device.key, inQuickstart: isQuickstart) }) ?? []
       values += events.sorted { $0.time < $1.time }.map {
         describe(
           "event", device.key, $0.eventID, $0.format, $0.payload, size: $0.payload.count, time: $0.time)

@@ -2,18 +2,24 @@
 
 import Bytes
 import Hummingbird
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 
 extension Interface {
+  private func managementRequest(_ id: String) async throws -> ManagementRequest {
+    try await platform.read { try $0.request(id) }
+  }
+
   func addRequests(to table: RouteTable) {
     table.on(.get, "/mgmt/requests") { request, _ in
       try await application(request)
       let page = try ListPage(request)
       let (type, device) = (try request.name("typeId"), try request.name("deviceId"))
-      guard type != nil || device != nil else { return page.answer(await platform.requests, json: describe) }
+      let requests = await platform.read(\.requests)
+      guard type != nil || device != nil else { return page.answer(requests, json: describe) }
       // Of up to thousands of devices in each, those that were asked for.
-      let found = await platform.requests.reversed().compactMap { request -> (ManagementRequest, [DeviceProgress])? in
+      let found = requests.reversed().compactMap { request -> (ManagementRequest, [DeviceProgress])? in
         let devices = request.devices.filter {
           (type ?? $0.device.typeID) == $0.device.typeID && (device ?? $0.device.deviceID) == $0.device.deviceID
         }
@@ -29,36 +35,37 @@ extension Interface {
       }
       var draft = try readRequest(MemberReader(value: try await request.object()))
       draft.overrides = overrides == "true"
-      let made = try await platform.addRequest(draft)
+      let made = try await platform.change { [draft] in try $0.addRequest(draft, now: .now) }
       var response = jsonResponse(.members(["reqId": .string(made.id)]), status: .accepted)
       response.headers[.location] = "/api/v0002/mgmt/requests/\(made.id)"
       return response
     }
     table.on(.get, "/mgmt/requests/:request") { request, context in
       try await application(request)
-      return jsonResponse(describe(try await platform.request(try context.name("request"))))
+      return jsonResponse(describe(try await managementRequest(try context.name("request"))))
     }
     table.on(.delete, "/mgmt/requests/:request") { request, context in
       try await application(request)
-      try await platform.removeRequest(try context.name("request"))
+      let id = try context.name("request")
+      try await platform.change { try $0.removeRequest(id, now: .now) }
       return Response(status: .noContent)
     }
     table.on(.post, "/mgmt/requests/:request/cancel") { request, context in
       try await application(request)
       let id = try context.name("request")
-      try await platform.cancelRequest(id)
-      return jsonResponse(describe(try await platform.request(id)))
+      try await platform.change { try $0.cancelRequest(id, now: .now) }
+      return jsonResponse(describe(try await managementRequest(id)))
     }
     table.on(.get, "/mgmt/requests/:request/deviceStatus") { request, context in
       try await application(request)
-      let found = try await platform.request(try context.name("request"))
+      let found = try await managementRequest(try context.name("request"))
       return try ListPage(request).answer(
         found.devices, json: describe)
     }
     table.on(.get, "/mgmt/requests/:request/deviceStatus/:type/:device") { request, context in
       try await application(request)
       let key = try context.device()
-      let found = try await platform.request(try context.name("request"))
+      let found = try await managementRequest(try context.name("request"))
       guard let progress = found.devices.first(where: { $0.device == key }) else {
         throw ServiceError(.notFound, "The request is not for '\(key.typeID)' '\(key.deviceID)'.")
       }
@@ -105,7 +112,7 @@ extension Interface {
   private func describe(_ progress: DeviceProgress) -> JSONValue {
     .members([
       "typeId": .string(progress.device.typeID), "deviceId": .string(progress.device.deviceID),
-      "status": .integer(progress.status.rawValue), "message": .string(progress.message),
+      "status": .integer(progress.status), "message": .string(progress.message),
       "complete": .boolean(progress.isComplete), "updated": timeText(progress.updated),
     ])
   }
@@ -115,16 +122,16 @@ extension Interface {
   func addBundles(to table: RouteTable) {
     table.on(.get, "/mgmt/custom/bundle") { request, _ in
       try await application(request)
-      return jsonResponse(.array(await platform.bundles.sorted { $0.key < $1.key }.map(\.value)))
+      return jsonResponse(.array(await platform.read(\.bundles).sorted { $0.key < $1.key }.map(\.value)))
     }
     table.on(.post, "/mgmt/custom/bundle") { request, _ in
       try await application(request)
       let bundle = try await request.object()
       let id = try checkBundle(bundle)
-      guard await platform.bundles[id] == nil else {
+      guard await platform.read(\.bundles)[id] == nil else {
         throw ServiceError(.conflict, "The bundle '\(id)' exists already.")
       }
-      try await platform.putBundle(id, bundle)
+      try await platform.change { try $0.putBundle(id, bundle, now: .now) }
       return jsonResponse(bundle, status: .created)
     }
     table.on(.get, "/mgmt/custom/bundle/:bundle") { request, context in
@@ -140,18 +147,21 @@ extension Interface {
         // RFC 9110, section 9.3.4.
         throw ServiceError(.conflict, "'bundleId' is the one of the path, '\(id)'.")
       }
-      try await platform.putBundle(id, new)
+      try await platform.change { try $0.putBundle(id, new, now: .now) }
       return jsonResponse(new)
     }
     table.on(.delete, "/mgmt/custom/bundle/:bundle") { request, context in
       try await application(request)
-      try await platform.removeBundle(try context.bundle())
+      let id = try context.bundle()
+      try await platform.change { try $0.removeBundle(id, now: .now) }
       return Response(status: .noContent)
     }
   }
 
   private func bundle(_ id: String) async throws -> JSONValue {
-    guard let bundle = await platform.bundles[id] else { throw ServiceError(.notFound, "There is no bundle '\(id)'.") }
+    guard let bundle = await platform.read(\.bundles)[id] else {
+      throw ServiceError(.notFound, "There is no bundle '\(id)'.")
+    }
     return bundle
   }
 
@@ -200,7 +210,7 @@ extension Interface {
       }
       let type = request.parameter("deviceType") ?? request.parameter("typeId")
       let id = request.parameter("deviceId")
-      let states = await platform.connectionStates().filter {
+      let states = await platform.read { $0.connectionStates() }.filter {
         (wanted == nil || ($0.action == .connect) == (wanted == "connected"))
           && (type == nil || $0.device?.typeID == type) && (id == nil || $0.device?.deviceID == id)
       }
@@ -209,7 +219,8 @@ extension Interface {
     table.on(.get, "/clientconnectionstates/:client") { request, context in
       try await application(request)
       let id = context.parameters.get("client")?.removingPercentEncoding ?? ""
-      guard let state = await platform.connectionStates().first(where: { $0.clientID == id }) else {
+      let states = await platform.read { $0.connectionStates() }
+      guard let state = states.first(where: { $0.clientID == id }) else {
         throw ServiceError(.notFound, "Nothing is known about a client of this identifier.")
       }
       return jsonResponse(describe(state))

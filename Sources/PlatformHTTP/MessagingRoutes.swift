@@ -4,6 +4,7 @@ import Bytes
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 
@@ -64,7 +65,7 @@ extension Interface {
   /// name no organisation, but not another one.
   private func checkOrganization(_ request: Request) async throws -> Bool {
     let labels = (request.head.authority ?? "").lowercased().prefix { $0 != ":" }.split(separator: ".")
-    let own = await platform.organizationName
+    let own = platform.organizationName
     guard labels.count > 2, labels[1] == "messaging" else { return labels.count > 1 && labels[0] == own }
     guard labels[0] == own || labels[0] == "quickstart" else {
       throw notAllowed("This is the organisation '\(own)', not '\(labels[0])'.")
@@ -85,8 +86,10 @@ extension Interface {
         throw ServiceError(.invalid, "The body is not JSON: \(error.kind) at byte \(error.offset).")
       }
     }
-    let pause = try await platform.publish(
-      kind, to: key, name: name, format: format, payload: payload, as: principal)
+    let pause = try await platform.change {
+      try $0.publish(
+        kind, to: key, name: name, format: format, payload: payload, as: principal, now: .now)
+    }
     if let pause { try await Task.sleep(for: .milliseconds(pause.milliseconds)) }
     return Response(status: .ok)
   }
@@ -131,18 +134,19 @@ extension Interface {
         seconds = number
       }
     }
-    if let kept = try await platform.takeCommand(wanted, as: principal) { return answer(kept, wanted) }
+    let take: @Sendable () async throws -> ObservedMessage? = { [platform] in
+      try await platform.read { try $0.takeCommand(wanted, as: principal, now: .now) }
+    }
+    if let kept = try await take() { return answer(kept, wanted) }
     guard seconds > 0 else { return Response(status: .noContent) }
     var filter = ObservationFilter(
-      organization: await platform.organizationName, typeID: wanted.typeID, deviceID: wanted.deviceID)
+      organization: platform.organizationName, typeID: wanted.typeID, deviceID: wanted.deviceID)
     (filter.includesEvents, filter.includesCommands, filter.includesChanges) = (false, true, false)
     let observations = try await platform.observe(filter)
     // One may have come between the two.
-    if let kept = try await platform.takeCommand(wanted, as: principal) { return answer(kept, wanted) }
-    let found = await first(of: observations, within: seconds) { [platform] in
-      // Each is taken once, whoever waits for it.
-      try? await platform.takeCommand(wanted, as: principal)
-    }
+    if let kept = try await take() { return answer(kept, wanted) }
+    // Each is taken once, whoever waits for it.
+    let found = await first(of: observations, within: seconds) { try? await take() }
     return found.map { answer($0, wanted) } ?? Response(status: .noContent)
   }
 

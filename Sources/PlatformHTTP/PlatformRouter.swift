@@ -7,13 +7,13 @@ import PlatformService
 
 /// What the routes share.
 struct Interface: Sendable {
-  let platform: Platform
+  let platform: ServiceActor
   let images: ImageStore
   let logins = Logins()
 }
 
 /// The routes of the platform's HTTP interface.
-public func makePlatformRouter(_ platform: Platform, images: ImageStore) -> Router<BasicRequestContext> {
+public func makePlatformRouter(_ platform: ServiceActor, images: ImageStore) -> Router<BasicRequestContext> {
   let router = Router(options: .autoGenerateHeadEndpoints)
   let interface = Interface(platform: platform, images: images)
   router.add(middleware: HeadersMiddleware())

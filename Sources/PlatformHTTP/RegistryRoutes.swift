@@ -2,14 +2,17 @@
 
 import Bytes
 import Hummingbird
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 
 extension Interface {
+  private func type(_ id: String) async throws -> DeviceTypeRecord { try await platform.read { try $0.type(id) } }
+
   func addTypes(to table: RouteTable) {
     table.on(.get, "/device/types") { request, _ in
       try await application(request)
-      return try ListPage(request).answer(await platform.types, json: describe)
+      return try ListPage(request).answer(await platform.read(\.types), json: describe)
     }
     table.on(.post, "/device/types") { request, _ in
       try await application(request)
@@ -21,22 +24,24 @@ extension Interface {
         }
         type.classID = found
       }
-      type = try read(reader, into: type)
-      return jsonResponse(describe(try await platform.addType(type)), status: .created)
+      let draft = try read(reader, into: type)
+      let added = try await platform.change { try $0.addType(draft, now: .now) }
+      return jsonResponse(describe(added), status: .created)
     }
     table.on(.get, "/device/types/:type") { request, context in
       try await application(request)
-      return jsonResponse(describe(try await platform.type(try context.name("type"))))
+      return jsonResponse(describe(try await type(try context.name("type"))))
     }
     table.on(.put, "/device/types/:type") { request, context in
       try await application(request)
-      let old = try await platform.type(try context.name("type"))
+      let old = try await type(try context.name("type"))
       let type = try read(MemberReader(value: try await request.object()), into: old)
-      return jsonResponse(describe(try await platform.updateType(type)))
+      return jsonResponse(describe(try await platform.change { try $0.updateType(type, now: .now) }))
     }
     table.on(.delete, "/device/types/:type") { request, context in
       try await application(request)
-      try await platform.removeType(try context.name("type"))
+      let id = try context.name("type")
+      try await platform.change { try $0.removeType(id, now: .now) }
       return Response(status: .noContent)
     }
   }
@@ -61,43 +66,45 @@ extension Interface {
     let devices = "/device/types/:type/devices"
     table.on(.get, devices) { request, context in
       try await application(request)
-      let type = try await platform.type(try context.name("type"))
+      let type = try await type(try context.name("type"))
       return try await list(request, typeID: type.id)
     }
     table.on(.post, devices) { request, context in
       try await application(request)
       let reader = MemberReader(value: try await request.object())
       let draft = try draft(reader, typeID: try context.name("type"))
-      let added = try await platform.addDevice(draft)
-      return jsonResponse(await describe(added.device, token: added.token), status: .created)
+      let added = try await platform.change { try $0.addDevice(draft, now: .now) }
+      return jsonResponse(describe(added.device, token: added.token), status: .created)
     }
     table.on(.get, "\(devices)/:device") { request, context in
       try await application(request)
-      return jsonResponse(await describe(try await platform.device(try context.device())))
+      return jsonResponse(describe(try await device(try context.device())))
     }
     table.on(.put, "\(devices)/:device") { request, context in
       try await application(request)
-      let old = try await platform.device(try context.device())
+      let old = try await device(try context.device())
       let reader = MemberReader(value: try await request.object())
       let info = try reader.deviceInfo(old.deviceInfo)
       let metadata = try reader.optionalObject("metadata")
       let group = try reader.resourceGroup()
-      let new = try await platform.updateDevice(old.key) { record in
+      let new = try await update(old.key) { record in
         if let info { record.deviceInfo = info }
         if let metadata { record.metadata = metadata }
         if let group { record.resourceGroup = group }
       }
-      return jsonResponse(await describe(new))
+      return jsonResponse(describe(new))
     }
     table.on(.delete, "\(devices)/:device") { request, context in
       try await application(request)
-      try await platform.removeDevice(try context.device())
+      let key = try context.device()
+      try await platform.change { try $0.removeDevice(key, now: .now) }
       return Response(status: .noContent)
     }
     table.on(.post, "\(devices)/:device/token") { request, context in
       try await application(request)
       let wanted = try MemberReader(value: try await request.optionalObject()).optionalText("authToken")
-      let token = try await platform.setToken(try context.device(), token: wanted)
+      let key = try context.device()
+      let token = try await platform.change { try $0.setToken(key, token: wanted, now: .now) }
       return jsonResponse(.members(["authToken": .string(token)]))
     }
     addBulk(to: table)
@@ -111,13 +118,14 @@ extension Interface {
     table.on(.post, "/bulk/devices/add") { request, _ in
       try await bulk(request, status: .created) { entry in
         let reader = MemberReader(value: entry)
-        let added = try await platform.addDevice(try draft(reader, typeID: try reader.text("typeId")))
-        return added.token
+        let draft = try draft(reader, typeID: try reader.text("typeId"))
+        return try await platform.change { try $0.addDevice(draft, now: .now) }.token
       }
     }
     table.on(.post, "/bulk/devices/remove") { request, _ in
       try await bulk(request, status: .ok) { entry in
-        try await platform.removeDevice(try MemberReader(value: entry).device())
+        let key = try MemberReader(value: entry).device()
+        try await platform.change { try $0.removeDevice(key, now: .now) }
         return nil
       }
     }
@@ -168,17 +176,12 @@ extension Interface {
 
   private func list(_ request: Request, typeID: String?) async throws -> Response {
     let page = try ListPage(request)
-    let organization = await platform.organizationName
-    return page.answer(await platform.devices(typeID: typeID)) {
-      describe($0, organization)
-    }
+    let devices = await platform.read { $0.devices(typeID: typeID) }
+    return page.answer(devices) { describe($0) }
   }
 
-  private func describe(_ device: DeviceRecord, token: String? = nil) async -> JSONValue {
-    describe(device, await platform.organizationName, token: token)
-  }
-
-  private func describe(_ device: DeviceRecord, _ organization: String, token: String? = nil) -> JSONValue {
+  private func describe(_ device: DeviceRecord, token: String? = nil) -> JSONValue {
+    let organization = platform.organizationName
     let letter = device.classID == .gateway ? "g" : "d"
     let path = "/api/v0002/device/types/\(device.typeID)/devices/\(device.deviceID)"
     return .members([

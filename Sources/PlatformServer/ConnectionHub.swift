@@ -4,6 +4,7 @@ import Bytes
 import Glibc
 import Logging
 import NIOCore
+import PlatformProtocol
 import PlatformService
 import PlatformStore
 

@@ -14,7 +14,7 @@ import PlatformService
 /// Sets up one connection to the HTTP port.
 struct HTTPChannel: HTTPChannelHandler {
   let responder: HTTPChannelHandler.Responder
-  let platform: Platform
+  let platform: ServiceActor
   let tls: NIOSSLContext?
 
   struct Value: ServerChildChannelValue {
@@ -77,7 +77,7 @@ final class ProtocolChooser: ChannelInboundHandler, RemovableChannelHandler {
     case decided
   }
 
-  private let platform: Platform
+  private let platform: ServiceActor
   private let isSecure: Bool
   private let logger: Logger
   private let outcome: EventLoopPromise<Outcome>
@@ -85,7 +85,7 @@ final class ProtocolChooser: ChannelInboundHandler, RemovableChannelHandler {
   /// The handlers in front, which a WebSocket has no use for.
   var httpHandlers: [any RemovableChannelHandler] = []
 
-  init(platform: Platform, isSecure: Bool, logger: Logger, outcome: EventLoopPromise<Outcome>) {
+  init(platform: ServiceActor, isSecure: Bool, logger: Logger, outcome: EventLoopPromise<Outcome>) {
     self.platform = platform
     self.isSecure = isSecure
     self.logger = logger

@@ -1,6 +1,7 @@
 // Log lines in the style of the house: LEVEL COMPONENT EVENT key=value …
 
 import Logging
+import PlatformProtocol
 import PlatformService
 
 extension Logger {

@@ -3,6 +3,7 @@
 import Bytes
 import NIOCore
 import NIOSSL
+import PlatformProtocol
 import PlatformService
 
 /// The last handler of a connection that speaks MQTT.
@@ -10,23 +11,39 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   typealias InboundIn = NIOCore.ByteBuffer
   typealias OutboundOut = NIOCore.ByteBuffer
 
-  private let platform: Platform
+  private let platform: ServiceActor
   private let isSecure: Bool
   private let isWebSocket: Bool
   private var context: ChannelHandlerContext?
-  private var id: ConnectionID?
+  private var state = State.opening
   /// What came and was not a whole packet, or must wait.
   private var unread: NIOCore.ByteBuffer?
   /// What is written at the next flush.
   private var pending: NIOCore.ByteBuffer?
-  private var isPaused = false
-  /// Whether the peer takes no bytes: then nothing is read from it either, as every packet wants an answer.
-  private var isBlocked = false
-  private var isClosing = false
   var isDirty = false
   var held: HeldOutput?
 
-  init(platform: Platform, isSecure: Bool, isWebSocket: Bool) {
+  private enum State {
+    /// The service does not know of it yet.
+    case opening
+    /// Read from, unless something is in the way.
+    case open(ConnectionID, Obstacles)
+    /// Not read from any more: the connection ends when what waits for the disk is written.
+    case ending(ConnectionID)
+    /// The service has been told, or was never asked.
+    case closed
+  }
+
+  /// What is in the way of reading.
+  private struct Obstacles: OptionSet {
+    let rawValue: Int
+    /// A moment that has not come.
+    static let time = Obstacles(rawValue: 1)
+    /// A peer that takes no bytes: nothing is read from it either, as every packet wants an answer.
+    static let peer = Obstacles(rawValue: 2)
+  }
+
+  init(platform: ServiceActor, isSecure: Bool, isWebSocket: Bool) {
     self.platform = platform
     self.isSecure = isSecure
     self.isWebSocket = isWebSocket
@@ -48,36 +65,36 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   }
 
   private func open(_ context: ChannelHandlerContext) {
-    guard id == nil, !isClosing else { return }
+    guard case .opening = state else { return }
     let peer = Peer(
       address: context.remoteAddress?.ipAddress ?? "", port: context.localAddress?.port ?? 0, isSecure: isSecure,
       isWebSocket: isWebSocket)
     let handler = Unchecked(self)
-    id = platform.assumeIsolated { $0.open(handler, peer) }
-    if id == nil {
-      isClosing = true
-      context.close(promise: nil)
+    guard let id = platform.assumeIsolated({ $0.open(handler, peer) }) else {
+      state = .closed
+      return context.close(promise: nil)
     }
+    state = .open(id, [])
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    guard !isClosing, id != nil else { return }
+    guard case .open = state else { return }
     var buffer = unwrapInboundIn(data)
     if unread != nil {
       unread?.writeBuffer(&buffer)
     } else {
       unread = buffer
     }
-    if !isPaused, !isBlocked { consume() }
+    consume()
   }
 
-  /// Hands what came to the service, and keeps what it does not take yet.
+  /// Hands what came to the service, unless something is in the way, and keeps what it does not take yet.
   private func consume() {
-    guard let id, let bytes = unread else { return }
+    guard case .open(let id, let obstacles) = state, obstacles.isEmpty, let bytes = unread else { return }
     unread = nil
     var buffer = bytes
     let consumed = platform.assumeIsolated { $0.receive(id, bytes) }
-    guard !isClosing else { return }
+    guard case .open = state else { return }
     buffer.moveReaderIndex(forwardBy: consumed)
     // A copy, so that a few bytes do not keep the large buffer of a read.
     if buffer.readableBytes > 0 { unread = NIOCore.ByteBuffer(buffer: buffer) }
@@ -85,7 +102,8 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   }
 
   private func chooseReading() {
-    context?.channel.setOption(.autoRead, value: !isPaused && !isBlocked && !isClosing).whenFailure { _ in }
+    let reads = if case .open(_, let obstacles) = state { obstacles.isEmpty } else { false }
+    context?.channel.setOption(.autoRead, value: reads).whenFailure { _ in }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
@@ -94,15 +112,18 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if let id {
+    switch state {
+    case .open(let id, var obstacles):
       let isWritable = context.channel.isWritable
-      isBlocked = !isWritable
+      if isWritable { obstacles.remove(.peer) } else { obstacles.insert(.peer) }
+      state = .open(id, obstacles)
       platform.assumeIsolated { $0.setWritable(id, isWritable) }
-      if isWritable, !isPaused {
+      if isWritable {
         consume()
         platform.assumeIsolated { $0.hub.flush() }
       }
       chooseReading()
+    case .opening, .ending, .closed: break
     }
     context.fireChannelWritabilityChanged()
   }
@@ -124,10 +145,12 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   }
 
   private func closed(_ code: ClosingCode) {
-    isClosing = true
-    guard let id else { return }
-    self.id = nil
-    platform.assumeIsolated { $0.closed(id, code) }
+    let old = state
+    state = .closed
+    switch old {
+    case .open(let id, _), .ending(let id): platform.assumeIsolated { $0.closed(id, code) }
+    case .opening, .closed: break
+    }
   }
 
   // MARK: - Hub
@@ -145,9 +168,9 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   }
 
   func finish() {
-    guard let context, !isClosing || id != nil else { return }
-    isClosing = true
-    id = nil
+    guard let context else { return }
+    if case .closed = state { return }
+    state = .closed
     unread = nil
     let promise = context.eventLoop.makePromise(of: Void.self)
     context.writeAndFlush(wrapOutboundOut(pending ?? NIOCore.ByteBuffer()), promise: promise)
@@ -164,25 +187,26 @@ final class MQTTHandler: ChannelInboundHandler, HubConnection {
   }
 
   func stopReading() {
-    isClosing = true
+    guard case .open(let id, _) = state else { return }
+    state = .ending(id)
     unread = nil
     chooseReading()
   }
 
   func pause(until moment: Instant) {
-    guard let context else { return }
+    guard let context, case .open(let id, let obstacles) = state else { return }
     // Both moments are cut to milliseconds.
     let delay = max(0, (moment - Moment.now.instant).milliseconds + 1)
-    isPaused = true
+    state = .open(id, obstacles.union(.time))
     chooseReading()
     let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
     context.eventLoop.scheduleTask(in: .milliseconds(delay)) { handler.value.resume() }
   }
 
   private func resume() {
-    guard isPaused, !isClosing else { return }
-    isPaused = false
-    if !isBlocked { consume() }
+    guard case .open(let id, var obstacles) = state, obstacles.remove(.time) != nil else { return }
+    state = .open(id, obstacles)
+    consume()
     chooseReading()
     platform.assumeIsolated { $0.hub.flush() }
   }
@@ -194,7 +218,7 @@ struct Unchecked<Value>: @unchecked Sendable {
   init(_ value: Value) { self.value = value }
 }
 
-extension Platform {
+extension ServiceActor {
   /// Takes a new connection; nil where it is to be closed.
   func open(_ handler: Unchecked<MQTTHandler>, _ peer: Peer) -> ConnectionID? {
     let id = makeConnectionID()

@@ -1,5 +1,6 @@
 // What a list of devices shows of each: gathered in one step, as a list may be long and is asked for often.
 
+import PlatformProtocol
 import PlatformService
 
 /// One device in a list.
@@ -16,7 +17,7 @@ public struct DeviceOverview: Sendable {
   }
 }
 
-extension Platform {
+extension ServiceActor {
   /// All devices of an organisation, or those of `keys` that it has.
   public func overview(inQuickstart: Bool, of keys: Set<DeviceKey>? = nil) -> [DeviceOverview] {
     let records: [DeviceRecord]

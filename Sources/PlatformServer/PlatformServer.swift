@@ -37,7 +37,7 @@ public struct ServerConfiguration: Sendable {
 /// A platform that listens.
 public final class PlatformServer: Sendable {
   /// What other code calls.
-  public let platform: Platform
+  public let platform: ServiceActor
   private let configuration: ServerConfiguration
   private let group: MultiThreadedEventLoopGroup
   private let writer: StoreWriter?
@@ -57,7 +57,7 @@ public final class PlatformServer: Sendable {
     let state = try store?.load() ?? StoredState()
     writer = store.map { StoreWriter($0) }
     group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    platform = Platform(service, state: state, store: writer, eventLoop: group.next(), logger: logger)
+    platform = ServiceActor(service, state: state, store: writer, eventLoop: group.next(), logger: logger)
   }
 
   /// An open listener: `mqtt`, `mqtts`, `http` or `https`, and where it is.
@@ -175,7 +175,7 @@ private func makeTLSContext(chain: String, key: String) throws -> NIOSSLContext 
   return try NIOSSLContext(configuration: configuration)
 }
 
-extension Platform {
+extension ServiceActor {
   func tick() {
     service.tick(now: .now)
     hub.flush()

@@ -4,6 +4,7 @@
 import Bytes
 import IoTPlatform
 import MQTT
+import PlatformProtocol
 
 /// What the platform is started with.
 public struct ServiceConfiguration: Sendable {
@@ -44,7 +45,7 @@ public final class PlatformService {
   unowned let output: any ServiceOutput
   let own: Organization
   let quickstart: Organization
-  var connections: [ConnectionID: Connection] = [:]
+  var connections: [ConnectionID: ClientConnection] = [:]
   var observers: [ObserverID: ObservationFilter] = [:]
   private var nextObserver = 1
   /// The time of the input being handled.
@@ -97,8 +98,8 @@ public final class PlatformService {
   /// Sessions, connections and devices know each other.
   deinit {
     for session in Array(own.sessions.values) + Array(quickstart.sessions.values) {
-      session.connection?.session = nil
-      session.connection = nil
+      session.connection?.state = .closed
+      session.presence = .gone
       session.device = nil
     }
   }

@@ -5,6 +5,7 @@
 // copies, while a call lends its bytes, which the network layer copies once to where they are sent from.
 
 import Bytes
+import PlatformProtocol
 
 /// One connection, as long as the program runs; never used again.
 public typealias ConnectionID = Int

@@ -3,6 +3,7 @@
 
 import Foundation
 import GRDB
+import PlatformProtocol
 import PlatformService
 
 /// Applies changes to a database within a transaction.

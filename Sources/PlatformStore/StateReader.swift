@@ -2,6 +2,7 @@
 
 import Foundation
 import GRDB
+import PlatformProtocol
 import PlatformService
 
 /// Reads all that is kept.

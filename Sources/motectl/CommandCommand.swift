@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 struct CommandCommand: AsyncParsableCommand {
@@ -25,7 +26,7 @@ struct CommandCommand: AsyncParsableCommand {
 
       \(ConnectionOptions.explanation)
 
-      \(ExitStatus.explanation)
+      \(CommandStatus.explanation)
       """)
 
   @OptionGroup var device: DeviceArguments
@@ -46,8 +47,9 @@ struct CommandCommand: AsyncParsableCommand {
 
   /// Refuses what the platform or the device would throw away.
   private func check(_ payload: [UInt8]) throws {
-    guard payload.count <= ClientLimits.payloadBytesMax else {
-      throw ValidationError("PAYLOAD has \(payload.count) bytes; at most \(ClientLimits.payloadBytesMax) are taken.")
+    guard payload.count <= ApplicationLimits.payloadBytesMax else {
+      throw ValidationError(
+        "PAYLOAD has \(payload.count) bytes; at most \(ApplicationLimits.payloadBytesMax) are taken.")
     }
     if format == "json", (try? JSONValue(payload.span)) == nil {
       throw ValidationError("PAYLOAD is not JSON: mend it, or say --format.")
@@ -57,11 +59,11 @@ struct CommandCommand: AsyncParsableCommand {
   func run() async throws {
     var bytes = Array((payload ?? (format == "json" ? #"{"d":{}}"# : "")).utf8)
     if payload == "-" {
-      bytes = Array((try? FileHandle.standardInput.read(upToCount: ClientLimits.payloadBytesMax + 1)) ?? Data())
+      bytes = Array((try? FileHandle.standardInput.read(upToCount: ApplicationLimits.payloadBytesMax + 1)) ?? Data())
       try check(bytes)
     }
     let payload = bytes
-    try await operate { if try await !send(payload) { throw ExitCode(ExitStatus.failed) } }
+    try await operate { if try await !send(payload) { throw ExitCode(CommandStatus.failed) } }
   }
 
   /// Sends the command; false where the device did not carry it out.

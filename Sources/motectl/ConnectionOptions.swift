@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 struct ConnectionOptions: ParsableArguments {
@@ -138,7 +139,7 @@ struct ConfirmationOptions: ParsableArguments {
     }
     try? FileHandle.standardError.write(contentsOf: Data("\(question) [y/N] ".utf8))
     guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
-      throw ExitCode(ExitStatus.failed)
+      throw ExitCode(CommandStatus.failed)
     }
   }
 }

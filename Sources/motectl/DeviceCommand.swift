@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 struct DeviceCommand: AsyncParsableCommand {
@@ -32,7 +33,7 @@ extension DeviceCommand {
 
         \(ConnectionOptions.explanation)
 
-        \(ExitStatus.explanation)
+        \(CommandStatus.explanation)
         """)
 
     @OptionGroup var device: DeviceArguments
@@ -106,7 +107,7 @@ extension DeviceCommand {
 
         \(ConnectionOptions.explanation)
 
-        \(ExitStatus.explanation)
+        \(CommandStatus.explanation)
         """)
 
     @OptionGroup var device: DeviceArguments
@@ -154,7 +155,7 @@ extension DeviceCommand {
 
         \(ConnectionOptions.explanation)
 
-        \(ExitStatus.explanation)
+        \(CommandStatus.explanation)
         """)
 
     @OptionGroup var device: DeviceArguments
@@ -188,7 +189,7 @@ extension DeviceCommand {
 
         \(ConnectionOptions.explanation)
 
-        \(ExitStatus.explanation)
+        \(CommandStatus.explanation)
         """)
 
     @OptionGroup var device: DeviceArguments

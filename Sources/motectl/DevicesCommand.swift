@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 struct DevicesCommand: AsyncParsableCommand {
@@ -14,7 +15,7 @@ struct DevicesCommand: AsyncParsableCommand {
 
       \(ConnectionOptions.explanation)
 
-      \(ExitStatus.explanation)
+      \(CommandStatus.explanation)
       """)
 
   @Option(help: "Only devices of this type.") var type: String?

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 struct EventsCommand: AsyncParsableCommand {
@@ -20,7 +21,7 @@ struct EventsCommand: AsyncParsableCommand {
 
       \(ConnectionOptions.explanation)
 
-      \(ExitStatus.explanation)
+      \(CommandStatus.explanation)
       """)
 
   @Option(help: "Only devices of this type.") var type: String?

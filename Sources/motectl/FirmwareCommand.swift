@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 struct FirmwareCommand: AsyncParsableCommand {
@@ -35,7 +36,7 @@ extension FirmwareCommand {
 
         \(ConnectionOptions.explanation)
 
-        \(ExitStatus.explanation)
+        \(CommandStatus.explanation)
         """)
 
     @Argument(help: ArgumentHelp("The device type.", valueName: "type")) var type: String
@@ -93,7 +94,7 @@ extension FirmwareCommand {
           isDownloadOnly: downloadOnly, overrides: override, seconds: timeout.seconds)
         try await push.run(devices, parallel: parallel)
         await server.close()
-        if await !board.isSuccess { throw ExitCode(ExitStatus.failed) }
+        if await !board.isSuccess { throw ExitCode(CommandStatus.failed) }
       }
     }
   }

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 struct LogsCommand: AsyncParsableCommand {
@@ -17,7 +18,7 @@ struct LogsCommand: AsyncParsableCommand {
 
       \(ConnectionOptions.explanation)
 
-      \(ExitStatus.explanation)
+      \(CommandStatus.explanation)
       """)
 
   @OptionGroup var device: DeviceArguments

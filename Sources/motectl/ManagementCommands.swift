@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 struct RebootCommand: AsyncParsableCommand {
@@ -17,7 +18,7 @@ struct RebootCommand: AsyncParsableCommand {
 
       \(ConnectionOptions.explanation)
 
-      \(ExitStatus.explanation)
+      \(CommandStatus.explanation)
       """)
 
   @OptionGroup var device: DeviceArguments
@@ -42,7 +43,7 @@ struct FactoryResetCommand: AsyncParsableCommand {
 
       \(ConnectionOptions.explanation)
 
-      \(ExitStatus.explanation)
+      \(CommandStatus.explanation)
       """)
 
   @OptionGroup var device: DeviceArguments
@@ -76,7 +77,7 @@ struct RequestOptions: ParsableArguments {
       let status = try await client.follow(id, device, seconds: timeout.seconds) { status in
         try emit(isJSON ? safeJSON(status.json(id, device)) : status.line(device))
       }
-      if !status.isSuccess { throw ExitCode(ExitStatus.failed) }
+      if !status.isSuccess { throw ExitCode(CommandStatus.failed) }
     }
   }
 }

@@ -16,7 +16,7 @@ struct MonitorCommand: AsyncParsableCommand {
 
       \(ConnectionOptions.explanation)
 
-      \(ExitStatus.explanation)
+      \(CommandStatus.explanation)
       """)
 
   @Option(help: "Only devices of this type.") var type: String?

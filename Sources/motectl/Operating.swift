@@ -6,7 +6,7 @@ import Foundation
 import PlatformClient
 
 /// Exit statuses, as sysexits.h has them where it has one.
-enum ExitStatus {
+enum CommandStatus {
   /// What was asked for was not achieved: a device said no, an image was not installed.
   static let failed: Int32 = 1
   /// EX_DATAERR … EX_CONFIG
@@ -49,7 +49,7 @@ func operate(
     }
   } catch let error as ClientError {
     complain(error.description)
-    throw ExitCode(ExitStatus.of(error.kind))
+    throw ExitCode(CommandStatus.of(error.kind))
   } catch is OutputClosed {
     // Whoever read our output has seen enough.
     throw ExitCode.success

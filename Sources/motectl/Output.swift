@@ -3,6 +3,7 @@
 import Bytes
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 /// Nobody reads standard output any more.

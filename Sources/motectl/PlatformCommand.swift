@@ -6,6 +6,7 @@ import Logging
 import PlatformClient
 import PlatformHTTP
 import PlatformImages
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 import PlatformStore
@@ -150,7 +151,7 @@ struct PlatformCommand: AsyncParsableCommand {
   }
 
   /// Registers what the file and the environment name, and makes an API key where there is none.
-  private func setUp(_ platform: Platform, _ logger: Logger) async throws {
+  private func setUp(_ platform: ServiceActor, _ logger: Logger) async throws {
     do {
       if let registrations {
         let mode = try? FileManager.default.attributesOfItem(atPath: registrations)[.posixPermissions] as? Int
@@ -163,13 +164,15 @@ struct PlatformCommand: AsyncParsableCommand {
       if let key = environment["WIOTP_AUTH_KEY"], let token = environment["WIOTP_AUTH_TOKEN"] {
         try await Registrations(apiKeys: [.init(key: key, token: token)]).register(in: platform)
       }
-      guard let data, await platform.apiKeys.isEmpty else { return }
+      guard let data, await platform.read({ $0.apiKeys.isEmpty }) else { return }
       // The file first: a key that is registered, and whose token nobody has, would never be made again.
       let key = "a-\(organization)-" + randomText(10, of: "abcdefghijklmnopqrstuvwxyz0123456789")
       let token = randomText(18, of: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
       let path = data + "/api-key"
       try writeSecret("WIOTP_AUTH_KEY=\(key)\nWIOTP_AUTH_TOKEN=\(token)\n", to: path)
-      _ = try await platform.addAPIKey(key: key, token: token, comment: "made at first start")
+      _ = try await platform.change {
+        try $0.addAPIKey(key: key, token: token, comment: "made at first start", now: .now)
+      }
       logger.info("registry api-key-made key=\(key) file=\(JSONValue.string(path).text)")
     } catch let error as ServiceError {
       throw refusal(logger, error.message)

@@ -2,6 +2,7 @@
 
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 
 /// What a device of a push is at.

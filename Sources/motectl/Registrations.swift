@@ -1,6 +1,7 @@
 // Registrations from a file: for small sites and tests that set a platform up at each start.
 
 import Foundation
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 
@@ -56,10 +57,10 @@ struct Registrations: Decodable {
   }
 
   /// Registers what is not registered yet; what is stays as it is.
-  func register(in platform: Platform) async throws {
+  func register(in platform: ServiceActor) async throws {
     for type in types ?? [] {
       let record = DeviceTypeRecord(id: type.id, classID: type.classId ?? .device, description: type.description)
-      try await unlessRegistered { _ = try await platform.addType(record) }
+      try await unlessRegistered { _ = try await platform.change { try $0.addType(record, now: .now) } }
     }
     for device in devices ?? [] {
       var draft = DeviceDraft(typeID: device.typeId, deviceID: device.deviceId, token: device.authToken)
@@ -67,10 +68,12 @@ struct Registrations: Decodable {
         Set(group.map { DeviceKey(typeID: $0.typeId, deviceID: $0.deviceId) })
       }
       let added = draft
-      try await unlessRegistered { _ = try await platform.addDevice(added) }
+      try await unlessRegistered { _ = try await platform.change { try $0.addDevice(added, now: .now) } }
     }
     for key in apiKeys ?? [] {
-      try await unlessRegistered { _ = try await platform.addAPIKey(key: key.key, token: key.token) }
+      try await unlessRegistered {
+        _ = try await platform.change { try $0.addAPIKey(key: key.key, token: key.token, now: .now) }
+      }
     }
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import PlatformProtocol
 import PlatformService
 import Testing
 

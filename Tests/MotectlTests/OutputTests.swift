@@ -1,5 +1,6 @@
 import Foundation
 import PlatformClient
+import PlatformProtocol
 import PlatformService
 import Testing
 

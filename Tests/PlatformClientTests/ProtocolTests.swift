@@ -1,5 +1,5 @@
 import PlatformClient
-import PlatformService
+import PlatformProtocol
 import Testing
 
 @Suite struct TopicTests {

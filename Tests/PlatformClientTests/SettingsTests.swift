@@ -162,7 +162,7 @@ private func layer(_ values: [SettingName: String], at place: String = "FLAG") -
   @Test func whatIsNoFile() throws {
     expectConfigurationError("/no/such/profile") { _ = try readProfile("/no/such/profile") }
     expectConfigurationError("/") { _ = try readProfile("/") }
-    let path = try write(String(repeating: "#\n", count: ClientLimits.profileBytesMax))
+    let path = try write(String(repeating: "#\n", count: ApplicationLimits.profileBytesMax))
     expectConfigurationError(path) { _ = try readProfile(path) }
   }
 }

@@ -1,5 +1,6 @@
 // Device-management requests, step by step, against a scripted device.
 
+import PlatformProtocol
 import PlatformService
 import Testing
 
@@ -61,23 +62,23 @@ import Testing
     #expect(request?.path == "iotdm-1/mgmt/initiate/device/reboot")
     #expect(request?.body["d"] == nil)
     respond(rig, device, request?.body, 202)
-    #expect(try progress(rig, id).step == .manage)
+    #expect(try progress(rig, id).state == .restarting)
     rig.drop(device)
     #expect(try !rig.service.request(id).isComplete)
     _ = managed(rig)
-    #expect(try progress(rig, id).status == .success)
+    #expect(try progress(rig, id).state == .done(.success))
     #expect(try rig.service.request(id).isComplete)
   }
 
-  @Test(arguments: [(500, DeviceRequestStatus.failed), (501, .unsupported), (400, .failed)])
-  func failsAsTheDeviceSays(code: Int, status: DeviceRequestStatus) throws {
+  @Test(arguments: [(500, DeviceProgress.Outcome.failed), (501, .unsupported), (400, .failed)])
+  func failsAsTheDeviceSays(code: Int, outcome: DeviceProgress.Outcome) throws {
     let rig = try Rig()
     let device = managed(rig)
     let id = try add(rig, "device/factoryReset")
     let request = rig.management(device)
     #expect(request?.path == "iotdm-1/mgmt/initiate/device/factory_reset")
     respond(rig, device, request?.body, code)
-    #expect(try progress(rig, id).status == status)
+    #expect(try progress(rig, id).state == .done(outcome))
   }
 
   @Test func downloadsInOrder() throws {
@@ -104,13 +105,13 @@ import Testing
     #expect(initiate?.path == "iotdm-1/mgmt/initiate/firmware/download")
     respond(rig, device, initiate?.body, 202)
     notify(rig, device, #"{"state":1}"#)
-    #expect(try progress(rig, id).step == .notify)
+    #expect(try progress(rig, id).state == .working)
     notify(rig, device, #"{"state":2,"updateStatus":0}"#)
     let cancel = rig.management(device)
     #expect(cancel?.path == "iotdm-1/cancel")
     #expect(try !rig.service.request(id).isComplete)
     respond(rig, device, cancel?.body, 200)
-    #expect(try progress(rig, id).status == .success)
+    #expect(try progress(rig, id).state == .done(.success))
     #expect(try rig.service.device(e1).management?.firmware.state == 2)
   }
 
@@ -128,7 +129,7 @@ import Testing
     #expect(try progress(rig, id).message == "The device is installing.")
     notify(rig, device, #"{"state":0,"updateStatus":0}"#)
     respond(rig, device, rig.management(device)?.body, 200)
-    #expect(try progress(rig, id).status == .success)
+    #expect(try progress(rig, id).state == .done(.success))
     #expect(try rig.service.device(e1).deviceInfo.fwVersion == "1.5.0")
   }
 
@@ -141,7 +142,7 @@ import Testing
     notify(rig, device, #"{"state":1}"#)
     notify(rig, device, #"{"state":0,"updateStatus":4}"#)
     let progress = try progress(rig, id)
-    #expect(progress.status == .failed)
+    #expect(progress.state == .done(.failed))
     #expect(progress.message == "The image's verification failed.")
     #expect(rig.management(device)?.path == "iotdm-1/cancel")
   }
@@ -152,7 +153,7 @@ import Testing
     let first = try add(rig, "firmware/download")
     #expect(throws: ServiceError.self) { try add(rig, "firmware/download") }
     _ = try add(rig, "firmware/download", overrides: true)
-    #expect(try progress(rig, first).status == .cancelled)
+    #expect(try progress(rig, first).state == .done(.cancelled))
     _ = try add(rig, "device/reboot")
   }
 
@@ -163,15 +164,15 @@ import Testing
     rig.wait(4)
     #expect(try !rig.service.request(id).isComplete)
     rig.wait(2)
-    #expect(try progress(rig, id).status == .timedOut)
+    #expect(try progress(rig, id).state == .done(.timedOut))
   }
 
   @Test func refusesWhatIsNotManagedOrNotSupported() throws {
     let rig = try Rig()
-    #expect(try progress(rig, add(rig, "device/reboot")).status == .failed)
+    #expect(try progress(rig, add(rig, "device/reboot")).state == .done(.failed))
     let device = managed(rig)
     rig.publish(device, "iotdevice-1/mgmt/manage", #"{"reqId":"m2"}"#)
-    #expect(try progress(rig, add(rig, "device/reboot")).status == .unsupported)
+    #expect(try progress(rig, add(rig, "device/reboot")).state == .done(.unsupported))
     #expect(throws: ServiceError.self) { try add(rig, "device/explode") }
     #expect(throws: ServiceError.self) { try add(rig, "no-bundle/no-action") }
   }
@@ -186,7 +187,7 @@ import Testing
     // What a request does not give has the bundle's value.
     #expect(request?.body["d"]?["fields"]?.array?.last?.text == #"{"field":"stream","value":"all"}"#)
     respond(rig, device, request?.body, 200)
-    #expect(try progress(rig, id).status == .success)
+    #expect(try progress(rig, id).state == .done(.success))
   }
 
   @Test(
@@ -247,7 +248,7 @@ import Testing
     manage(rig, third)
     #expect(rebootCount(rig, third) == 0)
     respond(rig, third, request?.body, 202)
-    #expect(try progress(rig, id).step == .manage)
+    #expect(try progress(rig, id).state == .restarting)
   }
 
   @Test func sendsAStepOnceWhereItWaitsInTheQueue() throws {
@@ -290,9 +291,9 @@ import Testing
     let id = try add(rig, "device/reboot")
     respond(rig, device, rig.management(device)?.body, 202)
     let later = try rig.restart(with: StateModel.state(after: rig.output.operations))
-    #expect(try progress(later, id).step == .manage)
+    #expect(try progress(later, id).state == .restarting)
     _ = managed(later, clean: false)
-    #expect(try progress(later, id).status == .success)
+    #expect(try progress(later, id).state == .done(.success))
   }
 
   @Test func ignoresAnswersThatNobodyWaitsFor() throws {
@@ -302,10 +303,10 @@ import Testing
     let request = rig.management(device)
     rig.publish(device, "iotdevice-1/response", #"{"rc":202,"reqId":"other"}"#)
     rig.publish(device, "iotdevice-1/response", #"{"rc":202}"#)
-    #expect(try progress(rig, id).step == .initiate)
+    #expect(try progress(rig, id).requestID != nil)
     respond(rig, device, request?.body, 202)
     respond(rig, device, request?.body, 500)
-    #expect(try progress(rig, id).step == .manage)
+    #expect(try progress(rig, id).state == .restarting)
   }
 
   @Test func endsWithTheLifetime() throws {
@@ -315,6 +316,6 @@ import Testing
     #expect(try rig.service.device(e1).management != nil)
     rig.wait(3601)
     #expect(try rig.service.device(e1).management == nil)
-    #expect(try progress(rig, id).status == .failed)
+    #expect(try progress(rig, id).state == .done(.failed))
   }
 }

@@ -2,6 +2,7 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 import PlatformService
 import TestSupport
 import Testing

@@ -1,5 +1,6 @@
 // What comes first on a connection and is no good CONNECT.
 
+import PlatformProtocol
 import PlatformService
 import TestSupport
 import Testing

@@ -1,5 +1,6 @@
 // A gateway of the Standard role speaks for the devices of its resource group, and for no other.
 
+import PlatformProtocol
 import PlatformService
 import TestSupport
 import Testing

@@ -1,5 +1,6 @@
 // What a managed device tells, right and wrong.
 
+import PlatformProtocol
 import PlatformService
 import Testing
 

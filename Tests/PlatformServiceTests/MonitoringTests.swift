@@ -1,5 +1,6 @@
 // What is told about connections, and to whom.
 
+import PlatformProtocol
 import PlatformService
 import Testing
 

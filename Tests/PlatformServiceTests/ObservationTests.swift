@@ -1,4 +1,5 @@
 import Bytes
+import PlatformProtocol
 import Testing
 
 @testable import PlatformService

@@ -1,6 +1,7 @@
 // What comes without a connection: rates of HTTP, and commands that wait for devices that ask for them.
 
 import Bytes
+import PlatformProtocol
 import PlatformService
 import Testing
 

@@ -3,6 +3,7 @@
 import Bytes
 import Foundation
 import GRDB
+import PlatformProtocol
 import Testing
 
 @testable import PlatformService
@@ -87,14 +88,14 @@ import Testing
   @Test func keepsRequests() throws {
     let devices = ["b", "a"].map {
       DeviceProgress(
-        device: DeviceKey(typeID: "edge", deviceID: $0), status: .inProgress, message: "", isComplete: false,
-        step: .initiate, requestID: "r", updated: 1)
+        device: DeviceKey(typeID: "edge", deviceID: $0), state: .asked(.initiate, requestID: "r"), message: "",
+        updated: 1)
     }
     let request = ManagementRequest(
       id: "q", action: "device/reboot", parameters: [ActionParameter(name: "n", value: .integer(7))],
       devices: devices, started: 1, expires: 2, isComplete: false)
     var done = devices[1]
-    done.isComplete = true
+    done.state = .done(.success)
     let state = try kept([[.putRequest(request)], [.putProgress(request: "q", done)]])
     #expect(state.requests.map(\.id) == ["q"])
     #expect(state.requests.first?.devices == [devices[0], done])

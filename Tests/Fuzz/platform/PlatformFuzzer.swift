@@ -3,6 +3,7 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 import PlatformService
 
 /// What the service asked for.

@@ -2,6 +2,7 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 
 /// An answer to a device: code and text.
 private struct Answer: Error {
@@ -18,7 +19,7 @@ private struct Answer: Error {
 
 extension PlatformService {
   /// Handles what a device, or a gateway for it, published below `iotdevice-1/`.
-  func handleManagement(_ path: Span<UInt8>, _ payload: Span<UInt8>, _ device: Device, _ session: Session) {
+  func handleManagement(_ path: Span<UInt8>, _ payload: Span<UInt8>, _ device: Device, _ session: ClientSession) {
     guard let body = try? JSONValue(payload), body.members != nil else {
       // Without a request identifier there is nothing to answer.
       log(.info, "management", "malformed", ["client-id": session.clientID, "path": String(copying: path)])
@@ -31,7 +32,7 @@ extension PlatformService {
   }
 
   private func answer(
-    _ path: Span<UInt8>, _ data: JSONValue?, _ device: Device, _ session: Session
+    _ path: Span<UInt8>, _ data: JSONValue?, _ device: Device, _ session: ClientSession
   ) -> Answer {
     do throws(Answer) {
       if path.equals("mgmt/manage") { return try manage(data, device, session) }
@@ -61,7 +62,7 @@ extension PlatformService {
     return .ok
   }
 
-  private func respond(_ answer: Answer, _ requestID: JSONValue, _ device: Device, _ session: Session) {
+  private func respond(_ answer: Answer, _ requestID: JSONValue, _ device: Device, _ session: ClientSession) {
     let body = JSONValue.members([
       "rc": .integer(answer.code), "message": answer.message.map(JSONValue.string), "reqId": requestID,
     ])
@@ -70,7 +71,7 @@ extension PlatformService {
 
   // MARK: - Manage
 
-  private func manage(_ data: JSONValue?, _ device: Device, _ session: Session) throws(Answer) -> Answer {
+  private func manage(_ data: JSONValue?, _ device: Device, _ session: ClientSession) throws(Answer) -> Answer {
     var management =
       device.record.management
       ?? ManagementRecord(
@@ -243,7 +244,7 @@ extension PlatformService {
   /// - Parameter step: is told where the message goes.
   @discardableResult
   func sendManagement(
-    _ path: String, _ body: JSONValue, _ device: Device, _ given: Session? = nil, step: StepDelivery? = nil
+    _ path: String, _ body: JSONValue, _ device: Device, _ given: ClientSession? = nil, step: StepDelivery? = nil
   ) -> Bool {
     guard let session = given ?? managementSession(device) else { return false }
     let isGateway = session.usesLongForm
@@ -266,7 +267,7 @@ extension PlatformService {
   }
 
   /// The session that takes device-management messages for a device.
-  func managementSession(_ device: Device) -> Session? {
+  func managementSession(_ device: Device) -> ClientSession? {
     if let gateway = device.record.management?.gateway {
       guard roleFault(device.key, gateway, own) == nil else { return nil }
       return own.sessions["g:\(own.name):\(gateway.typeID):\(gateway.deviceID)"]

@@ -3,6 +3,7 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 
 extension PlatformService {
   // MARK: - For applications
@@ -22,9 +23,7 @@ extension PlatformService {
     let record = ManagementRequest(
       id: uuid(), action: draft.action, parameters: parameters,
       devices: draft.devices.map {
-        DeviceProgress(
-          device: $0, status: .inProgress, message: "", isComplete: false, step: .initiate,
-          updated: now.wall.milliseconds)
+        DeviceProgress(device: $0, state: .new, message: "", updated: now.wall.milliseconds)
       },
       started: now.wall.milliseconds, expires: now.wall.milliseconds + Int64(seconds) * 1000, isComplete: false)
     guard let request = ActiveRequest(record) else { throw ServiceError(.invalid, "There is no such action.") }
@@ -151,45 +150,51 @@ extension PlatformService {
     guard isSupported else {
       return finish(request, key, .unsupported, "The device does not support \(request.action.name).")
     }
-    guard request.action.isFirmware else { return go(request, key, .initiate) }
+    guard request.action.isFirmware else { return ask(request, key, .initiate) }
     if !request.record.parameters.isEmpty {
       device.record.management?.firmware.merge(firmware(request.record.parameters), now: now.wall)
       keep(device)
     }
-    go(request, key, request.record.parameters.isEmpty ? .observe : .update)
+    ask(request, key, request.record.parameters.isEmpty ? .observe : .update)
   }
 
-  /// Begins a step of one device and sends its message.
-  private func go(_ request: ActiveRequest, _ key: DeviceKey, _ step: DeviceProgress.Step, _ message: String? = nil) {
+  /// Asks a device something.
+  private func ask(
+    _ request: ActiveRequest, _ key: DeviceKey, _ question: DeviceProgress.Question, _ message: String? = nil
+  ) {
     guard let index = request.index[key], let device = own.devices[key] else { return }
-    if let old = request.record.devices[index].requestID { awaitedAnswers[old] = nil }
-    var requestID: String?
-    switch step {
-    case .update, .observe, .initiate, .cancel:
-      let id = uuid()
-      awaitedAnswers[id] = (request.record.id, key)
-      requestID = id
-    case .manage, .notify, .done: break
-    }
-    change(request, index) {
-      $0.step = step
-      $0.requestID = requestID
-      $0.message = message ?? $0.message
-    }
-    request.deliveries[index] = nil
-    guard requestID != nil else { return }
-    if !sendStep(request, index, device) {
+    let id = uuid()
+    awaitedAnswers[id] = (request.record.id, key)
+    move(request, index, to: .asked(question, requestID: id), message)
+    if !sendQuestion(request, index, device) {
       change(request, index) { $0.message = PlatformService.waitingMessage }
     }
   }
 
-  /// Sends the message of the current step; false where nobody takes it.
-  private func sendStep(_ request: ActiveRequest, _ index: Int, _ device: Device) -> Bool {
-    let progress = request.record.devices[index]
-    guard let requestID = progress.requestID else { return true }
+  /// Waits for what a device does by itself.
+  private func wait(
+    _ request: ActiveRequest, _ key: DeviceKey, for state: DeviceProgress.State, _ message: String
+  ) {
+    guard let index = request.index[key] else { return }
+    move(request, index, to: state, message)
+  }
+
+  /// What was asked before is not waited for any more.
+  private func move(_ request: ActiveRequest, _ index: Int, to state: DeviceProgress.State, _ message: String?) {
+    if let old = request.record.devices[index].requestID { awaitedAnswers[old] = nil }
+    change(request, index) {
+      $0.state = state
+      $0.message = message ?? $0.message
+    }
+    request.deliveries[index] = nil
+  }
+
+  /// Sends what the device is asked; false where nobody takes it.
+  private func sendQuestion(_ request: ActiveRequest, _ index: Int, _ device: Device) -> Bool {
+    guard case .asked(let question, let requestID) = request.record.devices[index].state else { return true }
     let path: String
     var data: JSONValue?
-    switch progress.step {
+    switch question {
     case .update:
       path = "device/update"
       data = fields([("mgmt.firmware", firmware(request.record.parameters))])
@@ -204,7 +209,6 @@ extension PlatformService {
       if case .custom = request.action, !request.record.parameters.isEmpty {
         data = fields(request.record.parameters.map { ($0.name, $0.value) })
       }
-    case .manage, .notify, .done: return true
     }
     let delivery = StepDelivery()
     let isSent = sendManagement(
@@ -213,15 +217,15 @@ extension PlatformService {
     return isSent
   }
 
-  /// Sends the message of the current step again to a device that is there again. Once on each connection: a device
-  /// need not know a `reqId` that it has seen, and would restart twice.
-  private func sendStepAgain(_ request: ActiveRequest, _ index: Int, _ device: Device) {
+  /// Asks a device that is there again once more. Once on each connection: a device need not know a `reqId` that it has
+  /// seen, and would restart twice.
+  private func sendQuestionAgain(_ request: ActiveRequest, _ index: Int, _ device: Device) {
     guard request.record.devices[index].requestID != nil, let session = managementSession(device) else { return }
     if let delivery = request.deliveries[index], delivery.session === session {
       // What waits in a session's queue comes by itself.
       guard !delivery.isWaiting, delivery.connection != session.connection?.id else { return }
     }
-    guard sendStep(request, index, device) else { return }
+    guard sendQuestion(request, index, device) else { return }
     guard request.record.devices[index].message == PlatformService.waitingMessage else { return }
     change(request, index) { $0.message = "" }
   }
@@ -248,31 +252,26 @@ extension PlatformService {
   }
 
   /// Ends one device's part of a request.
-  private func finish(_ request: ActiveRequest, _ key: DeviceKey, _ status: DeviceRequestStatus, _ message: String) {
+  private func finish(_ request: ActiveRequest, _ key: DeviceKey, _ outcome: DeviceProgress.Outcome, _ message: String)
+  {
     guard let index = request.index[key], !request.record.devices[index].isComplete else { return }
-    let step = request.record.devices[index].step
-    if let id = request.record.devices[index].requestID { awaitedAnswers[id] = nil }
-    change(request, index) {
-      $0.status = status
-      $0.message = message
-      $0.isComplete = true
-      $0.step = .done
-      $0.requestID = nil
-    }
-    request.deliveries[index] = nil
+    let old = request.record.devices[index].state
+    move(request, index, to: .done(outcome), message)
     log(
       .info, "management", "device-done",
       [
         "action": request.action.name, "request": request.record.id, "type": key.typeID, "id": key.deviceID,
-        "status": "\(status)", "message": message,
+        "status": "\(outcome)", "message": message,
       ])
     own.devices[key]?.activeRequests.removeAll { $0 == request.record.id }
     // An observation that failed half-way is taken back; whether that is answered does not matter.
-    if request.action.isFirmware, status != .success, step == .initiate || step == .notify,
-      let device = own.devices[key]
-    {
-      sendManagement(
-        "cancel", .members(["d": fields([("mgmt.firmware", nil)]), "reqId": .string(uuid())]), device)
+    if request.action.isFirmware, outcome != .success, let device = own.devices[key] {
+      switch old {
+      case .new, .asked(.initiate, _), .working:
+        sendManagement(
+          "cancel", .members(["d": fields([("mgmt.firmware", nil)]), "reqId": .string(uuid())]), device)
+      case .asked, .restarting, .done: break
+      }
     }
     if request.record.devices.allSatisfy(\.isComplete) {
       request.record.isComplete = true
@@ -290,9 +289,10 @@ extension PlatformService {
   // MARK: - From devices
 
   /// A device answered a request of ours. One that nobody waits for is too late, or a repetition.
-  func handleAnswer(_ body: JSONValue, _ device: Device, _ session: Session) {
+  func handleAnswer(_ body: JSONValue, _ device: Device, _ session: ClientSession) {
     guard let id = body["reqId"]?.string, let awaited = awaitedAnswers[id], awaited.device == device.key,
-      let request = own.requests[awaited.request], let index = request.index[device.key]
+      let request = own.requests[awaited.request], let index = request.index[device.key],
+      case .asked(let question, _) = request.record.devices[index].state
     else {
       log(.debug, "management", "unknown-answer", ["client-id": session.clientID])
       return
@@ -302,22 +302,21 @@ extension PlatformService {
     let code = body["rc"]?.integer ?? body["rc"]?.string.flatMap { Int64($0) } ?? 0
     let text = body["message"]?.string.map { ": \($0)" } ?? ""
     let isSuccess = (200...299).contains(code)
-    switch request.record.devices[index].step {
+    switch question {
     case .cancel: finish(request, device.key, .success, "Done.")
     case _ where code == 501: finish(request, device.key, .unsupported, "The device answered 501\(text)")
     case _ where !isSuccess: finish(request, device.key, .failed, "The device answered \(code)\(text)")
-    case .update: go(request, device.key, .observe)
+    case .update: ask(request, device.key, .observe)
     case .observe:
       takeObserved(body["d"], device)
       keep(device)
-      go(request, device.key, .initiate)
+      ask(request, device.key, .initiate)
     case .initiate:
       switch request.action {
-      case .reboot, .factoryReset: go(request, device.key, .manage, "The device is restarting.")
-      case .firmwareDownload, .firmwareUpdate: go(request, device.key, .notify, "The device has begun.")
+      case .reboot, .factoryReset: wait(request, device.key, for: .restarting, "The device is restarting.")
+      case .firmwareDownload, .firmwareUpdate: wait(request, device.key, for: .working, "The device has begun.")
       case .custom: finish(request, device.key, .success, "Done.")
       }
-    case .manage, .notify, .done: break
     }
   }
 
@@ -328,23 +327,27 @@ extension PlatformService {
         continue
       }
       // A notification may overtake the answer that should come before it.
-      let step = request.record.devices[index].step
-      guard step == .initiate || step == .notify else { continue }
+      let isWorking: Bool
+      switch request.record.devices[index].state {
+      case .new, .asked(.initiate, _): isWorking = false
+      case .working: isWorking = true
+      case .asked, .restarting, .done: continue
+      }
       guard let firmware = device.record.management?.firmware else { continue }
       let hasFailed = value["updateStatus"]?.integer.map { $0 >= 2 } ?? false
       if hasFailed {
         finish(request, device.key, .failed, updateStatusText(firmware.updateStatus))
       } else if request.action == .firmwareDownload {
         if firmware.state == 2 {
-          go(request, device.key, .cancel, "The image is downloaded.")
+          ask(request, device.key, .cancel, "The image is downloaded.")
         } else {
-          go(request, device.key, .notify, "The device is downloading.")
+          wait(request, device.key, for: .working, "The device is downloading.")
         }
-      } else if value["updateStatus"]?.integer == 0, before.updateStatus == 1 || step == .notify {
+      } else if value["updateStatus"]?.integer == 0, before.updateStatus == 1 || isWorking {
         if !firmware.version.isEmpty { device.record.deviceInfo.fwVersion = firmware.version }
-        go(request, device.key, .cancel, "The image is installed.")
+        ask(request, device.key, .cancel, "The image is installed.")
       } else {
-        go(request, device.key, .notify, "The device is installing.")
+        wait(request, device.key, for: .working, "The device is installing.")
       }
     }
   }
@@ -364,20 +367,20 @@ extension PlatformService {
   func resumeAfterManage(_ device: Device) {
     for id in device.activeRequests {
       guard let request = own.requests[id], let index = request.index[device.key] else { continue }
-      switch request.record.devices[index].step {
-      case .manage: finish(request, device.key, .success, "The device has restarted.")
-      case .update, .observe, .initiate, .cancel: sendStepAgain(request, index, device)
-      case .notify, .done: break
+      switch request.record.devices[index].state {
+      case .restarting: finish(request, device.key, .success, "The device has restarted.")
+      case .asked: sendQuestionAgain(request, index, device)
+      case .new, .working, .done: break
       }
     }
   }
 
   /// A session that takes device-management messages from now on: what waited for it is sent.
-  func resumeRequests(_ session: Session) {
+  func resumeRequests(_ session: ClientSession) {
     guard let device = session.device, device.record.management != nil else { return }
     for id in device.activeRequests {
       guard let request = own.requests[id], let index = request.index[device.key] else { continue }
-      sendStepAgain(request, index, device)
+      sendQuestionAgain(request, index, device)
     }
   }
 

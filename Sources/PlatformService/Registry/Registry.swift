@@ -2,6 +2,7 @@
 
 import Bytes
 import IoTPlatform
+import PlatformProtocol
 
 /// Who makes a request over HTTP.
 public enum Principal: Equatable, Sendable {

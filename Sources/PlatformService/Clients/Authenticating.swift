@@ -3,6 +3,7 @@
 import Bytes
 import IoTPlatform
 import MQTT
+import PlatformProtocol
 
 /// The outcome of an authentication.
 enum Authentication {
@@ -87,7 +88,7 @@ extension PlatformService {
   /// Keeps a CONNECT for later, or drops it where an earlier one of the same client identifier waits already; false
   /// where it is to be handled now.
   func delay(
-    _ identity: ClientIdentity, _ bytes: Span<UInt8>, _ connection: Connection, _ clientID: String
+    _ identity: ClientIdentity, _ bytes: Span<UInt8>, _ connection: ClientConnection, _ clientID: String
   ) -> Bool {
     guard let delay = answerDelay(clientID) else { return false }
     if let other = failures[clientID]?.delayed, other != connection.id, connections[other] != nil {
@@ -101,7 +102,7 @@ extension PlatformService {
   }
 
   /// Handles a CONNECT whose time has come.
-  func finishDelay(_ connection: Connection, _ bytes: [UInt8]) {
+  func finishDelay(_ connection: ClientConnection, _ bytes: [UInt8]) {
     connection.state = .awaitingConnect
     guard case .connect(let connect)? = try? Packet.decode(bytes.span) else { return close(connection, .malformed) }
     failures[String(copying: bytes.span.extracting(connect.clientID))]?.delayed = nil
@@ -114,7 +115,8 @@ extension PlatformService {
 
   /// Refuses a CONNECT of a client that may exist: counted, and told to those who watch it.
   func refuse(
-    _ identity: ClientIdentity, _ clientID: String, _ connection: Connection, returnCode: UInt8, _ code: ClosingCode
+    _ identity: ClientIdentity, _ clientID: String, _ connection: ClientConnection, returnCode: UInt8,
+    _ code: ClosingCode
   ) {
     noteFailure(clientID)
     log(
@@ -127,7 +129,7 @@ extension PlatformService {
   }
 
   /// Answers CONNECT with a refusal and closes.
-  func refuse(_ connection: Connection, returnCode: UInt8, _ code: ClosingCode) {
+  func refuse(_ connection: ClientConnection, returnCode: UInt8, _ code: ClosingCode) {
     send(connection) { $0.appendConnack(sessionPresent: false, returnCode: returnCode) }
     close(connection, code)
   }

@@ -4,7 +4,7 @@ import MQTT
 import PlatformService
 import Testing
 
-@Suite struct SessionTests {
+@Suite struct ClientSessionTests {
   @Test func acknowledgesAfterTheCommitOfWhatWasStored() throws {
     let rig = try Rig()
     let keeper = rig.connect("a:local0:keeper", clean: false)

@@ -2,10 +2,11 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 
 extension PlatformService {
   /// Remembers a device's connection for the registry.
-  func noteStatus(_ session: Session, _ connection: Connection, isConnected: Bool, code: ClosingCode?) {
+  func noteStatus(_ session: ClientSession, _ connection: ClientConnection, isConnected: Bool, code: ClosingCode?) {
     guard let device = session.device else { return }
     let status = ConnectionStatus(
       isConnected: isConnected, time: now.wall.milliseconds, address: connection.peer.address,
@@ -35,7 +36,7 @@ extension PlatformService {
   }
 
   private func message(
-    _ action: MonitoringMessage.Action, _ identity: ClientIdentity, _ clientID: String, _ connection: Connection
+    _ action: MonitoringMessage.Action, _ identity: ClientIdentity, _ clientID: String, _ connection: ClientConnection
   ) -> MonitoringMessage {
     // Of a device with a token the user's name says nothing.
     let user = identity.applicationID == nil ? nil : connection.user
@@ -45,7 +46,7 @@ extension PlatformService {
       isSecure: connection.peer.isSecure, protocolName: connection.protocolName, user: user)
   }
 
-  func tellConnect(_ session: Session, _ connection: Connection, isNewSession: Bool) {
+  func tellConnect(_ session: ClientSession, _ connection: ClientConnection, isNewSession: Bool) {
     var message = message(.connect, session.identity, session.clientID, connection)
     message.connectTime = connection.connectTime
     message.isDurable = session.isDurable
@@ -54,7 +55,7 @@ extension PlatformService {
   }
 
   func tellFailedConnect(
-    _ identity: ClientIdentity, _ clientID: String, _ connection: Connection, _ code: ClosingCode
+    _ identity: ClientIdentity, _ clientID: String, _ connection: ClientConnection, _ code: ClosingCode
   ) {
     guard let organization = organization(identity.organization) else { return }
     var message = message(.failedConnect, identity, clientID, connection)
@@ -62,7 +63,7 @@ extension PlatformService {
     tell(message, organization, isRetained: false)
   }
 
-  func tellDisconnect(_ session: Session, _ connection: Connection, _ code: ClosingCode) {
+  func tellDisconnect(_ session: ClientSession, _ connection: ClientConnection, _ code: ClosingCode) {
     var message = message(.disconnect, session.identity, session.clientID, connection)
     message.connectTime = connection.connectTime
     message.closeCode = code
@@ -120,7 +121,7 @@ extension PlatformService {
   }
 
   /// Sends what was kept about the clients that a new subscription is about.
-  func sendRetained(_ filter: TopicFilter, _ session: Session, _ connection: Connection) {
+  func sendRetained(_ filter: TopicFilter, _ session: ClientSession, _ connection: ClientConnection) {
     let organization = session.organization
     var kept: [MonitoringMessage] = []
     switch filter.kind {

@@ -2,6 +2,7 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 
 extension PlatformService {
   /// Understands what a client subscribes to; nil for what it may not.
@@ -14,7 +15,7 @@ extension PlatformService {
   }
 
   /// A filter that the client may subscribe to; nil for others.
-  private func allowedFilter(_ text: Span<UInt8>, _ session: Session) -> TopicFilter? {
+  private func allowedFilter(_ text: Span<UInt8>, _ session: ClientSession) -> TopicFilter? {
     guard text.count <= ServiceLimits.topicBytesMax, let filter = subscribedFilter(text, session.identity) else {
       return nil
     }
@@ -24,7 +25,8 @@ extension PlatformService {
   }
 
   func handleSubscribe(
-    _ identifier: UInt16, _ filters: Range<Int>, _ bytes: Span<UInt8>, _ connection: Connection, _ session: Session
+    _ identifier: UInt16, _ filters: Range<Int>, _ bytes: Span<UInt8>, _ connection: ClientConnection,
+    _ session: ClientSession
   ) {
     var rest = filters
     var codes: [UInt8] = []
@@ -54,19 +56,20 @@ extension PlatformService {
   }
 
   /// Adds a subscription or changes its QoS; false where there are too many.
-  func subscribe(_ session: Session, _ filter: TopicFilter, text: [UInt8], qos: UInt8) -> Bool {
+  func subscribe(_ session: ClientSession, _ filter: TopicFilter, text: [UInt8], qos: UInt8) -> Bool {
     if let index = session.subscriptions.firstIndex(where: { $0.text == text }) {
       session.subscriptions[index].qos = qos
     } else {
       guard session.subscriptions.count < session.subscriptionsMax else { return false }
-      session.subscriptions.append(Session.Subscription(filter: filter, text: text, qos: qos))
+      session.subscriptions.append(ClientSession.Subscription(filter: filter, text: text, qos: qos))
     }
     session.organization.routes.add(filter, session, qos: qos)
     return true
   }
 
   func handleUnsubscribe(
-    _ identifier: UInt16, _ filters: Range<Int>, _ bytes: Span<UInt8>, _ connection: Connection, _ session: Session
+    _ identifier: UInt16, _ filters: Range<Int>, _ bytes: Span<UInt8>, _ connection: ClientConnection,
+    _ session: ClientSession
   ) {
     var rest = filters
     while let range = Packet.nextFilter(in: bytes, &rest) {
@@ -85,7 +88,7 @@ extension PlatformService {
 
   /// Meets a filter that the client may not have: a gateway is told and goes on (true), others lose the connection.
   private func refuseFilter(
-    _ request: String, _ text: Span<UInt8>, _ connection: Connection, _ session: Session
+    _ request: String, _ text: Span<UInt8>, _ connection: ClientConnection, _ session: ClientSession
   ) -> Bool {
     log(
       .info, "client", "illegal-topic",
@@ -99,7 +102,7 @@ extension PlatformService {
   }
 
   /// What is wrong with a gateway's subscription for one device: its first contact registers the device.
-  private func reachFault(_ filter: TopicFilter, _ session: Session) -> GatewayFault? {
+  private func reachFault(_ filter: TopicFilter, _ session: ClientSession) -> GatewayFault? {
     guard filter.kind == .command || filter.kind == .management, let type = filter.type, let id = filter.device,
       let gateway = session.identity.device
     else { return nil }

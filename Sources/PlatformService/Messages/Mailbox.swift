@@ -2,6 +2,7 @@
 // asks.
 
 import Bytes
+import PlatformProtocol
 
 /// Which commands are asked for; nil in a part stands for `+`.
 public struct CommandFilter: Equatable, Sendable {

@@ -1,6 +1,7 @@
 // What is kept: the rows of the database, and the operations that change them.
 
 import Bytes
+import PlatformProtocol
 
 /// A device type.
 public struct DeviceTypeRecord: Codable, Equatable, Sendable {

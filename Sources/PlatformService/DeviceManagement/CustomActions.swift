@@ -1,6 +1,7 @@
 // Custom actions as bundles describe them: which parameters they take, and what those may be.
 
 import IoTPlatform
+import PlatformProtocol
 
 /// A parameter of a custom action.
 public struct CustomParameter {

@@ -3,6 +3,7 @@
 
 import Bytes
 import IoTPlatform
+import PlatformProtocol
 
 /// An organisation.
 final class Organization {
@@ -15,7 +16,7 @@ final class Organization {
   var keyRates: [String: RateBucket] = [:]
   /// Bundles of custom actions.
   var bundles: [String: JSONValue] = [:]
-  var sessions: [String: Session] = [:]
+  var sessions: [String: ClientSession] = [:]
   var routes = Routes()
   /// What was last told about connected applications, by client identifier.
   var applicationStatus: [String: ApplicationStatus] = [:]
@@ -96,7 +97,7 @@ final class ActiveRequest {
 /// connection.
 final class StepDelivery {
   /// The session that took it.
-  weak var session: Session?
+  weak var session: ClientSession?
   /// The last connection on which it was sent.
   var connection: ConnectionID?
   /// Whether it is in the session's queue, until the client acknowledges it.

@@ -2,10 +2,11 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 
 /// A session that gets the message being delivered.
 struct DeliveryTarget {
-  let session: Session
+  let session: ClientSession
   var qos: UInt8
 }
 
@@ -40,7 +41,7 @@ extension PlatformService {
   }
 
   /// Whether a client may get what is meant for or told about a device: a gateway only if it speaks for that device.
-  func mayHear(of device: Device, _ session: Session) -> Bool {
+  func mayHear(of device: Device, _ session: ClientSession) -> Bool {
     guard case .gateway(_, let key) = session.identity else { return true }
     return device.isReached(by: key, session.device?.record.resourceGroup)
   }
@@ -79,7 +80,7 @@ extension PlatformService {
   /// Sends a message of QoS 0 to one client, or drops it where the peer takes no bytes.
   @discardableResult
   func sendMessage(
-    _ connection: Connection, topic: Span<UInt8>, payload: Span<UInt8>, isRetained: Bool = false
+    _ connection: ClientConnection, topic: Span<UInt8>, payload: Span<UInt8>, isRetained: Bool = false
   ) -> Bool {
     packets.buffer.removeAll()
     guard
@@ -91,7 +92,7 @@ extension PlatformService {
     return true
   }
 
-  private func sendEncoded(_ connection: Connection) {
+  private func sendEncoded(_ connection: ClientConnection) {
     guard connection.takesMessage(bytes: packets.buffer.count, input: inputNumber) else {
       connection.droppedCount += 1
       counters.droppedForBlocked += 1
@@ -104,7 +105,7 @@ extension PlatformService {
   }
 
   /// Sends what `write` encodes, after what was stored for the input being handled.
-  func send(_ connection: Connection, _ write: (inout ByteBuffer) -> Bool) {
+  func send(_ connection: ClientConnection, _ write: (inout ByteBuffer) -> Bool) {
     packets.buffer.removeAll()
     guard write(&packets.buffer) else { return }
     connection.traffic.writtenBytes += packets.buffer.count
@@ -114,7 +115,7 @@ extension PlatformService {
   // MARK: - QoS 1 and 2
 
   /// Gives a session a message of QoS 1 or 2: in flight if there is room, waiting otherwise.
-  func enqueue(_ session: Session, topic: [UInt8], payload: [UInt8], _ qos: QoS, step: StepDelivery? = nil) {
+  func enqueue(_ session: ClientSession, topic: [UInt8], payload: [UInt8], _ qos: QoS, step: StepDelivery? = nil) {
     guard session.connection != nil || session.isDurable else { return }
     let bytes = topic.count + payload.count
     // The oldest make room for the newest.
@@ -140,28 +141,28 @@ extension PlatformService {
     if let connection = session.connection { pump(session, connection) }
   }
 
-  private func dropOldest(_ session: Session) -> Bool {
+  private func dropOldest(_ session: ClientSession) -> Bool {
     guard let dropped = session.queue.removeOldestWaiting() else { return false }
     counters.droppedFromQueues += 1
     forget(dropped, session)
     return true
   }
 
-  private func forget(_ message: QueuedMessage, _ session: Session) {
+  private func forget(_ message: OutgoingMessage, _ session: ClientSession) {
     message.step?.isWaiting = false
     queuedBytes -= message.byteCount
     if let number = session.number { store(.removeMessage(session: number, sequence: message.sequence)) }
   }
 
   /// Puts waiting messages in flight while there is room.
-  func pump(_ session: Session, _ connection: Connection) {
+  func pump(_ session: ClientSession, _ connection: ClientConnection) {
     while connection.blockedSince == nil, session.queue.hasRoomInFlight, let message = session.queue.startNext() {
       transmit(message, connection, isDuplicate: false)
     }
   }
 
   /// After a reconnect: what was in flight is sent again, with the same identifiers [MQTT-4.4.0-1], then the rest.
-  func resend(_ session: Session, _ connection: Connection) {
+  func resend(_ session: ClientSession, _ connection: ClientConnection) {
     while session.queue.hasRoomInFlight, let message = session.queue.startNext() {
       if message.isReleased {
         send(connection) { $0.appendAnswer(.pubrel, packetIdentifier: message.packetIdentifier) }
@@ -171,7 +172,7 @@ extension PlatformService {
     }
   }
 
-  private func transmit(_ message: QueuedMessage, _ connection: Connection, isDuplicate: Bool) {
+  private func transmit(_ message: OutgoingMessage, _ connection: ClientConnection, isDuplicate: Bool) {
     connection.traffic.writtenMessages += 1
     counters.delivered += 1
     message.step?.connection = connection.id
@@ -187,7 +188,7 @@ extension PlatformService {
   }
 
   /// PUBACK or PUBCOMP: the client has the message.
-  func acknowledge(_ identifier: UInt16, _ qos: QoS, _ session: Session) {
+  func acknowledge(_ identifier: UInt16, _ qos: QoS, _ session: ClientSession) {
     guard let message = session.queue.remove(packetIdentifier: identifier, qos: qos) else { return }
     forget(message, session)
     if let connection = session.connection { pump(session, connection) }
@@ -195,7 +196,7 @@ extension PlatformService {
 
   /// PUBREC: the client has the message and will know its identifier until PUBREL. That this was said must be known
   /// after a crash as well: the client may have forgotten the identifier by then.
-  func release(_ identifier: UInt16, _ session: Session) {
+  func release(_ identifier: UInt16, _ session: ClientSession) {
     guard let connection = session.connection else { return }
     if let message = session.queue.release(packetIdentifier: identifier), let number = session.number {
       store(.releaseMessage(session: number, sequence: message.sequence))
@@ -205,7 +206,7 @@ extension PlatformService {
   }
 
   /// Gives the messages of a shared application's connection that is gone to its other connections.
-  func handOver(_ messages: [QueuedMessage], of session: Session) {
+  func handOver(_ messages: [OutgoingMessage], of session: ClientSession) {
     for message in messages where !message.isReleased {
       for other in session.organization.sessions.values where other.connection != nil {
         guard other.sharedApplicationID == session.sharedApplicationID,

@@ -11,7 +11,7 @@ final class Route {
   private var next = 0
 
   struct Member {
-    let session: Session
+    let session: ClientSession
     var qos: UInt8
   }
 
@@ -20,7 +20,7 @@ final class Route {
     self.sharedBy = sharedBy
   }
 
-  func set(_ session: Session, qos: UInt8) {
+  func set(_ session: ClientSession, qos: UInt8) {
     if let index = members.firstIndex(where: { $0.session === session }) {
       members[index].qos = qos
     } else {
@@ -28,7 +28,7 @@ final class Route {
     }
   }
 
-  func remove(_ session: Session) { members.removeAll { $0.session === session } }
+  func remove(_ session: ClientSession) { members.removeAll { $0.session === session } }
 
   /// The member whose turn it is: connected ones first, then those with durable sessions. Looks at each at most once.
   func nextMember() -> Member? {
@@ -66,7 +66,7 @@ struct Routes {
   /// Changes whenever a subscription to events does: devices remember who wants theirs.
   private(set) var eventGeneration: UInt64 = 1
 
-  mutating func add(_ filter: TopicFilter, _ session: Session, qos: UInt8) {
+  mutating func add(_ filter: TopicFilter, _ session: ClientSession, qos: UInt8) {
     let id = routeID(filter, session)
     if let route = byID[id] {
       route.set(session, qos: qos)
@@ -79,7 +79,7 @@ struct Routes {
     if filter.kind == .event { eventGeneration += 1 }
   }
 
-  mutating func remove(_ filter: TopicFilter, _ session: Session) {
+  mutating func remove(_ filter: TopicFilter, _ session: ClientSession) {
     let id = routeID(filter, session)
     guard let route = byID[id] else { return }
     route.remove(session)
@@ -104,7 +104,7 @@ struct Routes {
     Key(kind: filter.kind, type: filter.type, device: filter.device)
   }
 
-  private func routeID(_ filter: TopicFilter, _ session: Session) -> RouteID {
+  private func routeID(_ filter: TopicFilter, _ session: ClientSession) -> RouteID {
     let application = session.sharedApplicationID
     return RouteID(
       filter: filter, owner: application == nil ? ObjectIdentifier(session) : nil, application: application)

@@ -3,6 +3,7 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 
 /// What a gateway did wrong: the number and text of its notification.
 struct GatewayFault: Error {
@@ -84,7 +85,7 @@ extension PlatformService {
   }
 
   /// Tells a gateway what it did wrong, on its notification topic.
-  func tellGateway(_ session: Session, request: String, topic: Span<UInt8>, _ fault: GatewayFault) {
+  func tellGateway(_ session: ClientSession, request: String, topic: Span<UInt8>, _ fault: GatewayFault) {
     guard let gateway = session.identity.device else { return }
     log(
       .info, "gateway", "notified",

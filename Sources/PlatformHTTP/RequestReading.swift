@@ -6,6 +6,7 @@ import HTTPTypes
 import Hummingbird
 import JSON
 import NIOCore
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 

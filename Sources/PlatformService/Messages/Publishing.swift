@@ -2,6 +2,7 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 
 extension PlatformService {
   /// Takes a client's topic apart; nil for one that it may not publish to.
@@ -13,7 +14,8 @@ extension PlatformService {
     }
   }
 
-  func handlePublish(_ publish: Publish, _ bytes: Span<UInt8>, _ connection: Connection, _ session: Session) {
+  func handlePublish(_ publish: Publish, _ bytes: Span<UInt8>, _ connection: ClientConnection, _ session: ClientSession)
+  {
     counters.received += 1
     connection.traffic.readMessages += 1
     let topic = bytes.extracting(publish.topic)
@@ -51,13 +53,13 @@ extension PlatformService {
     acknowledge(publish, connection)
   }
 
-  private func isAllowedInQuickstart(_ parsed: PublishedTopic, _ topic: Span<UInt8>, _ session: Session) -> Bool {
+  private func isAllowedInQuickstart(_ parsed: PublishedTopic, _ topic: Span<UInt8>, _ session: ClientSession) -> Bool {
     guard session.organization.isQuickstart else { return true }
     return parsed.kind == .event && topic.extracting(parsed.format).equals("json")
   }
 
   /// Acknowledges a message, when what was stored for it is on the disk.
-  private func acknowledge(_ publish: Publish, _ connection: Connection) {
+  private func acknowledge(_ publish: Publish, _ connection: ClientConnection) {
     switch publish.qos {
     case .atMostOnce: return
     case .atLeastOnce:
@@ -69,7 +71,7 @@ extension PlatformService {
 
   /// A device or application loses its connection; a gateway is told and goes on.
   private func meetIllegalTopic(
-    _ publish: Publish, _ topic: Span<UInt8>, _ connection: Connection, _ session: Session
+    _ publish: Publish, _ topic: Span<UInt8>, _ connection: ClientConnection, _ session: ClientSession
   ) {
     log(
       .info, "client", "illegal-topic",
@@ -81,7 +83,7 @@ extension PlatformService {
 
   /// Sends a message to those who want it.
   private func take(
-    _ parsed: PublishedTopic, _ topic: Span<UInt8>, _ payload: Span<UInt8>, _ qos: QoS, _ session: Session
+    _ parsed: PublishedTopic, _ topic: Span<UInt8>, _ payload: Span<UInt8>, _ qos: QoS, _ session: ClientSession
   ) {
     let organization = session.organization
     guard let key = parsed.device else {
@@ -218,7 +220,7 @@ extension PlatformService {
   }
 
   /// Publishes the will of a client whose connection ended without DISCONNECT [MQTT-3.1.2-8].
-  func publishWill(_ will: Connection.Will, _ session: Session) {
+  func publishWill(_ will: ClientConnection.Will, _ session: ClientSession) {
     let topic = will.topic.span
     guard let parsed = publishedTopic(topic, session.identity), isAllowedInQuickstart(parsed, topic, session) else {
       return
@@ -227,7 +229,7 @@ extension PlatformService {
   }
 
   /// PUBREL: the client will not send the message again, so its identifier is free [MQTT-4.3.3-2].
-  func handleRelease(_ identifier: UInt16, _ connection: Connection, _ session: Session) {
+  func handleRelease(_ identifier: UInt16, _ connection: ClientConnection, _ session: ClientSession) {
     if session.receivedIdentifiers.remove(identifier) != nil, let number = session.number {
       store(.removeIdentifier(session: number, identifier))
     }

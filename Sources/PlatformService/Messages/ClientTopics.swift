@@ -3,6 +3,7 @@
 import Bytes
 import IoTPlatform
 import MQTT
+import PlatformProtocol
 
 /// The levels of a topic or filter. More than the longest legal topic has are not told apart: such a topic is illegal.
 struct Levels {

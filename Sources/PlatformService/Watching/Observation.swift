@@ -1,6 +1,7 @@
 // What programs on this machine, the page for one, can watch without being MQTT clients.
 
 import Bytes
+import PlatformProtocol
 
 /// One stream of observations.
 public typealias ObserverID = Int

@@ -3,6 +3,7 @@
 import Bytes
 import IoTPlatform
 import MQTT
+import PlatformProtocol
 
 extension PlatformService {
   /// How many connections there are.
@@ -16,7 +17,7 @@ extension PlatformService {
       log(.warning, "connection", "refused", ["address": peer.address, "reason": "capacity"])
       return false
     }
-    let connection = Connection(id: id, peer: peer, now: now)
+    let connection = ClientConnection(id: id, peer: peer, now: now)
     connection.isSurplus = connections.count >= ServiceLimits.connectionsMax
     connections[id] = connection
     return true
@@ -61,7 +62,7 @@ extension PlatformService {
   }
 
   /// How many bytes of a packet the connection may still have to hand over at most; what is longer gets it closed.
-  private func isAcceptable(_ extent: PacketExtent, _ connection: Connection) -> Bool {
+  private func isAcceptable(_ extent: PacketExtent, _ connection: ClientConnection) -> Bool {
     if connection.session == nil {
       guard extent.byteCount > ServiceLimits.connectBytesMax else { return true }
       close(connection, .firstPacketTooLarge)
@@ -72,7 +73,7 @@ extension PlatformService {
     return false
   }
 
-  private func handle(_ bytes: Span<UInt8>, _ connection: Connection) throws(PeerFault) {
+  private func handle(_ bytes: Span<UInt8>, _ connection: ClientConnection) throws(PeerFault) {
     let packet = try Packet.decode(bytes)
     guard let session = connection.session else {
       guard case .connect(let connect) = packet else { return close(connection, .firstPacketNotConnect) }
@@ -97,7 +98,7 @@ extension PlatformService {
   }
 
   /// Meets what is wrong with the packet at the front of `bytes`.
-  private func meet(_ fault: PeerFault, _ bytes: Span<UInt8>, _ connection: Connection) {
+  private func meet(_ fault: PeerFault, _ bytes: Span<UInt8>, _ connection: ClientConnection) {
     log(
       .debug, "connection", "fault",
       [
@@ -139,7 +140,7 @@ extension PlatformService {
   // MARK: - CONNECT
 
   /// Handles CONNECT, again after a delay.
-  func handleConnect(_ connect: Connect, _ bytes: Span<UInt8>, _ connection: Connection, wasDelayed: Bool) {
+  func handleConnect(_ connect: Connect, _ bytes: Span<UInt8>, _ connection: ClientConnection, wasDelayed: Bool) {
     let clientID = bytes.extracting(connect.clientID)
     guard !clientID.isEmpty, clientID.count <= ServiceLimits.clientIdentifierBytesMax else {
       return refuse(connection, returnCode: 2, .clientIdentifier)
@@ -175,7 +176,7 @@ extension PlatformService {
         tellFailedConnect(identity, text, connection, .willNotAllowed)
         return close(connection, .willNotAllowed)
       }
-      connection.will = Connection.Will(
+      connection.will = ClientConnection.Will(
         topic: Array(copying: bytes.extracting(will.topic)), payload: Array(copying: bytes.extracting(will.payload)),
         qos: will.qos)
     }
@@ -199,7 +200,7 @@ extension PlatformService {
 
   private func accept(
     _ connect: Connect, _ identity: ClientIdentity, _ clientID: String, _ organization: Organization,
-    _ connection: Connection
+    _ connection: ClientConnection
   ) {
     // Connections of a shared application without instances are apart from each other.
     var sessionID = clientID
@@ -223,26 +224,24 @@ extension PlatformService {
 
   private func makeSession(
     _ id: String, _ clientID: String, _ identity: ClientIdentity, _ organization: Organization, isDurable: Bool
-  ) -> Session {
+  ) -> ClientSession {
     var number: Int64?
     if isDurable {
       number = nextSessionNumber
       nextSessionNumber += 1
       organization.durableSessionCount += 1
     }
-    let session = Session(
+    let session = ClientSession(
       id: id, clientID: clientID, identity: identity, organization: organization, number: number)
     if let key = identity.device { session.device = organization.devices[key] }
     organization.sessions[id] = session
     return session
   }
 
-  private func attach(_ session: Session, _ connection: Connection, _ connect: Connect) {
-    session.connection = connection
-    (session.forgetAt, session.awaySince) = (nil, nil)
+  private func attach(_ session: ClientSession, _ connection: ClientConnection, _ connect: Connect) {
+    session.presence = .connected(connection)
     if let record = session.record { store(.putSession(record)) }
-    connection.session = session
-    connection.state = .established
+    connection.state = .established(session)
     connection.connectTime = now.wall
     connection.rate = RateBucket(PublishRate(configuration.rates, ratedClient(session), overHTTP: false))
     var seconds = connect.keepAliveSeconds
@@ -252,7 +251,7 @@ extension PlatformService {
     connection.silenceMax = seconds == 0 ? nil : .milliseconds(Int64(seconds) * 1500)
   }
 
-  private func begin(_ session: Session, _ connection: Connection, isPresent: Bool) {
+  private func begin(_ session: ClientSession, _ connection: ClientConnection, isPresent: Bool) {
     send(connection) { $0.appendConnack(sessionPresent: isPresent, returnCode: 0) }
     log(
       .info, "client", "connected",
@@ -267,7 +266,7 @@ extension PlatformService {
     resend(session, connection)
   }
 
-  private func ratedClient(_ session: Session) -> RatedClient {
+  private func ratedClient(_ session: ClientSession) -> RatedClient {
     switch session.identity {
     case .device: session.organization.isQuickstart ? .quickstartDevice : .device
     case .gateway: .gateway
@@ -305,13 +304,13 @@ extension PlatformService {
   }
 
   /// Closes a connection of ours and forgets it.
-  func close(_ connection: Connection, _ code: ClosingCode) {
+  func close(_ connection: ClientConnection, _ code: ClosingCode) {
     guard connections[connection.id] != nil else { return }
     detach(connection, code)
     output.close(connection.id, code: code, after: commit)
   }
 
-  private func detach(_ connection: Connection, _ code: ClosingCode) {
+  private func detach(_ connection: ClientConnection, _ code: ClosingCode) {
     connections[connection.id] = nil
     guard let session = connection.session else {
       log(
@@ -319,8 +318,8 @@ extension PlatformService {
         ["address": connection.peer.address, "code": "\(code.rawValue)", "reason": code.reason])
       return
     }
-    connection.session = nil
-    session.connection = nil
+    connection.state = .closed
+    session.presence = .gone
     log(
       .info, "client", "disconnected",
       [
@@ -332,13 +331,12 @@ extension PlatformService {
     if code != .clean, let will = connection.will { publishWill(will, session) }
     session.queue.rewind()
     guard session.isDurable else { return end(session) }
-    session.forgetAt = now.instant + ServiceLimits.sessionMemory
-    session.awaySince = now.wall
+    session.presence = .away(since: now.wall, forgetAt: now.instant + ServiceLimits.sessionMemory)
     if let record = session.record { store(.putSession(record)) }
   }
 
   /// Ends a session: its subscriptions, messages and identifiers go.
-  func end(_ session: Session) {
+  func end(_ session: ClientSession) {
     for subscription in session.subscriptions { session.organization.routes.remove(subscription.filter, session) }
     session.subscriptions.removeAll()
     session.organization.sessions[session.id] = nil
@@ -357,7 +355,7 @@ extension PlatformService {
     guard now.instant - sessionsSwept >= ServiceLimits.sessionSweepInterval else { return }
     sessionsSwept = now.instant
     for session in own.sessions.values {
-      guard let time = session.forgetAt, now.instant >= time else { continue }
+      guard case .away(_, let time) = session.presence, now.instant >= time else { continue }
       log(.info, "client", "session-forgotten", ["client-id": session.clientID])
       end(session)
     }
@@ -394,6 +392,7 @@ extension PlatformService {
           // [MQTT-3.1.2-24]
           close(connection, .keepAlive)
         }
+      case .closed: break
       }
     }
     if !failures.isEmpty { failures = failures.filter { now.instant - $0.value.last < ServiceLimits.failureMemory } }

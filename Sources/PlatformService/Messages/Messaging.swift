@@ -3,6 +3,7 @@
 import Bytes
 import IoTPlatform
 import MQTT
+import PlatformProtocol
 
 /// What is published without a connection.
 public enum MessageKind: Sendable {

@@ -199,7 +199,7 @@ extension JSONValue: Codable {
 }
 
 /// The text that `body` writes into a buffer of `capacity` bytes.
-func withBuffer(capacity: Int, _ body: (inout ByteBuffer) -> Void) -> String {
+package func withBuffer(capacity: Int, _ body: (inout ByteBuffer) -> Void) -> String {
   withUnsafeTemporaryAllocation(byteCount: max(capacity, 1), alignment: 16) { memory in
     // DEVIATION(unsafe-pointer): memory that does not outlive this call.
     guard let start = memory.baseAddress else { return "" }

@@ -2,6 +2,7 @@
 
 import Bytes
 import MQTT
+import PlatformProtocol
 
 extension PlatformService {
   func restore(_ state: StoredState) {
@@ -24,13 +25,13 @@ extension PlatformService {
   }
 
   private func restoreSessions(_ state: StoredState) {
-    var byNumber: [Int64: Session] = [:]
+    var byNumber: [Int64: ClientSession] = [:]
     for record in state.sessions {
       nextSessionNumber = max(nextSessionNumber, record.number + 1)
       guard let identity = ClientIdentity(record.clientID.utf8Span.span), identity.organization == own.name else {
         continue
       }
-      let session = Session(
+      let session = ClientSession(
         id: record.clientID, clientID: record.clientID, identity: identity, organization: own, number: record.number)
       if let key = identity.device {
         guard let device = own.devices[key] else { continue }
@@ -40,8 +41,9 @@ extension PlatformService {
       own.durableSessionCount += 1
       let since = record.awaySince ?? now.wall.milliseconds
       let rest = ServiceLimits.sessionMemory.milliseconds - max(0, now.wall.milliseconds - since)
-      session.awaySince = WallTime(milliseconds: since)
-      session.forgetAt = now.instant + max(.milliseconds(rest), ServiceLimits.sessionMemoryMin)
+      session.presence = .away(
+        since: WallTime(milliseconds: since),
+        forgetAt: now.instant + max(.milliseconds(rest), ServiceLimits.sessionMemoryMin))
       byNumber[record.number] = session
       for subscription in record.subscriptions { restore(subscription, session) }
     }
@@ -53,14 +55,14 @@ extension PlatformService {
     for (number, identifier) in state.identifiers { byNumber[number]?.receivedIdentifiers.insert(identifier) }
   }
 
-  private func restore(_ record: SubscriptionRecord, _ session: Session) {
+  private func restore(_ record: SubscriptionRecord, _ session: ClientSession) {
     let text = Array(record.filter.utf8)
     guard let filter = subscribedFilter(text.span, session.identity) else { return }
     _ = subscribe(session, filter, text: text, qos: record.qos)
   }
 
   /// The step of a request that a message is, which has not been acknowledged yet.
-  private func waitingStep(_ message: MessageRecord, _ session: Session) -> StepDelivery? {
+  private func waitingStep(_ message: MessageRecord, _ session: ClientSession) -> StepDelivery? {
     guard !awaitedAnswers.isEmpty, message.topic.starts(with: "iotdm-1/".utf8),
       let id = (try? JSONValue(message.payload.span))?["reqId"]?.string, let awaited = awaitedAnswers[id],
       let request = own.requests[awaited.request], let index = request.index[awaited.device]

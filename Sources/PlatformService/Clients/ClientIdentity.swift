@@ -2,20 +2,7 @@
 
 import Bytes
 import IoTPlatform
-
-/// The two halves of a device's name; unique in an organisation.
-public struct DeviceKey: Hashable, Sendable, Codable {
-  /// The device type.
-  public let typeID: String
-  /// The device.
-  public let deviceID: String
-
-  /// A device's name.
-  public init(typeID: String, deviceID: String) {
-    self.typeID = typeID
-    self.deviceID = deviceID
-  }
-}
+import PlatformProtocol
 
 /// A client identifier taken apart.
 public enum ClientIdentity: Equatable, Sendable {
@@ -75,22 +62,5 @@ public enum ClientIdentity: Equatable, Sendable {
     case .device, .gateway: nil
     case .application(_, let id), .sharedApplication(_, let id, _): id
     }
-  }
-}
-
-/// Whether `text` may name a type, device, application, event, command or format.
-public func isValidName(_ text: String) -> Bool { IdentityRules.isValidComponent(text.utf8Span.span) }
-
-extension String {
-  /// The text that these bytes, which must be UTF-8, stand for.
-  init(copying bytes: Span<UInt8>) {
-    self = bytes.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
-  }
-}
-
-extension Array where Element == UInt8 {
-  /// These bytes in memory of their own.
-  init(copying bytes: Span<UInt8>) {
-    self = bytes.withUnsafeBufferPointer { Array($0) }
   }
 }
