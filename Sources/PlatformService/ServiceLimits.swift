@@ -78,11 +78,11 @@ public enum ServiceLimits {
   public static let deviceInflightMax = 10
   /// Unacknowledged messages to a gateway or an application.
   public static let applicationInflightMax = 100
-  /// Unreleased QoS 2 messages from a device, a gateway and an application.
+  /// QoS 2 messages from a device that are between their PUBREC and PUBREL; what is beyond is answered later.
   public static let deviceReceiveMax = 10
-  /// Unreleased QoS 2 messages from a gateway.
+  /// The same from a gateway.
   public static let gatewayReceiveMax = 1000
-  /// Unreleased QoS 2 messages from an application.
+  /// The same from an application.
   public static let applicationReceiveMax = 2000
 
   /// Commands that wait for a device that asks for them over HTTP; the oldest is dropped for the newest.

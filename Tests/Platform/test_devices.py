@@ -48,6 +48,20 @@ def test_event_reaches_application(service, device, application):
     late.nothing()
 
 
+def test_many_messages_of_qos_2(start_service, device, application):
+    """paho has twenty messages open, of which ten may be between PUBREC and PUBREL: all come, each once."""
+    service = start_service("--rates", "unlimited")
+    listener = application(service)
+    listener.subscribe(EVENTS, qos=2)
+    sender = device(service)
+    sent = [sender.client.publish("iot-2/evt/status/fmt/json", str(number), 2) for number in range(100)]
+    for message in sent:
+        message.wait_for_publish(DEADLINE)
+    assert [int(listener.next().payload) for _ in range(100)] == list(range(100))
+    listener.nothing()
+    assert sender.ends.empty()
+
+
 def test_filters(service, device, application):
     """Each variable level may be named or not; overlapping filters bring a message once."""
     one = application(service, "one")

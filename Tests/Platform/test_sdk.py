@@ -1,5 +1,6 @@
 """The vendor's Python SDK as application, device, gateway and managed device."""
 
+import json
 import queue
 import threading
 import types
@@ -45,6 +46,21 @@ def test_device_and_application(service, sdk_connect, sdk_application):
     application.publishCommand("edge", "e1", "blink", "json", {"times": 3})
     command = commands.get(timeout=DEADLINE)
     assert (command.commandId, command.data) == ("blink", {"times": 3})
+
+
+def test_many_events_of_qos_2(start_service, sdk_connect, application):
+    """The SDK publishes as fast as it is called: thirty events with QoS 2 arrive once each."""
+    service = start_service("--rates", "unlimited")
+    listener = application(service)
+    listener.subscribe("iot-2/type/+/id/+/evt/+/fmt/+", qos=2)
+    device = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN})
+    delivered = queue.Queue()
+    for number in range(30):
+        assert device.publishEvent("status", "json", {"n": number}, qos=2, onPublish=lambda: delivered.put(None))
+    for _ in range(30):
+        delivered.get(timeout=DEADLINE)
+    assert [json.loads(listener.next().payload)["n"] for _ in range(30)] == list(range(30))
+    listener.nothing()
 
 
 def test_gateway(service, sdk_connect, sdk_application):

@@ -50,6 +50,72 @@ import Testing
     #expect(rig.messages(application).count == 1)
   }
 
+  /// MQTT 3.1.1 has no receive maximum: paho's clients have 20 messages open, others as many as they like.
+  @Test func answersManyMessagesOfQoS2OneAfterTheOther() throws {
+    let rig = try Rig()
+    let application = rig.connect("a:local0:app")
+    rig.subscribe(application, "iot-2/type/+/id/+/evt/+/fmt/+", qos: .atMostOnce)
+    _ = rig.received(application)
+    let device = rig.connect("d:local0:edge:e1")
+    _ = rig.received(device)
+    for number in 1...30 {
+      rig.publish(device, "iot-2/evt/a/fmt/json", qos: .exactlyOnce, identifier: UInt16(number))
+    }
+    #expect(rig.output.closed[device] == nil)
+    #expect(rig.messages(application).count == 30)
+    #expect(rig.received(device) == (1...10).map { .pubrec($0) })
+    // Who repeats a message that waits for its answer is not answered earlier, nor is the message delivered again.
+    rig.publish(device, "iot-2/evt/a/fmt/json", qos: .exactlyOnce, identifier: 30, dup: true)
+    #expect(rig.received(device) == [])
+    for number in UInt16(1)...30 {
+      rig.answer(device, .pubrel, number)
+      #expect(rig.received(device) == [.pubcomp(number)] + (number <= 20 ? [.pubrec(number + 10)] : []))
+    }
+    #expect(rig.messages(application).isEmpty)
+  }
+
+  @Test func answersWhatWaitedOnAnEarlierConnection() throws {
+    let rig = try Rig()
+    var device = rig.connect("d:local0:edge:e1", clean: false)
+    for number in 1...12 {
+      rig.publish(device, "iot-2/evt/a/fmt/json", qos: .exactlyOnce, identifier: UInt16(number))
+    }
+    rig.drop(device)
+    device = rig.connect("d:local0:edge:e1", clean: false)
+    _ = rig.received(device)
+    for number in 11...12 {
+      rig.publish(device, "iot-2/evt/a/fmt/json", qos: .exactlyOnce, identifier: UInt16(number), dup: true)
+    }
+    #expect(rig.received(device) == [.pubrec(11), .pubrec(12)])
+    #expect(rig.service.counters.received == 14)
+  }
+
+  /// [MQTT-4.8.0-1]: an acknowledgement of another kind than the message's breaks the protocol.
+  @Test(arguments: [
+    (QoS.atLeastOnce, PacketType.pubrec), (.atLeastOnce, .pubcomp), (.exactlyOnce, .puback), (.exactlyOnce, .pubcomp),
+  ])
+  func closesOnAnAcknowledgementOfAnotherKind(qos: QoS, type: PacketType) throws {
+    let rig = try Rig()
+    let device = rig.connect("d:local0:edge:e1", clean: false)
+    rig.subscribe(device, "iot-2/cmd/+/fmt/+", qos: .exactlyOnce)
+    let application = rig.connect("a:local0:app")
+    rig.publish(application, "iot-2/type/edge/id/e1/cmd/c/fmt/json", qos: qos)
+    rig.answer(device, type, 1)
+    #expect(rig.output.closed[device] == .protocolError)
+    // The message is still owed.
+    let again = rig.connect("d:local0:edge:e1", clean: false)
+    #expect(rig.messages(again).count == 1)
+  }
+
+  @Test func ignoresLateAcknowledgements() throws {
+    let rig = try Rig()
+    let device = rig.connect("d:local0:edge:e1")
+    _ = rig.received(device)
+    for type in [PacketType.puback, .pubrec, .pubcomp] { rig.answer(device, type, 77) }
+    #expect(rig.received(device) == [.pubrel(77)])
+    #expect(rig.output.closed[device] == nil)
+  }
+
   @Test func sendsQoS2InFourSteps() throws {
     let rig = try Rig()
     let device = rig.connect("d:local0:edge:e1", clean: false)

@@ -18,8 +18,7 @@ final class ClientSession {
   var device: Device?
   var subscriptions: [Subscription] = []
   var queue: OutgoingQueue
-  /// QoS 2 messages that were taken and not yet released, by packet identifier.
-  var receivedIdentifiers: Set<UInt16> = []
+  var received: ReceivedMessages
   /// Scratch of the delivery going on: where this session stands in its list.
   var deliveryNumber: UInt64 = 0
   var deliveryIndex = 0
@@ -47,8 +46,15 @@ final class ClientSession {
     self.organization = organization
     self.number = number
     switch identity {
-    case .device: queue = OutgoingQueue(inflightMax: ServiceLimits.deviceInflightMax)
-    default: queue = OutgoingQueue(inflightMax: ServiceLimits.applicationInflightMax)
+    case .device:
+      queue = OutgoingQueue(inflightMax: ServiceLimits.deviceInflightMax)
+      received = ReceivedMessages(answeredMax: ServiceLimits.deviceReceiveMax)
+    case .gateway:
+      queue = OutgoingQueue(inflightMax: ServiceLimits.applicationInflightMax)
+      received = ReceivedMessages(answeredMax: ServiceLimits.gatewayReceiveMax)
+    case .application, .sharedApplication:
+      queue = OutgoingQueue(inflightMax: ServiceLimits.applicationInflightMax)
+      received = ReceivedMessages(answeredMax: ServiceLimits.applicationReceiveMax)
     }
   }
 
@@ -77,14 +83,6 @@ final class ClientSession {
 
   var subscriptionsMax: Int {
     isApplication ? ServiceLimits.applicationSubscriptionsMax : ServiceLimits.deviceSubscriptionsMax
-  }
-
-  var receiveMax: Int {
-    switch identity {
-    case .device: ServiceLimits.deviceReceiveMax
-    case .gateway: ServiceLimits.gatewayReceiveMax
-    case .application, .sharedApplication: ServiceLimits.applicationReceiveMax
-    }
   }
 
   var record: SessionRecord? {

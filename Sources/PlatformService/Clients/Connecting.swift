@@ -81,10 +81,10 @@ extension PlatformService {
     }
     switch packet {
     case .publish(let publish): handlePublish(publish, bytes, connection, session)
-    case .puback(let identifier): acknowledge(identifier, .atLeastOnce, session)
-    case .pubrec(let identifier): release(identifier, session)
+    case .puback(let identifier): acknowledge(identifier, by: .puback, connection, session)
+    case .pubrec(let identifier): acknowledge(identifier, by: .pubrec, connection, session)
     case .pubrel(let identifier): handleRelease(identifier, connection, session)
-    case .pubcomp(let identifier): acknowledge(identifier, .exactlyOnce, session)
+    case .pubcomp(let identifier): acknowledge(identifier, by: .pubcomp, connection, session)
     case .subscribe(let identifier, let filters): handleSubscribe(identifier, filters, bytes, connection, session)
     case .unsubscribe(let identifier, let filters):
       handleUnsubscribe(identifier, filters, bytes, connection, session)
@@ -330,6 +330,7 @@ extension PlatformService {
     tellDisconnect(session, connection, code)
     if code != .clean, let will = connection.will { publishWill(will, session) }
     session.queue.rewind()
+    session.received.forgetAnswers()
     guard session.isDurable else { return end(session) }
     session.presence = .away(since: now.wall, forgetAt: now.instant + ServiceLimits.sessionMemory)
     if let record = session.record { store(.putSession(record)) }

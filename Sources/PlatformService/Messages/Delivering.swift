@@ -187,21 +187,33 @@ extension PlatformService {
     packets.send(to: connection.id, after: message.qos == .exactlyOnce ? commit : 0, by: output)
   }
 
-  /// PUBACK or PUBCOMP: the client has the message.
-  func acknowledge(_ identifier: UInt16, _ qos: QoS, _ session: ClientSession) {
-    guard let message = session.queue.remove(packetIdentifier: identifier, qos: qos) else { return }
-    forget(message, session)
-    if let connection = session.connection { pump(session, connection) }
+  /// Handles an acknowledgement. One that does not belong to its message ends the connection [MQTT-4.8.0-1]; one of a
+  /// message that is not known is late.
+  func acknowledge(
+    _ identifier: UInt16, by type: PacketType, _ connection: ClientConnection, _ session: ClientSession
+  ) {
+    guard let message = session.queue.inFlight(packetIdentifier: identifier) else {
+      // Also here the client waits for an answer.
+      if type == .pubrec { send(connection) { $0.appendAnswer(.pubrel, packetIdentifier: identifier) } }
+      return
+    }
+    switch (type, message.qos, message.isReleased) {
+    case (.puback, .atLeastOnce, _), (.pubcomp, .exactlyOnce, true):
+      session.queue.remove(packetIdentifier: identifier)
+      forget(message, session)
+      pump(session, connection)
+    case (.pubrec, .exactlyOnce, _): release(identifier, connection, session)
+    // [MQTT-4.3.2-2], [MQTT-4.3.3-1]
+    default: close(connection, .protocolError)
+    }
   }
 
   /// PUBREC: the client has the message and will know its identifier until PUBREL. That this was said must be known
   /// after a crash as well: the client may have forgotten the identifier by then.
-  func release(_ identifier: UInt16, _ session: ClientSession) {
-    guard let connection = session.connection else { return }
+  private func release(_ identifier: UInt16, _ connection: ClientConnection, _ session: ClientSession) {
     if let message = session.queue.release(packetIdentifier: identifier), let number = session.number {
       store(.releaseMessage(session: number, sequence: message.sequence))
     }
-    // Also where the message is not known: the client waits for an answer.
     send(connection) { $0.appendAnswer(.pubrel, packetIdentifier: identifier) }
   }
 

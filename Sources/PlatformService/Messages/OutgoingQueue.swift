@@ -91,14 +91,15 @@ struct OutgoingQueue {
     return message
   }
 
+  /// The message in flight with this identifier.
+  func inFlight(packetIdentifier: UInt16) -> OutgoingMessage? {
+    inflight.first { $0.packetIdentifier == packetIdentifier }
+  }
+
   /// Takes the message with this identifier out of flight.
-  mutating func remove(packetIdentifier: UInt16, qos: QoS) -> OutgoingMessage? {
-    guard let index = inflight.firstIndex(where: { $0.packetIdentifier == packetIdentifier && $0.qos == qos }) else {
-      return nil
-    }
-    let message = inflight.remove(at: index)
-    byteCount -= message.byteCount
-    return message
+  mutating func remove(packetIdentifier: UInt16) {
+    guard let index = inflight.firstIndex(where: { $0.packetIdentifier == packetIdentifier }) else { return }
+    byteCount -= inflight.remove(at: index).byteCount
   }
 
   /// Notes that the message with this identifier reached the client; nil if there is none.

@@ -36,10 +36,9 @@ extension PlatformService {
     }
     if publish.qos == .exactlyOnce {
       // [MQTT-4.3.3-2]: one that was taken already is only acknowledged again.
-      guard !session.receivedIdentifiers.contains(publish.packetIdentifier) else {
-        return acknowledge(publish, connection)
+      guard !session.received.contains(publish.packetIdentifier) else {
+        return answerReceived(publish.packetIdentifier, connection, session)
       }
-      guard session.receivedIdentifiers.count < session.receiveMax else { return close(connection, .receiveMaximum) }
     }
     guard let parsed = publishedTopic(topic, session.identity), isAllowedInQuickstart(parsed, topic, session) else {
       return meetIllegalTopic(publish, topic, connection, session)
@@ -47,10 +46,12 @@ extension PlatformService {
     take(parsed, topic, bytes.extracting(publish.payload), publish.qos, session)
     guard connections[connection.id] != nil else { return }
     if publish.qos == .exactlyOnce {
-      session.receivedIdentifiers.insert(publish.packetIdentifier)
+      session.received.insert(publish.packetIdentifier)
       if let number = session.number { store(.putIdentifier(session: number, publish.packetIdentifier)) }
+      answerReceived(publish.packetIdentifier, connection, session)
+    } else {
+      acknowledge(publish, connection)
     }
-    acknowledge(publish, connection)
   }
 
   private func isAllowedInQuickstart(_ parsed: PublishedTopic, _ topic: Span<UInt8>, _ session: ClientSession) -> Bool {
@@ -67,6 +68,12 @@ extension PlatformService {
     case .exactlyOnce:
       send(connection) { $0.appendAnswer(.pubrec, packetIdentifier: publish.packetIdentifier) }
     }
+  }
+
+  /// Answers a QoS 2 message that was taken, as soon as few enough others are between their PUBREC and PUBREL.
+  private func answerReceived(_ identifier: UInt16, _ connection: ClientConnection, _ session: ClientSession) {
+    guard session.received.answer(identifier, after: commit) else { return }
+    send(connection) { $0.appendAnswer(.pubrec, packetIdentifier: identifier) }
   }
 
   /// A device or application loses its connection; a gateway is told and goes on.
@@ -230,10 +237,14 @@ extension PlatformService {
 
   /// PUBREL: the client will not send the message again, so its identifier is free [MQTT-4.3.3-2].
   func handleRelease(_ identifier: UInt16, _ connection: ClientConnection, _ session: ClientSession) {
-    if session.receivedIdentifiers.remove(identifier) != nil, let number = session.number {
+    if session.received.release(identifier), let number = session.number {
       store(.removeIdentifier(session: number, identifier))
     }
     send(connection) { $0.appendAnswer(.pubcomp, packetIdentifier: identifier) }
+    while let next = session.received.nextAnswer() {
+      commit = max(commit, next.commit)
+      send(connection) { $0.appendAnswer(.pubrec, packetIdentifier: next.identifier) }
+    }
   }
 }
 

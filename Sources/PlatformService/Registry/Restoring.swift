@@ -52,7 +52,7 @@ extension PlatformService {
       session.queue.restore(message, step: waitingStep(message, session))
       queuedBytes += message.topic.count + message.payload.count
     }
-    for (number, identifier) in state.identifiers { byNumber[number]?.receivedIdentifiers.insert(identifier) }
+    for (number, identifier) in state.identifiers { byNumber[number]?.received.insert(identifier) }
   }
 
   private func restore(_ record: SubscriptionRecord, _ session: ClientSession) {
