@@ -18,7 +18,15 @@ extension Logger {
   }
 
   private func values(_ values: [(String, String)]) -> String {
-    values.reduce(into: "") { line, pair in line += " \(pair.0)=\(quoted(pair.1))" }
+    values.reduce(into: "") { line, pair in line += " \(pair.0)=\(quoted(bounded(pair.1)))" }
+  }
+
+  /// The longest value of a line, in bytes: what clients sent may be as long as they like.
+  private var valueBytesMax: Int { 300 }
+
+  private func bounded(_ value: String) -> String {
+    guard value.utf8.count > valueBytesMax else { return value }
+    return String(decoding: value.utf8.prefix(valueBytesMax), as: UTF8.self) + "… (\(value.utf8.count) bytes)"
   }
 
   /// A value with blanks, quotes, `=` or control bytes is written as a JSON string.

@@ -88,7 +88,7 @@ struct PlatformCommand: AsyncParsableCommand {
           say("listening \(line)")
         }
       } catch {
-        logger.error("platform failed reason=\(JSONValue.string("\(error)").text)")
+        logger.error("platform failed reason=\(quoted("\(error)"))")
         Foundation.exit(69)
       }
     }
@@ -127,10 +127,10 @@ struct PlatformCommand: AsyncParsableCommand {
       organization: organization, allowsQuickstart: quickstart ?? isLoopback, rates: rates,
       random: { UInt64.random(in: .min ... .max) })
     do {
-      if let data { try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true) }
+      if let data { try prepareDataFolder(data, logger) }
       return try PlatformServer(configuration, service: service, logger: logger)
     } catch let error as StoreError {
-      logger.error("store failed reason=\(JSONValue.string(error.description).text)")
+      logger.error("store failed reason=\(quoted(error.description))")
       throw ExitCode(65)
     } catch {
       throw refusal(logger, "\(error)")
@@ -146,7 +146,7 @@ struct PlatformCommand: AsyncParsableCommand {
   }
 
   private func refusal(_ logger: Logger, _ message: String) -> ExitCode {
-    logger.error("platform refused reason=\(JSONValue.string(message).text)")
+    logger.error("platform refused reason=\(quoted(message))")
     return ExitCode(78)
   }
 
@@ -156,7 +156,7 @@ struct PlatformCommand: AsyncParsableCommand {
       if let registrations {
         let mode = try? FileManager.default.attributesOfItem(atPath: registrations)[.posixPermissions] as? Int
         if let mode, mode & 0o077 != 0 {
-          logger.warning("registry file-readable-by-others file=\(JSONValue.string(registrations).text)")
+          logger.warning("registry file-readable-by-others file=\(quoted(registrations))")
         }
         try await Registrations(file: registrations).register(in: platform)
       }
@@ -173,7 +173,7 @@ struct PlatformCommand: AsyncParsableCommand {
       _ = try await platform.change {
         try $0.addAPIKey(key: key, token: token, comment: "made at first start", now: .now)
       }
-      logger.info("registry api-key-made key=\(key) file=\(JSONValue.string(path).text)")
+      logger.info("registry api-key-made key=\(key) file=\(quoted(path))")
     } catch let error as ServiceError {
       throw refusal(logger, error.message)
     } catch let error as RegistrationsError {
@@ -230,6 +230,9 @@ private func writeSecret(_ text: String, to path: String) throws(RegistrationsEr
     throw failure()
   }
 }
+
+/// A value of the log that may have blanks in it.
+func quoted(_ text: String) -> String { JSONValue.string(text).text }
 
 /// Prints a line, at once, if anybody reads it.
 private func say(_ line: String) { try? FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8)) }

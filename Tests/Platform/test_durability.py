@@ -33,6 +33,35 @@ def test_commands_wait(service, device, application, qos):
     second.nothing(0.2)
 
 
+def modes(folder):
+    """Who may what with a folder and the files in it."""
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
+
+
+def test_files_are_the_users_alone(durable):
+    """Hashes, events and addresses: nobody else reads them, also where an older version had let them."""
+    folder = durable.folder / "data"
+    expected = {"data": 0o700, "platform.sqlite": 0o600, "platform.sqlite-wal": 0o600}
+    assert modes(folder).items() >= expected.items()
+    durable.stop()
+    folder.chmod(0o755)
+    (folder / "platform.sqlite").chmod(0o644)
+    durable.start()
+    assert modes(folder).items() >= expected.items()
+    assert not [name for name, mode in modes(folder).items() if mode & 0o077]
+
+
+def test_folder_of_other_things(start_service, tmp_path):
+    """A folder that is not the platform's stays open to whom it was; what the platform keeps in it is closed."""
+    folder = tmp_path / "shared"
+    folder.mkdir(mode=0o755)
+    (folder / "other").write_text("")
+    service = start_service("--data", folder)
+    service.wait_log("store", "folder-open-to-others", folder=folder)
+    assert modes(folder)["shared"] == 0o755
+    assert modes(folder)["platform.sqlite"] == 0o600
+
+
 def test_clean_session_discards(service, device, application):
     """A clean session discards what was there."""
     first = device(service, clean=False)

@@ -1,7 +1,9 @@
 """The log is no part of the service: the platform goes on where nobody takes its lines."""
 
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import urllib.request
 
@@ -46,6 +48,48 @@ def test_goes_on_without_a_log(motectl, open_output):
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def flood(port, count):
+    """So many connections that are no MQTT: each is a line in the log, or two."""
+    for _ in range(count):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while connection.recv(1024):
+                pass
+
+
+def test_reader_that_does_not_read(motectl):
+    """A pipe that is full: nobody waits for its reader, neither clients nor the end."""
+    ports = {"mqtt": free_port(), "http": free_port()}
+    words = [word for name, port in ports.items() for word in (f"--{name}", str(port))]
+    process = subprocess.Popen([motectl, "platform", *words, "--log-level", "debug"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        process.stdout.readline()
+        flood(ports["mqtt"], 200)
+        client = Client(type("Ports", (), {"ports": ports}), "d:quickstart:any:q1")
+        client.publish("iot-2/evt/status/fmt/json", {"d": {"t": 1}})
+        client.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+        assert len(process.stderr.read()) <= 4096
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_lines_are_bounded(service, gateway):
+    """What a client sends may be long; its line is not."""
+    client = gateway(service)
+    assert client.subscribe("iot-2/" + "x" * 60_000) == (0x80,)
+    line = service.wait_log("client", "illegal-topic", request="subscribe")
+    assert line.fields["topic"].endswith("… (60006 bytes)")
+    assert max(map(len, service.lines)) < 1000
 
 
 def test_reader_that_goes(start_service, device):

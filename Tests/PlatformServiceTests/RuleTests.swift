@@ -14,11 +14,35 @@ import Testing
     ("D:local0:edge:e1", false), ("d:local0:edge", false), ("d:local0:edge:", false), ("d:local0::e1", false),
     ("d:local0:edge:e1:x", false), ("a:local0:app:one", false), ("A:local0:app:one:two", false),
     ("d:LOCAL0:edge:e1", false), ("d:local:edge:e1", false), ("d:local0:ed/ge:e1", false),
+    ("d:local0:..:e1", false), ("d:local0:edge:.", false), ("a:local0:..", false), ("d:local0:...:e1", true),
     ("d:local0:\(String(repeating: "t", count: 36)):e1", true),
     ("d:local0:\(String(repeating: "t", count: 37)):e1", false),
   ])
   func understandsClientIdentifiers(text: String, isValid: Bool) {
     #expect((ClientIdentity(Array(text: text).span) != nil) == isValid)
+  }
+
+  /// What a client that tidies its path would take for another place is nobody's name.
+  @Test(arguments: [".", ".."])
+  func registersNoDots(name: String) throws {
+    let rig = try Rig()
+    #expect(throws: ServiceError.self) { try rig.service.addType(DeviceTypeRecord(id: name), now: rig.now) }
+    for (type, id) in [("edge", name), (name, "e9")] {
+      #expect(throws: ServiceError.self) {
+        try rig.service.addDevice(DeviceDraft(typeID: type, deviceID: id), now: rig.now)
+      }
+    }
+    #expect(throws: ServiceError.self) {
+      try rig.service.publish(
+        .event, to: DeviceKey(typeID: "edge", deviceID: "e1"), name: name, format: "json", payload: [0x30],
+        as: .application(key: Rig.apiKey), now: rig.now)
+    }
+    // Nor does a gateway register it at first contact.
+    let gateway = rig.connect("g:local0:gate:g1")
+    rig.publish(gateway, "iot-2/type/edge/id/\(name)/evt/a/fmt/json")
+    rig.subscribe(gateway, "iot-2/type/edge/id/\(name)/cmd/+/fmt/+")
+    #expect(rig.service.devices(typeID: "edge").map(\.deviceID) == ["e1", "e2"])
+    #expect(!CustomParameter.isValidName(name))
   }
 
   @Test(arguments: [

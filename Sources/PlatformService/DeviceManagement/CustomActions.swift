@@ -60,7 +60,7 @@ public struct CustomParameter {
   /// Whether `text` may name a bundle, its version, an action or a parameter.
   public static func isValidName(_ text: String) -> Bool {
     (1...ServiceLimits.bundleNameBytesMax).contains(text.utf8.count)
-      && text.utf8.allSatisfy(IdentityRules.isComponentByte)
+      && text.utf8.allSatisfy(IdentityRules.isComponentByte) && !isDots(text.utf8Span.span)
   }
 
   /// Whether the parameter may have this value. Numbers and truth values are compared as they are written.

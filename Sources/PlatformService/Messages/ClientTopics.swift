@@ -109,8 +109,7 @@ struct PublishedTopic {
     _ topic: Span<UInt8>, _ levels: borrowing Levels
   ) -> (type: Range<Int>, id: Range<Int>)? {
     guard levels.count > 5, levels.level(1, of: topic, is: "type"), levels.level(3, of: topic, is: "id"),
-      IdentityRules.isValidComponent(topic.extracting(levels[2])),
-      IdentityRules.isValidComponent(topic.extracting(levels[4]))
+      isValidName(topic.extracting(levels[2])), isValidName(topic.extracting(levels[4]))
     else { return nil }
     return (levels[2], levels[4])
   }
@@ -226,7 +225,7 @@ struct TopicFilter: Hashable {
   private static func variable(_ filter: Span<UInt8>, _ range: Range<Int>) -> String?? {
     let text = filter.extracting(range)
     if text.equals("+") { return .some(nil) }
-    return IdentityRules.isValidComponent(text) ? .some(String(copying: text)) : nil
+    return isValidName(text) ? .some(String(copying: text)) : nil
   }
 
   /// Whether every part but the event's or command's name and format is literal, as Quickstart wants it.
