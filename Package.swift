@@ -75,7 +75,7 @@ let hostTool: [Target] =
     .target(
       name: "PlatformServer",
       dependencies: [
-        "Bytes", "MQTT", "PlatformProtocol", "PlatformService", "PlatformStore",
+        "Bytes", "CMalloc", "MQTT", "PlatformProtocol", "PlatformService", "PlatformStore",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -115,6 +115,7 @@ let hostTool: [Target] =
     .target(name: "PlatformProtocol", dependencies: ["Bytes", "IoTPlatform", "JSON"], swiftSettings: common),
     .systemLibrary(name: "CCrypt"),
     .systemLibrary(name: "CDigest"),
+    .systemLibrary(name: "CMalloc"),
     .testTarget(
       name: "PlatformServiceTests",
       dependencies: ["Bytes", "MQTT", "PlatformProtocol", "PlatformService", "TestSupport"],

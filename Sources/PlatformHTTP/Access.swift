@@ -47,12 +47,15 @@ extension Interface {
   ///
   /// - Throws: `unauthorized`.
   @discardableResult
-  func application(_ request: Request) async throws -> String {
+  func application(_ request: Request, _ context: PlatformContext) async throws -> String {
     guard let credentials = try request.credentials() else {
-      if let login = request.login, let key = logins.key(of: login) { return key }
+      if let login = request.login, let key = logins.key(of: login) {
+        await context.noteLogin(platform)
+        return key
+      }
       throw ServiceError(.unauthorized, "This needs an API key and its token, by basic authentication.")
     }
-    guard case .application(let key) = try await principal(credentials) else {
+    guard case .application(let key) = try await principal(credentials, context) else {
       throw ServiceError(.forbidden, "This needs an API key; a device's token is not enough.")
     }
     return key
@@ -61,15 +64,16 @@ extension Interface {
   /// Who has these credentials.
   ///
   /// - Throws: `unauthorized`, late.
-  func principal(_ credentials: BasicCredentials, device: DeviceKey? = nil) async throws -> Principal {
-    do {
-      return try await platform.read {
-        try $0.authenticate(user: credentials.user, password: credentials.password, device: device)
-      }
-    } catch {
+  func principal(
+    _ credentials: BasicCredentials, _ context: PlatformContext, device: DeviceKey? = nil
+  ) async throws -> Principal {
+    let found = await platform.read { $0.credential(user: credentials.user, device: device) }
+    guard try await check.isRight(credentials, found, address: context.address), let found else {
       try await Task.sleep(for: Self.failureDelay)
-      throw error
+      throw ServiceError(.unauthorized, "The credentials are wrong or missing.")
     }
+    await context.noteLogin(platform)
+    return found.principal
   }
 
   // MARK: - Logins of the page
@@ -83,12 +87,13 @@ extension Interface {
           "hasKeys": .boolean(!(await platform.read { $0.apiKeys.isEmpty })),
         ]))
     }
-    table.on(.post, "/login") { request, _ in
+    table.on(.post, "/login") { request, context in
       let body = try await request.object()
       guard let user = body["key"]?.string, let password = body["token"]?.string else {
         throw ServiceError(.invalid, #"A login is {"key": API-KEY, "token": TOKEN}."#)
       }
-      guard case .application(let key) = try await principal(BasicCredentials(user: user, password: password)) else {
+      guard case .application(let key) = try await principal(BasicCredentials(user: user, password: password), context)
+      else {
         throw ServiceError(.unauthorized, "The credentials are wrong or missing.")
       }
       let maxAge = Int(Logins.lifetime.components.seconds)

@@ -24,7 +24,7 @@ extension Interface {
   func addDeviceParts(to table: RouteTable) {
     let device = "/device/types/:type/devices/:device"
     table.on(.get, "\(device)/location") { request, context in
-      try await application(request)
+      try await application(request, context)
       let key = try context.device()
       guard let location = try await self.device(key).location else {
         throw ServiceError(.notFound, "The location of '\(key.typeID)' '\(key.deviceID)' is not known.")
@@ -32,13 +32,13 @@ extension Interface {
       return jsonResponse(location.json)
     }
     table.on(.put, "\(device)/location") { request, context in
-      try await application(request)
+      try await application(request, context)
       let location = try readLocation(try await request.object())
       let record = try await update(try context.device()) { $0.location = location }
       return jsonResponse(record.location?.json ?? .null)
     }
     table.on(.get, "\(device)/mgmt") { request, context in
-      try await application(request)
+      try await application(request, context)
       let key = try context.device()
       guard let management = try await self.device(key).management else {
         throw ServiceError(.notFound, "The device '\(key.typeID)' '\(key.deviceID)' is not managed, or dormant.")
@@ -69,11 +69,11 @@ extension Interface {
 
   private func addDiagnostics(to table: RouteTable, _ device: String) {
     table.on(.get, "\(device)/diag/logs") { request, context in
-      try await application(request)
+      try await application(request, context)
       return jsonResponse(.array(try await self.device(try context.device()).log.map(describe)))
     }
     table.on(.post, "\(device)/diag/logs") { request, context in
-      try await application(request)
+      try await application(request, context)
       let entry = try readLogEntry(MemberReader(value: try await request.object()))
       _ = try await update(try context.device()) { record in
         record.log.append(entry)
@@ -82,16 +82,16 @@ extension Interface {
       return jsonResponse(describe(entry), status: .created)
     }
     table.on(.delete, "\(device)/diag/logs") { request, context in
-      try await application(request)
+      try await application(request, context)
       _ = try await update(try context.device()) { $0.log = [] }
       return Response(status: .noContent)
     }
     table.on(.get, "\(device)/diag/errorCodes") { request, context in
-      try await application(request)
+      try await application(request, context)
       return jsonResponse(.array(try await self.device(try context.device()).errorCodes.map(describe)))
     }
     table.on(.post, "\(device)/diag/errorCodes") { request, context in
-      try await application(request)
+      try await application(request, context)
       let reader = MemberReader(value: try await request.object())
       guard let number = try reader.optionalInteger("errorCode") else {
         throw ServiceError(.invalid, "'errorCode' is missing: an integer.")
@@ -105,7 +105,7 @@ extension Interface {
       return jsonResponse(describe(code), status: .created)
     }
     table.on(.delete, "\(device)/diag/errorCodes") { request, context in
-      try await application(request)
+      try await application(request, context)
       _ = try await update(try context.device()) { $0.errorCodes = [] }
       return Response(status: .noContent)
     }
@@ -141,12 +141,12 @@ extension Interface {
 
   private func addLastEvents(to table: RouteTable, _ device: String) {
     table.on(.get, "\(device)/events") { request, context in
-      try await application(request)
+      try await application(request, context)
       let key = try context.device()
       return jsonResponse(.array(try await lastEvents(key).map { describe($0, key) }))
     }
     table.on(.get, "\(device)/events/:event") { request, context in
-      try await application(request)
+      try await application(request, context)
       let key = try context.device()
       let name = try context.name("event")
       guard let event = try await lastEvents(key).first(where: { $0.eventID == name }) else {

@@ -15,12 +15,12 @@ extension Interface {
 
   /// What an operator does with images.
   func addImages(to table: RouteTable) {
-    table.on(.get, "/images") { request, _ in
-      try await application(request)
+    table.on(.get, "/images") { request, context in
+      try await application(request, context)
       return jsonResponse(.array(images.images.map(describe)))
     }
-    table.on(.post, "/images") { request, _ in
-      try await application(request)
+    table.on(.post, "/images") { request, context in
+      try await application(request, context)
       guard let name = request.parameter("name"), !name.isEmpty else {
         throw ServiceError(.invalid, "'name' in the query is missing: the image's file name.")
       }
@@ -30,7 +30,7 @@ extension Interface {
       return jsonResponse(describe(try await receive(request, name)), status: .created)
     }
     table.on(.delete, "/images/:image") { request, context in
-      try await application(request)
+      try await application(request, context)
       let id = try context.name("image")
       try await atDisk { [images] in try images.remove(id: id) }
       return Response(status: .noContent)
@@ -84,7 +84,7 @@ extension Interface {
 
   /// The image, or the part of it that the request asks for (RFC 9110, section 14).
   private func answer(
-    _ request: Request, _ context: BasicRequestContext, _ image: StoredImage, _ path: String
+    _ request: Request, _ context: PlatformContext, _ image: StoredImage, _ path: String
   ) async throws -> Response {
     var headers: HTTPFields = [.contentType: "application/octet-stream", .acceptRanges: "bytes"]
     let range: Range<Int64>

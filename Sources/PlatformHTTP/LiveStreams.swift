@@ -36,24 +36,27 @@ protocol LiveStream: Sendable {
 
 extension Interface {
   func addLiveStreams(to table: RouteTable) {
-    table.on(.get, "/live/quickstart") { _, _ in
-      try await stream(DeviceListStream(platform: platform, organization: "quickstart"))
+    table.on(.get, "/live/quickstart") { _, context in
+      try await stream(DeviceListStream(platform: platform, organization: "quickstart"), context, context.address)
     }
     table.on(.get, "/live/quickstart/devices/:device") { _, context in
       let id = try context.name("device")
-      return try await stream(DeviceStream(platform: platform, organization: "quickstart", typeID: nil, deviceID: id))
+      return try await stream(
+        DeviceStream(platform: platform, organization: "quickstart", typeID: nil, deviceID: id), context,
+        context.address)
     }
-    table.on(.get, "/live/fleet") { request, _ in
-      try await application(request)
-      return try await stream(DeviceListStream(platform: platform, organization: platform.organizationName))
+    table.on(.get, "/live/fleet") { request, context in
+      let key = try await application(request, context)
+      return try await stream(
+        DeviceListStream(platform: platform, organization: platform.organizationName), context, key)
     }
     table.on(.get, "/live/fleet/types/:type/devices/:device") { request, context in
-      try await application(request)
-      let key = try context.device()
+      let key = try await application(request, context)
+      let device = try context.device()
       return try await stream(
         DeviceStream(
-          platform: platform, organization: platform.organizationName, typeID: key.typeID,
-          deviceID: key.deviceID))
+          platform: platform, organization: platform.organizationName, typeID: device.typeID,
+          deviceID: device.deviceID), context, key)
     }
   }
 
@@ -62,10 +65,15 @@ extension Interface {
     case tick
   }
 
-  /// Answers with a stream that lasts until the reader goes.
-  func stream(_ stream: some LiveStream) async throws -> Response {
+  /// Answers with a stream that lasts until the reader goes. `client` is whoever may have only so many of them.
+  private func stream(
+    _ stream: some LiveStream, _ context: PlatformContext, _ client: String
+  ) async throws -> Response {
     // Observed first, asked then: nothing falls between the two.
-    let observations = try await platform.observe(stream.filter)
+    var filter = stream.filter
+    filter.client = client
+    let observations = try await platform.observe(filter)
+    let departure = context.departure()
     let body = ResponseBody { writer in
       var stream = stream
       let (signals, continuation) = AsyncStream.makeStream(
@@ -83,9 +91,14 @@ extension Interface {
           continuation.yield(.tick)
         }
       }
+      let watch = Task {
+        await departure.wait()
+        continuation.finish()
+      }
       defer {
         pump.cancel()
         clock.cancel()
+        watch.cancel()
       }
       var lastWrite = ContinuousClock.now
       try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
@@ -267,7 +280,7 @@ struct DeviceStream: LiveStream {
   }
 }
 
-extension BasicRequestContext {
+extension PlatformContext {
   /// A part of the path, without its percent signs.
   ///
   /// - Throws: `invalid` for one that is no name.

@@ -12,8 +12,8 @@ extension Interface {
   }
 
   func addRequests(to table: RouteTable) {
-    table.on(.get, "/mgmt/requests") { request, _ in
-      try await application(request)
+    table.on(.get, "/mgmt/requests") { request, context in
+      try await application(request, context)
       let page = try ListPage(request)
       let (type, device) = (try request.name("typeId"), try request.name("deviceId"))
       let requests = await platform.read(\.requests)
@@ -27,8 +27,8 @@ extension Interface {
       }
       return page.answer(found) { describe($0.0, of: $0.1) }
     }
-    table.on(.post, "/mgmt/requests") { request, _ in
-      try await application(request)
+    table.on(.post, "/mgmt/requests") { request, context in
+      try await application(request, context)
       let overrides = request.parameter("override")
       guard overrides == nil || overrides == "true" || overrides == "false" else {
         throw ServiceError(.invalid, "'override' is true or false.")
@@ -41,29 +41,29 @@ extension Interface {
       return response
     }
     table.on(.get, "/mgmt/requests/:request") { request, context in
-      try await application(request)
+      try await application(request, context)
       return jsonResponse(describe(try await managementRequest(try context.name("request"))))
     }
     table.on(.delete, "/mgmt/requests/:request") { request, context in
-      try await application(request)
+      try await application(request, context)
       let id = try context.name("request")
       try await platform.change { try $0.removeRequest(id, now: .now) }
       return Response(status: .noContent)
     }
     table.on(.post, "/mgmt/requests/:request/cancel") { request, context in
-      try await application(request)
+      try await application(request, context)
       let id = try context.name("request")
       try await platform.change { try $0.cancelRequest(id, now: .now) }
       return jsonResponse(describe(try await managementRequest(id)))
     }
     table.on(.get, "/mgmt/requests/:request/deviceStatus") { request, context in
-      try await application(request)
+      try await application(request, context)
       let found = try await managementRequest(try context.name("request"))
       return try ListPage(request).answer(
         found.devices, json: describe)
     }
     table.on(.get, "/mgmt/requests/:request/deviceStatus/:type/:device") { request, context in
-      try await application(request)
+      try await application(request, context)
       let key = try context.device()
       let found = try await managementRequest(try context.name("request"))
       guard let progress = found.devices.first(where: { $0.device == key }) else {
@@ -120,12 +120,12 @@ extension Interface {
   // MARK: - Bundles
 
   func addBundles(to table: RouteTable) {
-    table.on(.get, "/mgmt/custom/bundle") { request, _ in
-      try await application(request)
+    table.on(.get, "/mgmt/custom/bundle") { request, context in
+      try await application(request, context)
       return jsonResponse(.array(await platform.read(\.bundles).sorted { $0.key < $1.key }.map(\.value)))
     }
-    table.on(.post, "/mgmt/custom/bundle") { request, _ in
-      try await application(request)
+    table.on(.post, "/mgmt/custom/bundle") { request, context in
+      try await application(request, context)
       let bundle = try await request.object()
       let id = try checkBundle(bundle)
       guard await platform.read(\.bundles)[id] == nil else {
@@ -135,11 +135,11 @@ extension Interface {
       return jsonResponse(bundle, status: .created)
     }
     table.on(.get, "/mgmt/custom/bundle/:bundle") { request, context in
-      try await application(request)
+      try await application(request, context)
       return jsonResponse(try await bundle(try context.bundle()))
     }
     table.on(.put, "/mgmt/custom/bundle/:bundle") { request, context in
-      try await application(request)
+      try await application(request, context)
       let id = try context.bundle()
       _ = try await bundle(id)
       let new = try await request.object()
@@ -151,7 +151,7 @@ extension Interface {
       return jsonResponse(new)
     }
     table.on(.delete, "/mgmt/custom/bundle/:bundle") { request, context in
-      try await application(request)
+      try await application(request, context)
       let id = try context.bundle()
       try await platform.change { try $0.removeBundle(id, now: .now) }
       return Response(status: .noContent)
@@ -202,8 +202,8 @@ extension Interface {
   // MARK: - Connections
 
   func addConnections(to table: RouteTable) {
-    table.on(.get, "/clientconnectionstates") { request, _ in
-      try await application(request)
+    table.on(.get, "/clientconnectionstates") { request, context in
+      try await application(request, context)
       let wanted = request.parameter("connectionStatus")
       guard wanted == nil || wanted == "connected" || wanted == "disconnected" else {
         throw ServiceError(.invalid, "'connectionStatus' is connected or disconnected.")
@@ -217,7 +217,7 @@ extension Interface {
       return try ListPage(request).answer(states, json: describe)
     }
     table.on(.get, "/clientconnectionstates/:client") { request, context in
-      try await application(request)
+      try await application(request, context)
       let id = context.parameters.get("client")?.removingPercentEncoding ?? ""
       let states = await platform.read { $0.connectionStates() }
       guard let state = states.first(where: { $0.clientID == id }) else {

@@ -21,7 +21,7 @@ extension Interface {
   func addMessaging(to table: RouteTable) {
     table.on(.post, "/device/types/:type/devices/:device/events/:event") { request, context in
       let key = try context.device()
-      let principal = try await messagePrincipal(request, key)
+      let principal = try await messagePrincipal(request, context, key)
       if case .application = principal { throw notAllowed("An application publishes below /application/.") }
       return try await publish(.event, request, to: key, name: try context.name("event"), principal)
     }
@@ -31,12 +31,12 @@ extension Interface {
         name: try context.nameOrAny("command"))
       var device: DeviceKey?
       if let type = filter.typeID, let id = filter.deviceID { device = DeviceKey(typeID: type, deviceID: id) }
-      return try await awaitCommand(request, filter, try await messagePrincipal(request, device))
+      return try await awaitCommand(request, context, filter, try await messagePrincipal(request, context, device))
     }
     for (path, kind) in [("events", MessageKind.event), ("commands", .command)] {
       table.on(.post, "/application/types/:type/devices/:device/\(path)/:name") { request, context in
         let key = try context.device()
-        let principal = try await messagePrincipal(request, key)
+        let principal = try await messagePrincipal(request, context, key)
         guard case .application = principal else { throw notAllowed("This needs an API key.") }
         return try await publish(kind, request, to: key, name: try context.name("name"), principal)
       }
@@ -47,10 +47,12 @@ extension Interface {
 
   /// Who sends a message. Wrong credentials are 403 here. Without any it is Quickstart's organisation, unless the host
   /// is this one's: a device that has lost its token is told so.
-  private func messagePrincipal(_ request: Request, _ key: DeviceKey?) async throws -> Principal {
+  private func messagePrincipal(
+    _ request: Request, _ context: PlatformContext, _ key: DeviceKey?
+  ) async throws -> Principal {
     let isOwnHost = try await checkOrganization(request)
     do {
-      if let credentials = try request.credentials() { return try await principal(credentials, device: key) }
+      if let credentials = try request.credentials() { return try await principal(credentials, context, device: key) }
       if let login = request.login, let key = logins.key(of: login) { return .application(key: key) }
     } catch let error as ServiceError where error.kind == .unauthorized {
       throw notAllowed(error.message)
@@ -119,7 +121,7 @@ extension Interface {
 
   /// Answers with the oldest command that was kept for the principal, or the first that comes while the request waits.
   private func awaitCommand(
-    _ request: Request, _ wanted: CommandFilter, _ principal: Principal
+    _ request: Request, _ context: PlatformContext, _ wanted: CommandFilter, _ principal: Principal
   ) async throws -> Response {
     let bytes = try await request.bytes(max: ServerLimits.bodyBytesMax)
     var seconds: Int64 = 0
@@ -134,19 +136,24 @@ extension Interface {
         seconds = number
       }
     }
+    let departure = context.departure()
+    // For a client that has gone nothing is taken.
     let take: @Sendable () async throws -> ObservedMessage? = { [platform] in
-      try await platform.read { try $0.takeCommand(wanted, as: principal, now: .now) }
+      try await platform.read { service in
+        departure.hasCome ? nil : try service.takeCommand(wanted, as: principal, now: .now)
+      }
     }
     if let kept = try await take() { return answer(kept, wanted) }
     guard seconds > 0 else { return Response(status: .noContent) }
     var filter = ObservationFilter(
       organization: platform.organizationName, typeID: wanted.typeID, deviceID: wanted.deviceID)
     (filter.includesEvents, filter.includesCommands, filter.includesChanges) = (false, true, false)
+    filter.client = "\(principal)"
     let observations = try await platform.observe(filter)
     // One may have come between the two.
     if let kept = try await take() { return answer(kept, wanted) }
     // Each is taken once, whoever waits for it.
-    let found = await first(of: observations, within: seconds) { try? await take() }
+    let found = await first(of: observations, within: seconds, departure) { try? await take() }
     return found.map { answer($0, wanted) } ?? Response(status: .noContent)
   }
 
@@ -162,7 +169,7 @@ extension Interface {
   }
 
   private func first(
-    of observations: AsyncStream<Observation>, within seconds: Int64,
+    of observations: AsyncStream<Observation>, within seconds: Int64, _ departure: Departure,
     take: @escaping @Sendable () async -> ObservedMessage?
   ) async -> ObservedMessage? {
     await withTaskGroup(of: ObservedMessage?.self) { tasks in
@@ -176,6 +183,10 @@ extension Interface {
         try? await Task.sleep(for: .seconds(seconds))
         return nil
       }
+      tasks.addTask {
+        await departure.wait()
+        return nil
+      }
       let first = await tasks.next()
       tasks.cancelAll()
       return first ?? nil
@@ -183,7 +194,7 @@ extension Interface {
   }
 }
 
-extension BasicRequestContext {
+extension PlatformContext {
   /// A part of the path; nil for `+`, which stands for any.
   func nameOrAny(_ parameter: String) throws(ServiceError) -> String? {
     parameters.get(parameter)?.removingPercentEncoding == "+" ? nil : try name(parameter)

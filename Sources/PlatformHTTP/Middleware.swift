@@ -106,11 +106,19 @@ extension Request {
   var isWebSocketHandshake: Bool { headers[.upgrade]?.lowercased().contains("websocket") == true }
 }
 
-/// What another site's page sends is refused, unless it only reads. A WebSocket does more than that.
+/// What is meant for another host is refused, and what another site's page sends, unless it only reads. A WebSocket
+/// does more than that.
 struct OriginMiddleware<Context: RequestContext>: RouterMiddleware {
+  let names: HostNames
+
   func handle(
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
   ) async throws -> Response {
+    guard names.include(request.head.authority) else {
+      throw Refusal(
+        status: .misdirectedRequest,
+        message: "This platform answers to addresses, localhost and the names that --name gives it, not to this one.")
+    }
     let onlyReads = (request.method == .get || request.method == .head) && !request.isWebSocketHandshake
     if !onlyReads, isForeign(request) {
       throw Refusal(status: .forbidden, message: "A page of another site may not change anything here.")

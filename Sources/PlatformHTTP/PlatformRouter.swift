@@ -1,6 +1,7 @@
 // The platform's HTTP interface: the page, its live streams, and the REST calls of devices and applications.
 
 import Hummingbird
+import Logging
 import PlatformImages
 import PlatformServer
 import PlatformService
@@ -9,16 +10,19 @@ import PlatformService
 struct Interface: Sendable {
   let platform: ServiceActor
   let images: ImageStore
+  let check: CredentialCheck
   let logins = Logins()
 }
 
 /// The routes of the platform's HTTP interface.
-public func makePlatformRouter(_ platform: ServiceActor, images: ImageStore) -> Router<BasicRequestContext> {
-  let router = Router(options: .autoGenerateHeadEndpoints)
-  let interface = Interface(platform: platform, images: images)
+public func makePlatformRouter(
+  _ platform: ServiceActor, names: HostNames, images: ImageStore, logger: Logger
+) -> Router<PlatformContext> {
+  let router = Router(context: PlatformContext.self, options: .autoGenerateHeadEndpoints)
+  let interface = Interface(platform: platform, images: images, check: CredentialCheck(logger: logger))
   router.add(middleware: HeadersMiddleware())
   router.add(middleware: ErrorsMiddleware())
-  router.add(middleware: OriginMiddleware())
+  router.add(middleware: OriginMiddleware(names: names))
   router.get("/health") { _, _ in HTTPResponse.Status.ok }
   interface.addFiles(to: RouteTable(router))
   interface.addOwn(to: RouteTable(router, prefix: "/api"))

@@ -10,12 +10,12 @@ extension Interface {
   private func type(_ id: String) async throws -> DeviceTypeRecord { try await platform.read { try $0.type(id) } }
 
   func addTypes(to table: RouteTable) {
-    table.on(.get, "/device/types") { request, _ in
-      try await application(request)
+    table.on(.get, "/device/types") { request, context in
+      try await application(request, context)
       return try ListPage(request).answer(await platform.read(\.types), json: describe)
     }
-    table.on(.post, "/device/types") { request, _ in
-      try await application(request)
+    table.on(.post, "/device/types") { request, context in
+      try await application(request, context)
       let reader = MemberReader(value: try await request.object())
       var type = DeviceTypeRecord(id: try reader.text("id"))
       if let name = try reader.optionalText("classId") {
@@ -29,17 +29,17 @@ extension Interface {
       return jsonResponse(describe(added), status: .created)
     }
     table.on(.get, "/device/types/:type") { request, context in
-      try await application(request)
+      try await application(request, context)
       return jsonResponse(describe(try await type(try context.name("type"))))
     }
     table.on(.put, "/device/types/:type") { request, context in
-      try await application(request)
+      try await application(request, context)
       let old = try await type(try context.name("type"))
       let type = try read(MemberReader(value: try await request.object()), into: old)
       return jsonResponse(describe(try await platform.change { try $0.updateType(type, now: .now) }))
     }
     table.on(.delete, "/device/types/:type") { request, context in
-      try await application(request)
+      try await application(request, context)
       let id = try context.name("type")
       try await platform.change { try $0.removeType(id, now: .now) }
       return Response(status: .noContent)
@@ -65,23 +65,23 @@ extension Interface {
   func addDevices(to table: RouteTable) {
     let devices = "/device/types/:type/devices"
     table.on(.get, devices) { request, context in
-      try await application(request)
+      try await application(request, context)
       let type = try await type(try context.name("type"))
       return try await list(request, typeID: type.id)
     }
     table.on(.post, devices) { request, context in
-      try await application(request)
+      try await application(request, context)
       let reader = MemberReader(value: try await request.object())
       let draft = try draft(reader, typeID: try context.name("type"))
       let added = try await platform.change { try $0.addDevice(draft, now: .now) }
       return jsonResponse(describe(added.device, token: added.token), status: .created)
     }
     table.on(.get, "\(devices)/:device") { request, context in
-      try await application(request)
+      try await application(request, context)
       return jsonResponse(describe(try await device(try context.device())))
     }
     table.on(.put, "\(devices)/:device") { request, context in
-      try await application(request)
+      try await application(request, context)
       let old = try await device(try context.device())
       let reader = MemberReader(value: try await request.object())
       let info = try reader.deviceInfo(old.deviceInfo)
@@ -95,13 +95,13 @@ extension Interface {
       return jsonResponse(describe(new))
     }
     table.on(.delete, "\(devices)/:device") { request, context in
-      try await application(request)
+      try await application(request, context)
       let key = try context.device()
       try await platform.change { try $0.removeDevice(key, now: .now) }
       return Response(status: .noContent)
     }
     table.on(.post, "\(devices)/:device/token") { request, context in
-      try await application(request)
+      try await application(request, context)
       let wanted = try MemberReader(value: try await request.optionalObject()).optionalText("authToken")
       let key = try context.device()
       let token = try await platform.change { try $0.setToken(key, token: wanted, now: .now) }
@@ -111,19 +111,19 @@ extension Interface {
   }
 
   private func addBulk(to table: RouteTable) {
-    table.on(.get, "/bulk/devices") { request, _ in
-      try await application(request)
+    table.on(.get, "/bulk/devices") { request, context in
+      try await application(request, context)
       return try await list(request, typeID: request.parameter("typeId"))
     }
-    table.on(.post, "/bulk/devices/add") { request, _ in
-      try await bulk(request, status: .created) { entry in
+    table.on(.post, "/bulk/devices/add") { request, context in
+      try await bulk(request, context, status: .created) { entry in
         let reader = MemberReader(value: entry)
         let draft = try draft(reader, typeID: try reader.text("typeId"))
         return try await platform.change { try $0.addDevice(draft, now: .now) }.token
       }
     }
-    table.on(.post, "/bulk/devices/remove") { request, _ in
-      try await bulk(request, status: .ok) { entry in
+    table.on(.post, "/bulk/devices/remove") { request, context in
+      try await bulk(request, context, status: .ok) { entry in
         let key = try MemberReader(value: entry).device()
         try await platform.change { try $0.removeDevice(key, now: .now) }
         return nil
@@ -136,9 +136,10 @@ extension Interface {
 
   /// Does something to each device of an array, and tells for each how that went; 202 where something went wrong.
   private func bulk(
-    _ request: Request, status: HTTPResponse.Status, _ body: (JSONValue) async throws -> String?
+    _ request: Request, _ context: PlatformContext, status: HTTPResponse.Status,
+    _ body: (JSONValue) async throws -> String?
   ) async throws -> Response {
-    try await application(request)
+    try await application(request, context)
     guard let entries = try await request.json().array, (1...Self.bulkMax).contains(entries.count) else {
       throw ServiceError(
         .invalid, #"The body is an array of 1 to \#(Self.bulkMax) devices: {"typeId": T, "deviceId": D, …}."#)

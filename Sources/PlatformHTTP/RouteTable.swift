@@ -5,9 +5,9 @@ import Hummingbird
 
 /// Adds routes to a router and remembers which methods each path has.
 final class RouteTable {
-  typealias Handler = @Sendable (Request, BasicRequestContext) async throws -> Response
+  typealias Handler = @Sendable (Request, PlatformContext) async throws -> Response
 
-  private let router: Router<BasicRequestContext>
+  private let router: Router<PlatformContext>
   private let prefix: String
   private var methods: [String: [HTTPRequest.Method]] = [:]
 
@@ -15,7 +15,7 @@ final class RouteTable {
   private var query: HTTPRequest.Method { HTTPRequest.Method("QUERY") ?? .trace }
 
   /// Routes below `prefix`.
-  init(_ router: Router<BasicRequestContext>, prefix: String = "") {
+  init(_ router: Router<PlatformContext>, prefix: String = "") {
     self.router = router
     self.prefix = prefix
   }

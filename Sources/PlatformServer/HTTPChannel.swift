@@ -15,6 +15,7 @@ import PlatformService
 struct HTTPChannel: HTTPChannelHandler {
   let responder: HTTPChannelHandler.Responder
   let platform: ServiceActor
+  let names: HostNames
   let tls: NIOSSLContext?
 
   struct Value: ServerChildChannelValue {
@@ -27,20 +28,30 @@ struct HTTPChannel: HTTPChannelHandler {
       let pipeline = channel.pipeline.syncOperations
       if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
       let outcome = channel.eventLoop.makePromise(of: ProtocolChooser.Outcome.self)
-      let chooser = ProtocolChooser(platform: platform, isSecure: tls != nil, logger: logger, outcome: outcome)
+      let chooser = ProtocolChooser(
+        platform: platform, names: names, isSecure: tls != nil, logger: logger, outcome: outcome)
       var limits = NIOHTTPDecoderLimitConfiguration()
       limits.maxHeaderListSize = ServerLimits.headerBytesMax
       limits.maxHeaderFieldSize = ServerLimits.headerBytesMax
       let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits)
+      let counter = HTTPByteCounter()
       let handlers: [any RemovableChannelHandler] = [
-        HTTPResponseEncoder(), ByteToMessageHandler(decoder), HTTPServerProtocolErrorHandler(),
+        HTTPResponseEncoder(), counter, ByteToMessageHandler(decoder), HTTPServerProtocolErrorHandler(),
+        HTTPRequestClock(counter, eventLoop: channel.eventLoop),
       ]
       try pipeline.addHandlers(handlers)
       chooser.httpHandlers = handlers
       try pipeline.addHandler(chooser)
       // A peer that never gets to a request is not waited for.
       let timeout = channel.eventLoop.scheduleTask(in: ServerLimits.handshakeTimeout) { channel.close(promise: nil) }
-      outcome.futureResult.whenComplete { _ in timeout.cancel() }
+      platform.assumeIsolated { $0.httpConnections.add(channel) }
+      let platform = platform
+      outcome.futureResult.whenComplete { result in
+        timeout.cancel()
+        // What speaks MQTT has bounds of its own.
+        if case .success(.mqtt) = result { platform.assumeIsolated { $0.httpConnections.remove(channel) } }
+      }
+      channel.closeFuture.whenComplete { _ in platform.assumeIsolated { $0.httpConnections.remove(channel) } }
       return Value(outcome: outcome.futureResult, channel: channel)
     }
   }
@@ -78,6 +89,7 @@ final class ProtocolChooser: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   private let platform: ServiceActor
+  private let names: HostNames
   private let isSecure: Bool
   private let logger: Logger
   private let outcome: EventLoopPromise<Outcome>
@@ -85,8 +97,11 @@ final class ProtocolChooser: ChannelInboundHandler, RemovableChannelHandler {
   /// The handlers in front, which a WebSocket has no use for.
   var httpHandlers: [any RemovableChannelHandler] = []
 
-  init(platform: ServiceActor, isSecure: Bool, logger: Logger, outcome: EventLoopPromise<Outcome>) {
+  init(
+    platform: ServiceActor, names: HostNames, isSecure: Bool, logger: Logger, outcome: EventLoopPromise<Outcome>
+  ) {
     self.platform = platform
+    self.names = names
     self.isSecure = isSecure
     self.logger = logger
     self.outcome = outcome
@@ -112,12 +127,18 @@ final class ProtocolChooser: ChannelInboundHandler, RemovableChannelHandler {
     context.fireChannelInactive()
   }
 
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // Nobody behind this one knows what to do about it, before it is decided who that is.
+    guard case .decided = state else { return context.close(promise: nil) }
+    context.fireErrorCaught(error)
+  }
+
   private func goOnWithHTTP(_ context: ChannelHandlerContext, _ first: NIOAny) {
     state = .decided
     do {
       let pipeline = context.pipeline.syncOperations
       try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: isSecure))
-      try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: ServerLimits.httpIdleTimeout, logger: logger))
+      try pipeline.addHandler(HTTPConnectionStateHandler(logger: logger))
       let channel = try NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>(
         wrappingChannelSynchronously: context.channel, configuration: .init(isOutboundHalfClosureEnabled: true))
       outcome.succeed(.http(channel))
@@ -137,7 +158,7 @@ final class ProtocolChooser: ChannelInboundHandler, RemovableChannelHandler {
     else { return nil }
     let isForeign = comesFromOtherSite(
       site: value(head, "Sec-Fetch-Site"), origin: value(head, "Origin"), authority: value(head, "Host"))
-    guard !isForeign else { return nil }
+    guard !isForeign, names.include(value(head, "Host")) else { return nil }
     let offered = head.headers[canonicalForm: "Sec-WebSocket-Protocol"]
     if offered.contains("mqtt") { return ["Sec-WebSocket-Protocol": "mqtt"] }
     let path = head.uri.prefix { $0 != "?" }

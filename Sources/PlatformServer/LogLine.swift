@@ -6,7 +6,7 @@ import PlatformService
 
 extension Logger {
   /// Writes an entry of the service as one line.
-  func log(_ entry: ServiceLogEntry) {
+  public func log(_ entry: ServiceLogEntry) {
     let level: Logger.Level =
       switch entry.level {
       case .error: .error

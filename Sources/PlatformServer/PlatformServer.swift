@@ -24,6 +24,8 @@ public struct ServerConfiguration: Sendable {
   public var httpsPort: Int?
   /// The certificate chain, PEM, and its key.
   public var certificate: (chain: String, key: String)?
+  /// The host names, besides addresses and `localhost`, that HTTP requests may be for.
+  public var names: [String] = []
   /// The folder of the database; nil for memory.
   public var folder: String?
 
@@ -38,6 +40,8 @@ public struct ServerConfiguration: Sendable {
 public final class PlatformServer: Sendable {
   /// What other code calls.
   public let platform: ServiceActor
+  /// The host names that HTTP requests may be for.
+  public let hostNames: HostNames
   private let configuration: ServerConfiguration
   private let group: MultiThreadedEventLoopGroup
   private let writer: StoreWriter?
@@ -52,6 +56,7 @@ public final class PlatformServer: Sendable {
   ) throws {
     self.configuration = configuration
     self.logger = logger
+    hostNames = HostNames(configuration.names)
     tls = try configuration.certificate.map { try makeTLSContext(chain: $0.chain, key: $0.key) }
     let store = try configuration.folder.map { try PlatformStore(folder: $0) }
     let state = try store?.load() ?? StoredState()
@@ -147,9 +152,10 @@ public final class PlatformServer: Sendable {
     var quiet = Logger(label: "http")
     quiet.logLevel = .error
     let platform = platform
+    let names = hostNames
     let application = Application(
       responder: responder,
-      server: HTTPServerBuilder { HTTPChannel(responder: $0, platform: platform, tls: tls) },
+      server: HTTPServerBuilder { HTTPChannel(responder: $0, platform: platform, names: names, tls: tls) },
       configuration: .init(
         address: .hostname(configuration.address, port: port), serverName: "mote", backlog: Int(ServerLimits.backlog),
         availableConnectionsDelegate: MaximumAvailableConnections(ServerLimits.httpConnectionsMax)),
@@ -179,6 +185,7 @@ extension ServiceActor {
   func tick() {
     service.tick(now: .now)
     hub.flush()
+    giveMemoryBack()
   }
 
   /// Closes all connections, with their last bytes, and waits for the disk.

@@ -34,8 +34,24 @@ public enum ServerLimits {
   static let behindPause = TimeSpan.milliseconds(50)
   /// Connections to an HTTP port at a time, WebSockets included; more wait.
   static let httpConnectionsMax = 10_000
-  /// How long an HTTP connection may be idle.
-  static let httpIdleTimeout = Duration.seconds(60)
+  /// Those among them of whom nobody knows who they are; the oldest goes for the newest.
+  static let httpStrangersMax = 8000
+  /// The same of one address.
+  static let httpConnectionsOfAddressMax = 1000
+  /// How long an HTTP connection may be idle, or take for the head of a further request.
+  static let httpIdleTimeout = TimeAmount.seconds(60)
+  /// How long a body may take in any case, and how many bytes a second it must have on the whole beyond that.
+  static let bodyGrace = TimeAmount.seconds(20)
+  /// See `bodyGrace`.
+  static let bodyBytesPerSecondMin = 1024
+  /// How often a body is looked at.
+  static let bodyCheckInterval = TimeAmount.seconds(5)
+  /// Bytes around those of a body, chunk sizes for example: so many in any case, and so many times the body.
+  static let bodyOverheadMax = 65_536
+  /// See `bodyOverheadMax`.
+  static let bodyOverheadFactor = 16
+  /// Connections that must have gone before their memory is given back.
+  static let connectionsGoneMin = 200
   /// The largest headers of an HTTP request, in bytes.
   public static let headerBytesMax = 16_384
   /// Connections that wait to be accepted.

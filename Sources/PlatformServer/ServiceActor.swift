@@ -1,6 +1,8 @@
 // The service's one owner: an actor on the event loop that drives it.
 
 import Bytes
+import CMalloc
+import Dispatch
 import Logging
 import NIOCore
 import PlatformService
@@ -10,7 +12,10 @@ public actor ServiceActor {
   private let eventLoop: any EventLoop
   let service: PlatformService
   let hub: ConnectionHub
+  let httpConnections = HTTPConnections()
   private var nextConnection: ConnectionID = 1
+  /// The most connections since memory was last given back.
+  private var peakCount = 0
 
   /// The organisation whose devices are registered here.
   public nonisolated let organizationName: String
@@ -32,6 +37,18 @@ public actor ServiceActor {
   func makeConnectionID() -> ConnectionID {
     defer { nextConnection += 1 }
     return nextConnection
+  }
+
+  /// Notes that a client over HTTP has shown who it is: its connection is one of those that have room.
+  public func noteLogin(_ channel: any Channel) { httpConnections.noteLogin(channel) }
+
+  /// After many connections have gone, what they took is the system's again: the C library would keep it.
+  func giveMemoryBack() {
+    let count = service.connectionCount + httpConnections.count
+    peakCount = max(peakCount, count)
+    guard peakCount - count >= ServerLimits.connectionsGoneMin else { return }
+    peakCount = count
+    DispatchQueue.global().async { malloc_trim(0) }
   }
 
   /// Asks the service something. What that changes is not waited for.

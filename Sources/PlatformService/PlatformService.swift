@@ -150,6 +150,12 @@ public final class PlatformService {
     guard observers.count < ServiceLimits.observersMax else {
       throw ServiceError(.unavailable, "At most \(ServiceLimits.observersMax) streams can be open.")
     }
+    if let client = filter.client,
+      observers.values.count(where: { $0.client == client }) >= ServiceLimits.observersOfClientMax
+    {
+      throw ServiceError(
+        .unavailable, "At most \(ServiceLimits.observersOfClientMax) streams of one address or API key can be open.")
+    }
     if filter.organization == quickstart.name {
       // Who comes without a login leaves room for those who have one.
       let count = observers.values.count { $0.organization == quickstart.name }

@@ -14,7 +14,7 @@ public enum ServiceLimits {
   /// How long a connection may take for its CONNECT (closing code 164).
   public static let connectTimeout = TimeSpan.seconds(10)
   /// The largest CONNECT, in bytes: what an unknown peer can make us hold (closing code 165).
-  public static let connectBytesMax = 16_384
+  public static let connectBytesMax = 4096
   /// The longest client identifier, in bytes.
   public static let clientIdentifierBytesMax = 256
   /// The longest keep alive of shared applications, in seconds; 0 and more than this become this.
@@ -35,7 +35,9 @@ public enum ServiceLimits {
   public static let delayGranularity = TimeSpan.milliseconds(100)
   /// Failures are forgotten after this time without another one.
   public static let failureMemory = TimeSpan.minutes(60)
-  /// Client identifiers whose failures are remembered.
+  /// Over HTTP the first failure that is not free costs a second, and each further one twice as much, so many times.
+  public static let failureDoublingsMax = 6
+  /// Client identifiers, or addresses and users, whose failures are remembered.
   public static let failureRecordsMax = 10_000
 
   // MARK: Messages
@@ -159,6 +161,8 @@ public enum ServiceLimits {
   public static let observersMax = 1000
   /// How many of them may watch Quickstart, where nobody logs in.
   public static let quickstartObserversMax = observersMax / 2
+  /// How many one address or one API key may have open.
+  public static let observersOfClientMax = 100
   /// The longest payload that an observation has, in bytes; of a longer one it tells the size.
   public static let observedPayloadBytesMax = lastEventBytesMax
 }

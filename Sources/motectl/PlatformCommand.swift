@@ -26,6 +26,8 @@ struct PlatformCommand: AsyncParsableCommand {
         motectl platform --data platform --registrations fleet.json
         motectl platform --data platform --bind 0.0.0.0 --mqtts 8883 --https 8443 --certificate chain.pem --key key.pem
 
+      Reached by a host name over HTTP, it wants to know that name: --name platform.example
+
       When it is ready it prints one line: listening mqtt=ADDRESS:PORT http=ADDRESS:PORT
       Exit status: 0 after SIGINT or SIGTERM; 64 wrong usage; 65 damaged database; 69 a port is taken; 70 the \
       database refuses what is to be kept, for good; 78 wrong configuration.
@@ -39,6 +41,12 @@ struct PlatformCommand: AsyncParsableCommand {
   @Option(help: "The port for HTTP and WebSockets over TLS; needs --certificate and --key.") var https: Port?
   @Option(help: "The certificate chain, a PEM file.") var certificate: String?
   @Option(help: "The certificate's private key, a PEM file.") var key: String?
+  @Option(
+    help: """
+      A host name that this platform is reached by over HTTP, besides addresses and localhost; those below it are as \
+      good. To be given once for each.
+      """)
+  var name: [String] = []
   @Option(help: "The folder of the database; it is made if it is not there.") var data: String?
   @Option(help: "The organisation: six lower-case letters and digits.") var organization = "local0"
   @Option(help: "Device types, devices with tokens, and API keys to be registered at start, a JSON file.")
@@ -78,7 +86,9 @@ struct PlatformCommand: AsyncParsableCommand {
     let server = try makeServer(logger)
     try await setUp(server.platform, logger)
     let images = try openImages(logger)
-    let responder = makePlatformRouter(server.platform, images: images).buildResponder()
+    let responder = makePlatformRouter(
+      server.platform, names: server.hostNames, images: images, logger: logger
+    ).buildResponder()
     // Detached, because neither the listeners nor the wait for a signal end by themselves: the program does.
     let serving = Task {
       do {
@@ -112,6 +122,7 @@ struct PlatformCommand: AsyncParsableCommand {
     configuration.httpsPort = https?.number
     if let certificate, let key { configuration.certificate = (certificate, key) }
     configuration.folder = data
+    configuration.names = name
     guard isLoopback || insecure || (configuration.mqttPort == nil && configuration.httpPort == nil) else {
       throw refusal(logger, "\(bind) is not loopback: use --mqtts and --https, or say --insecure.")
     }

@@ -36,7 +36,7 @@ class Service:
         self.folder.mkdir(parents=True, exist_ok=True)
         registrations = self.folder / "registrations.json"
         registrations.write_text(json.dumps(REGISTRATIONS))
-        self.arguments = ["--registrations", registrations, *arguments]
+        self.arguments = ["--registrations", registrations, "--name", DOMAIN, *arguments]
         if durable:
             self.arguments += ["--data", self.folder / "data"]
         # Its own beyond SIGKILL: it comes back where its clients look for it.

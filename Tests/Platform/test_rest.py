@@ -14,7 +14,7 @@ import pytest
 
 from harness.waiting import DEADLINE, wait_until
 from rest import API, APPLICATION, DEVICE, api, call
-from service import ORGANIZATION, TOKEN
+from service import DOMAIN, ORGANIZATION, TOKEN
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 E1 = "/device/types/edge/devices/e1"
@@ -72,8 +72,8 @@ def test_quickstart_event(service, join):
 
 
 @pytest.mark.parametrize("host, status", [
-    ("local0.messaging.example", 403), ("LOCAL0.messaging.example:8080", 403), ("local0.example", 403),
-    ("other1.messaging.example", 403), ("quickstart.messaging.example", 200), ("platform.example", 200)])
+    (f"local0.messaging.{DOMAIN}", 403), (f"LOCAL0.messaging.{DOMAIN}:8080", 403), (f"local0.{DOMAIN}", 403),
+    (f"other1.messaging.{DOMAIN}", 403), (f"quickstart.messaging.{DOMAIN}", 200), (DOMAIN, 200)])
 def test_organization_of_the_host(service, host, status):
     """Quickstart is no refuge for a device that has lost its token: at its own organisation's host it is refused."""
     answer = api(service, "POST", f"{E1}/events/status", {"d": {}}, None, headers={"Host": host})
@@ -81,7 +81,7 @@ def test_organization_of_the_host(service, host, status):
     if host.lower().startswith("local0"):
         assert "credentials are missing" in answer.message
         assert api(service, "POST", f"{E1}/commands/+/request", None, None, headers={"Host": host}).status == 403
-    if host == "local0.messaging.example":
+    if host == f"local0.messaging.{DOMAIN}":
         assert api(service, "POST", f"{E1}/events/status", {"d": {}}, DEVICE, headers={"Host": host}).status == 200
 
 
@@ -180,7 +180,7 @@ def test_gateway_roles(service, gateway, application):
     (403, f"{E1}/events/status", b"{}", APPLICATION, {}),
     (403, "/device/types/edge/devices/e2/commands/+/request", b"{}", ("use-token-auth", "wrong"), {}),
     (403, "/application/types/edge/devices/e1/commands/blink", b"{}", DEVICE, {}),
-    (403, f"{E1}/events/status", b"{}", DEVICE, {"headers": {"Host": "zz99zz.messaging.example.com"}}),
+    (403, f"{E1}/events/status", b"{}", DEVICE, {"headers": {"Host": f"zz99zz.messaging.{DOMAIN}"}}),
     (404, "/application/types/edge/devices/nobody/events/status", b"{}", APPLICATION, {}),
     (413, f"{E1}/events/status", b"1" * 131_073, DEVICE, {"content_type": "text/plain"}),
     (415, f"{E1}/events/status", b"{}", DEVICE, {"content_type": "image/png"}),
@@ -303,7 +303,7 @@ def test_deep_and_large_json(service):
 def test_endless_body(service):
     """A chunked body without an end is refused at its bound, and the platform lives."""
     with socket.create_connection(("127.0.0.1", service.ports["http"]), timeout=DEADLINE) as peer:
-        peer.sendall(f"POST {API}{E1}/events/x HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+        peer.sendall(f"POST {API}{E1}/events/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
                      "Transfer-Encoding: chunked\r\n\r\n".encode())
         chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
         sent = 0

@@ -113,6 +113,41 @@ def test_web_socket_of_other_sites(service, headers, status):
         assert status == 101 or "another site" in answer
 
 
+def frames(service, *sent):
+    """Opens a WebSocket that speaks MQTT, sends frames, and gives what comes until the platform closes it."""
+    lines = ["GET /mqtt HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade",
+             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13",
+             "Sec-WebSocket-Protocol: mqtt"]
+    with socket.create_connection(("127.0.0.1", service.ports["http"]), timeout=DEADLINE) as stream:
+        stream.sendall("\r\n".join(lines + ["", ""]).encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += stream.recv(1000)
+        answer = answer.partition(b"\r\n\r\n")[2]
+        stream.sendall(b"".join(sent))
+        with contextlib.suppress(ConnectionResetError):
+            while received := stream.recv(1000):
+                answer += received
+        return answer
+
+
+def frame(first, payload=b"", mask=b"\0\0\0\0"):
+    """A frame of at most 125 bytes; a mask of zeros leaves them as they are."""
+    return bytes([first, len(payload) | (0x80 if mask else 0)]) + mask + payload
+
+
+@pytest.mark.parametrize("sent, code", [
+    ([frame(0x82, b"\x10", mask=b"")], 1002), ([frame(0xC2, b"\x10")], 1002), ([frame(0x80, b"\x10")], 1002),
+    ([frame(0x02, b"\x10"), frame(0x82, b"\x0c")], 1002), ([frame(0x09)], 1002), ([frame(0x81, b"text")], 1003),
+    ([frame(0x02, b"\x10"), frame(0x89, b"ping"), frame(0x88, b"\x03\xe8")], 1000)],
+    ids=["without a mask", "reserved bit", "continuation first", "message within another", "part of a ping", "text",
+         "a ping in between"])
+def test_frames(service, sent, code):
+    """RFC 6455: who breaks the rules of frames is told so, and closed."""
+    answer = frames(service, *sent)
+    assert answer[-4:] == b"\x88\x02" + code.to_bytes(2, "big"), answer
+
+
 def test_no_web_socket(service):
     """Who asks for /mqtt without a WebSocket is told what is wanted there (RFC 9110, section 15.5.22)."""
     answer = call(service, "GET", "/mqtt", auth=None)

@@ -76,4 +76,18 @@ import Testing
     rig.service.stopObserving(last)
     _ = try rig.service.observe(anyone)
   }
+
+  @Test func nobodyTakesAllStreams() throws {
+    let rig = try Rig()
+    var filter = ObservationFilter(organization: "quickstart")
+    filter.client = "192.0.2.1"
+    var last = 0
+    for _ in 0..<ServiceLimits.observersOfClientMax { last = try rig.service.observe(filter) }
+    #expect(throws: ServiceError.self) { try rig.service.observe(filter) }
+    var other = filter
+    other.client = "192.0.2.2"
+    _ = try rig.service.observe(other)
+    rig.service.stopObserving(last)
+    _ = try rig.service.observe(filter)
+  }
 }

@@ -76,6 +76,38 @@ import Testing
     #expect(rig.received(device) == [.pingresp])
   }
 
+  @Test func eachFailureDoublesTheWait() {
+    var memory = FailureMemory(freeCount: 2)
+    var now = Instant(milliseconds: 0)
+    var waits: [Int64?] = []
+    for _ in 1...10 {
+      _ = memory.note("192.0.2.1", now: now)
+      waits.append(memory.wait("192.0.2.1", now: now).map { $0.milliseconds / 1000 })
+    }
+    #expect(waits == [nil, nil, 1, 2, 4, 8, 16, 32, 64, 64])
+    #expect(memory.wait("192.0.2.2", now: now) == nil)
+    now = now + .seconds(63)
+    #expect(memory.wait("192.0.2.1", now: now) == .seconds(1))
+    now = now + .seconds(1)
+    #expect(memory.wait("192.0.2.1", now: now) == nil)
+    // One more after that time, and it waits again; after an hour all is forgotten.
+    #expect(memory.note("192.0.2.1", now: now) == 11)
+    #expect(memory.wait("192.0.2.1", now: now) == .seconds(64))
+    now = now + ServiceLimits.failureMemory
+    #expect(memory.note("192.0.2.1", now: now) == 1)
+  }
+
+  @Test func remembersOnlySoManyFailures() {
+    var memory = FailureMemory(freeCount: 0)
+    for number in 0..<(2 * ServiceLimits.failureRecordsMax) {
+      _ = memory.note("\(number)", now: Instant(milliseconds: Int64(number)))
+    }
+    let now = Instant(milliseconds: Int64(2 * ServiceLimits.failureRecordsMax))
+    let known = (0..<(2 * ServiceLimits.failureRecordsMax)).count { memory.wait("\($0)", now: now) != nil }
+    #expect(known <= ServiceLimits.failureRecordsMax)
+    #expect(memory.wait("\(2 * ServiceLimits.failureRecordsMax - 1)", now: now) != nil)
+  }
+
   @Test func countsBytesAsWell() throws {
     let rig = try Rig(rates: .standard)
     let device = rig.connect("d:local0:edge:e1")

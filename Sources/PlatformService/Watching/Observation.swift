@@ -20,6 +20,8 @@ public struct ObservationFilter: Equatable, Sendable {
   public var includesCommands: Bool
   /// Whether connections that come and go, and changes of registrations and requests are wanted.
   public var includesChanges: Bool
+  /// Who watches, an address or an API key for example: each may have so many streams; nil for the platform itself.
+  public var client: String?
   /// Whether events and commands are wanted with their payloads.
   public var includesPayloads = true
 

@@ -1,0 +1,2 @@
+// glibc's own allocator calls, which Swift's Glibc module leaves out.
+#include <malloc.h>
