@@ -140,7 +140,28 @@ public struct ByteBuffer: ~Copyable {
 
   /// Appends all of `bytes`.
   @inline(never)  // small code: this is called from everywhere
-  public mutating func append(_ bytes: Span<UInt8>) { appendInline(bytes) }
+  public mutating func append(_ bytes: Span<UInt8>) { appendShort(bytes) }
+
+  /// Appends all of `bytes`, which mostly are few: then they are two words that may overlap, for less than what copying
+  /// of any length takes.
+  @inline(__always)
+  private mutating func appendShort(_ bytes: Span<UInt8>) {
+    let count = bytes.count
+    guard count >= 4, count <= 16, count <= capacity &- tail else { return appendInline(bytes) }
+    // DEVIATION(unsafe-load): as in `word(at:)`.
+    let source = bytes.bytes
+    let target = UnsafeMutableRawPointer(start + tail)
+    if count >= 8 {
+      let last = source.unsafeLoadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+      target.storeBytes(of: source.unsafeLoadUnaligned(as: UInt64.self), as: UInt64.self)
+      target.storeBytes(of: last, toByteOffset: count &- 8, as: UInt64.self)
+    } else {
+      let last = source.unsafeLoadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+      target.storeBytes(of: source.unsafeLoadUnaligned(as: UInt32.self), as: UInt32.self)
+      target.storeBytes(of: last, toByteOffset: count &- 4, as: UInt32.self)
+    }
+    tail &+= count
+  }
 
   /// Appends all of `bytes`, as code of the caller: for the few places where a call would count.
   @inline(__always)
@@ -162,7 +183,22 @@ public struct ByteBuffer: ~Copyable {
 
   /// Appends the bytes of a literal.
   @inline(never)
-  public mutating func append(_ literal: StaticString) { appendInline(literal.bytes) }
+  public mutating func append(_ literal: StaticString) { append(literal.bytes) }
+
+  /// Writes `bytes` over those from `index` on, which must be held.
+  public mutating func overwrite(at index: Int, with bytes: Span<UInt8>) {
+    precondition(index >= 0 && index <= count && bytes.count <= count &- index)
+    bytes.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { copy(from: base, to: head &+ index, count: source.count) }
+    }
+  }
+
+  /// Writes the bytes of `range` over those from `index` on, which must be held; the two may overlap.
+  public mutating func move(_ range: Range<Int>, to index: Int) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    precondition(index >= 0 && index <= count &- range.count)
+    copy(from: start + (head &+ range.lowerBound), to: head &+ index, count: range.count)
+  }
 
   /// Appends `byteCount` bytes of unknown values, for the caller to overwrite.
   ///
@@ -174,23 +210,46 @@ public struct ByteBuffer: ~Copyable {
     return true
   }
 
-  /// Writes the lowest decimal digits of `value` over the bytes at `range`, with leading zeros.
-  ///
-  /// - Returns: what is left of the value above them.
-  @discardableResult
+  /// Appends the digits of `value`, with leading zeros up to `digitsMin`, a minus in front if there is to be one, and a
+  /// point in front of the last `fractionDigits`, fewer than `digitsMin`, if there are any.
   @inline(never)  // small code: this is called from several places
-  mutating func overwrite(decimal value: UInt64, in range: Range<Int>) -> UInt64 {
-    precondition(range.lowerBound >= 0 && range.upperBound <= count)
-    let first = start + head + range.lowerBound
-    var next = first + range.count
+  mutating func append(decimal value: UInt64, isNegative: Bool, digitsMin: Int, fractionDigits: Int) {
+    let digitCount = max(decimalDigitCount(value), digitsMin)
+    guard extend(by: digitCount &+ (fractionDigits > 0 ? 1 : 0) &+ (isNegative ? 1 : 0)) else { return }
+    var end = start + tail
     var rest = value
-    while next > first {
-      next -= 1
-      let tenth = rest / 10
-      next.pointee = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest &- tenth &* 10)
-      rest = tenth
+    if fractionDigits > 0 {
+      end -= fractionDigits
+      rest = ByteBuffer.write(decimal: value, count: fractionDigits, at: end)
+      end -= 1
+      end.pointee = UInt8(ascii: ".")
     }
-    return rest
+    let wholeDigits = digitCount &- fractionDigits
+    _ = ByteBuffer.write(decimal: rest, count: wholeDigits, at: end - wholeDigits)
+    if isNegative { (end - wholeDigits)[-1] = UInt8(ascii: "-") }
+  }
+
+  /// Writes the lowest `count` digits of `value`, with leading zeros; gives what is left of it above them.
+  @inline(never)  // small code: this is called from several places
+  private static func write(decimal value: UInt64, count: Int, at start: UnsafeMutablePointer<UInt8>) -> UInt64 {
+    var rest = value
+    var index = count &- 1
+    while index >= 0, rest > UInt64(UInt32.max) {
+      let tenth = rest.longTenth
+      start[index] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest &- tenth &* 10)
+      rest = tenth
+      index &-= 1
+    }
+    guard index >= 0 else { return rest }
+    // Most numbers are so small, and their digits cost a 32-bit machine less.
+    var small = UInt32(truncatingIfNeeded: rest)
+    repeat {
+      let tenth = small.times(.of10)
+      start[index] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: small &- tenth &* 10)
+      small = tenth
+      index &-= 1
+    } while index >= 0
+    return UInt64(small)
   }
 
   /// Appends a 16-bit integer, most significant byte first.
@@ -209,6 +268,16 @@ public struct ByteBuffer: ~Copyable {
       return
     }
     appendBytewise(word, byteCount)
+  }
+
+  /// Appends three words of eight bytes each, the lowest byte first.
+  @inline(__always)
+  mutating func append(words first: UInt64, _ second: UInt64, _ third: UInt64) {
+    guard extend(by: 24) else { return }
+    let target = UnsafeMutableRawPointer(start + (tail &- 24))
+    target.storeBytes(of: first.littleEndian, as: UInt64.self)
+    target.storeBytes(of: second.littleEndian, toByteOffset: 8, as: UInt64.self)
+    target.storeBytes(of: third.littleEndian, toByteOffset: 16, as: UInt64.self)
   }
 
   private mutating func appendBytewise(_ word: UInt64, _ byteCount: Int) {

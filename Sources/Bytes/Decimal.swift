@@ -44,7 +44,7 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
       index += 1
     }
     let digitsStart = index
-    var magnitude: Int64 = 0
+    var magnitude: UInt64 = 0
     takeDigits(of: text, at: &index, into: &magnitude)
     var exponent = 0
     let hasPoint = index < text.count && isPoint(in: text, at: index)
@@ -61,24 +61,38 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
       exponent += rest.power
       if rest.roundsUp { magnitude += 1 }
     }
-    let hasPower = index < text.count && text[index].lowercased == UInt8(ascii: "e")
+    let hasPower = index < text.count && text[index] | 0x20 == UInt8(ascii: "e")
     let (power, end) = hasPower ? parsePower(of: text, from: index) : (0, index)
-    guard let value = Decimal(significand: isNegative ? -magnitude : magnitude, exponent: exponent + power) else {
+    let significand = Int64(bitPattern: isNegative ? 0 &- magnitude : magnitude)
+    guard let value = Decimal(significand: significand, exponent: exponent + power) else {
       return nil
     }
     return (value, end)
   }
 
   /// A significand of eighteen digits: one more might not fit.
-  private static var significandFull: Int64 { 100_000_000_000_000_000 }
+  private static var significandFull: UInt64 { 100_000_000_000_000_000 }
 
   /// Takes digits until there are enough.
   @inline(__always)
-  private static func takeDigits(of text: Span<UInt8>, at index: inout Int, into magnitude: inout Int64) {
+  private static func takeDigits(of text: Span<UInt8>, at index: inout Int, into magnitude: inout UInt64) {
+    // As many as fit 32 bits, with which a small processor has less work, are only counted.
+    let end = min(text.count, index &+ (magnitude == 0 ? 9 : magnitude < 10_000 ? 5 : 0))
+    if index < end {
+      var small = UInt32(truncatingIfNeeded: magnitude)
+      repeat {
+        let digit = UInt32(text[index]) &- UInt32(UInt8(ascii: "0"))
+        if digit > 9 { break }
+        small = small &* 10 &+ digit
+        index &+= 1
+      } while index < end
+      magnitude = UInt64(small)
+      if index < end { return }
+    }
     while index < text.count, magnitude < significandFull {
       let digit = text[index] &- UInt8(ascii: "0")
       if digit > 9 { break }
-      magnitude = magnitude &* 10 &+ Int64(digit)
+      magnitude = magnitude &* 10 &+ UInt64(digit)
       index &+= 1
     }
   }
@@ -134,6 +148,31 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
   public func multiplied(by other: Decimal) -> Decimal? {
     let (product, overflow) = significand.multipliedReportingOverflow(by: other.significand)
     if !overflow { return Decimal(significand: product, exponent: exponent + other.exponent) }
+    return longProduct(with: other)
+  }
+
+  /// `multiplied(by:)` and then `rounded(toFractionDigits:)`, if the digits are limited, in one pass.
+  public func scaled(by factor: Decimal, fractionDigits: Int?) -> Decimal? {
+    let (product, overflow) = significand.multipliedReportingOverflow(by: factor.significand)
+    let power = exponent &+ factor.exponent
+    guard !overflow, power >= -Decimal.exponentMax, power <= Decimal.exponentMax else {
+      guard let product = multiplied(by: factor) else { return nil }
+      return fractionDigits.map { product.rounded(toFractionDigits: $0) } ?? product
+    }
+    return Decimal(product, power, fractionDigits: fractionDigits)
+  }
+
+  /// `significand` × 10^`exponent`, which must be in range, rounded to `fractionDigits` if they are limited.
+  @inline(never)  // small code: this is called from several places
+  private init(_ significand: Int64, _ exponent: Int, fractionDigits: Int?) {
+    self.significand = significand
+    self.exponent = exponent
+    if let fractionDigits { dropDigits(below: -fractionDigits) }
+    normalize()
+  }
+
+  /// The product where its digits do not fit.
+  private func longProduct(with other: Decimal) -> Decimal? {
     var (high, low) = wideProduct(significand.magnitude, other.significand.magnitude)
     var dropped = 0
     var lastDropped: UInt64 = 0
@@ -174,80 +213,66 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
 
   /// This number with at most `digits` digits behind the point, rounded half away from zero.
   public func rounded(toFractionDigits digits: Int) -> Decimal {
-    var value = self
-    value.dropDigits(below: -digits)
-    value.normalize()
-    return value
+    Decimal(significand, exponent, fractionDigits: digits)
   }
 
   /// Raises the exponent to `newExponent` if it is smaller, rounding half away from zero.
   ///
   /// Rounding digit by digit would make 0.15 of 0.149, and 0.2 of that: only the last digit dropped may round.
+  @inline(__always)
   private mutating func dropDigits(below newExponent: Int) {
     guard exponent < newExponent else { return }
-    while exponent < newExponent - 1 {
-      significand /= 10
-      exponent += 1
-    }
-    dropDigit()
+    significand = Decimal.dropping(newExponent &- exponent, of: significand)
+    exponent = newExponent
   }
 
-  /// Drops the last digit, rounding half away from zero.
-  private mutating func dropDigit() {
-    let last = significand % 10
-    significand /= 10
-    exponent += 1
-    if last >= 5 { significand += 1 }
-    if last <= -5 { significand -= 1 }
+  /// The significand without its last `count` digits, at least one, rounded half away from zero.
+  @inline(never)  // small code: this is called from several places
+  private static func dropping(_ count: Int, of significand: Int64) -> Int64 {
+    var rest = significand.magnitude
+    // There are at most nineteen digits: nothing is left when twenty are dropped.
+    var toDrop = min(count, 20)
+    while toDrop > 4, rest > UInt64(UInt32.max) {
+      rest = rest.tenThousandth
+      toDrop &-= 4
+    }
+    while toDrop > 1 {
+      rest = rest.tenth
+      toDrop &-= 1
+    }
+    let tenth = rest.tenth
+    let rounded = Int64(bitPattern: rest &- tenth &* 10 >= 5 ? tenth &+ 1 : tenth)
+    return significand < 0 ? 0 &- rounded : rounded
   }
 
   /// Removes zeros at the end of the fraction, and unfolds small powers of ten.
+  @inline(__always)
   private mutating func normalize() {
-    if significand == 0 {
-      exponent = 0
-      return
-    }
-    while exponent < 0, significand % 10 == 0 {
-      significand /= 10
-      exponent += 1
+    if significand == 0 { exponent = 0 }
+    // What ends in a zero is even.
+    while exponent < 0, significand & 1 == 0 {
+      let tenth = Int64(bitPattern: significand.magnitude.tenth)
+      guard tenth &* 10 == Int64(bitPattern: significand.magnitude) else { break }
+      significand = significand < 0 ? 0 &- tenth : tenth
+      exponent &+= 1
     }
     while exponent > 0 {
       let (scaled, overflow) = significand.multipliedReportingOverflow(by: 10)
       if overflow { return }
       significand = scaled
-      exponent -= 1
+      exponent &-= 1
     }
   }
-}
-
-/// The product `high` × 2^64 + `low`. The standard library's `multipliedFullWidth` needs the heap on 32-bit machines.
-private func wideProduct(_ left: UInt64, _ right: UInt64) -> (high: UInt64, low: UInt64) {
-  let mask: UInt64 = 0xFFFF_FFFF
-  let lowest = (left & mask) * (right & mask)
-  // Neither sum overflows: (2^32 - 1)² + 2 × (2^32 - 1) is 2^64 - 1.
-  let middle = (left >> 32) * (right & mask) + lowest >> 32
-  let otherMiddle = (left & mask) * (right >> 32) + middle & mask
-  let high = (left >> 32) * (right >> 32) + middle >> 32 + otherMiddle >> 32
-  return (high, otherMiddle << 32 | lowest & mask)
 }
 
 extension ByteBuffer {
   /// Appends `value` as a JSON number without a power of ten: `-0.05`, `12`, `21.5`.
   public mutating func append(_ value: Decimal) {
-    if value.significand < 0 { append(UInt8(ascii: "-")) }
-    let magnitude = value.significand.magnitude
-    guard value.exponent < 0 else {
-      append(decimal: magnitude)
-      for _ in 0..<value.exponent { append(UInt8(ascii: "0")) }
-      return
-    }
-    let fractionDigits = -value.exponent
+    let fractionDigits = max(-value.exponent, 0)
     // At least one digit before the point.
-    let digitCount = max(decimalDigitCount(magnitude), fractionDigits + 1)
-    guard extend(by: digitCount + 1) else { return }
-    let point = count - fractionDigits - 1
-    let whole = overwrite(decimal: magnitude, in: (point + 1)..<count)
-    self[point] = UInt8(ascii: ".")
-    overwrite(decimal: whole, in: (count - digitCount - 1)..<point)
+    append(
+      decimal: value.significand.magnitude, isNegative: value.significand < 0, digitsMin: fractionDigits &+ 1,
+      fractionDigits: fractionDigits)
+    if value.exponent > 0 { for _ in 0..<value.exponent { append(UInt8(ascii: "0")) } }
   }
 }

@@ -3,8 +3,7 @@
 extension ByteBuffer {
   /// Appends `value` in decimal.
   public mutating func append(decimal value: Int64) {
-    if value < 0 { append(UInt8(ascii: "-")) }
-    append(decimal: value.magnitude)
+    append(decimal: value.magnitude, isNegative: value < 0, digitsMin: 1, fractionDigits: 0)
   }
 
   /// Appends `value` in decimal.
@@ -14,9 +13,7 @@ extension ByteBuffer {
 
   /// Appends `value` in decimal, with leading zeros up to `digitsMin` digits (at most 20).
   public mutating func append(decimal value: UInt64, digitsMin: Int = 1) {
-    let digitCount = max(decimalDigitCount(value), min(digitsMin, 20))
-    guard extend(by: digitCount) else { return }
-    overwrite(decimal: value, in: (count - digitCount)..<count)
+    append(decimal: value, isNegative: false, digitsMin: min(digitsMin, 20), fractionDigits: 0)
   }
 
   /// Appends `byte` as two lower-case hexadecimal digits.
@@ -27,15 +24,30 @@ extension ByteBuffer {
 }
 
 /// How many decimal digits `value` has: 1 to 20.
-@inline(never)  // small code: the loop is unrolled
+@inline(__always)
 func decimalDigitCount(_ value: UInt64) -> Int {
-  var digitCount = 1
-  var power: UInt64 = 10
-  while value >= power {
-    digitCount += 1
-    // The twentieth digit is the last, and the power above it is too large.
-    guard digitCount < 20 else { break }
-    power *= 10
+  if value < 10 { return 1 }
+  if value < 100 { return 2 }
+  if value < 1000 { return 3 }
+  return longDigitCount(value)
+}
+
+/// The same of a value with four digits or more.
+@inline(never)  // small code: the loop is unrolled
+private func longDigitCount(_ value: UInt64) -> Int {
+  var digitCount = 4
+  // Ten digits fit 32 bits, with which a small processor has less work.
+  var smallPower: UInt32 = 10_000
+  while digitCount < 10 {
+    if value < UInt64(smallPower) { return digitCount }
+    digitCount &+= 1
+    smallPower &*= 10
+  }
+  var power: UInt64 = 10_000_000_000
+  // The twentieth digit is the last, and the power above it is too large.
+  while digitCount < 20, value >= power {
+    digitCount &+= 1
+    power &*= 10
   }
   return digitCount
 }

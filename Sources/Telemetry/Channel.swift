@@ -88,11 +88,11 @@ public struct Channel: BitwiseCopyable, Sendable {
     }
   }
 
+  @inline(__always)  // Otherwise all of the channel is copied for the call.
   private func scaled(_ raw: Decimal) -> Decimal? {
     guard let sum = offset.significand == 0 ? raw : raw.adding(offset) else { return nil }
-    guard let product = scale == Decimal(1) ? sum : sum.multiplied(by: scale) else { return nil }
-    guard let fractionDigits else { return product }
-    return product.rounded(toFractionDigits: fractionDigits)
+    if fractionDigits == nil, scale == Decimal(1) { return sum }
+    return sum.scaled(by: scale, fractionDigits: fractionDigits)
   }
 
   private func valueRange(in text: Span<UInt8>, field: Span<UInt8>) -> Range<Int>? {

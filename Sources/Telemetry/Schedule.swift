@@ -9,6 +9,8 @@ public struct Schedule: BitwiseCopyable, Sendable {
   public private(set) var interval: TimeSpan
   /// The moment from which the next event is due.
   public private(set) var due: Instant
+  /// Whether `due` is known to be a multiple of the interval, and not negative.
+  private var isAligned = false
 
   /// A schedule whose first event is due at once: whoever starts a board wants to see it.
   public init(interval: TimeSpan, startingAt now: Instant) {
@@ -18,17 +20,29 @@ public struct Schedule: BitwiseCopyable, Sendable {
 
   /// The event was dealt with: the next is due at the next multiple of the interval. What was missed is not made up.
   public mutating func advance(past now: Instant) {
+    let next = due + interval
+    if isAligned, now < next {
+      // As a rule: without the division, for which a small processor has no instruction.
+      due = next
+      return
+    }
     let passed = max(now, due).milliseconds / interval.milliseconds
     due = Instant(milliseconds: passed * interval.milliseconds) + interval
+    isAligned = due.milliseconds >= 0
   }
 
   /// Changes the interval; the next event is due at its next multiple.
   public mutating func setInterval(_ newInterval: TimeSpan, now: Instant) {
     interval = max(newInterval, .milliseconds(1))
     due = now
+    isAligned = false
     advance(past: now)
   }
 
   /// Makes the event due now.
-  public mutating func trigger(at now: Instant) { due = min(due, now) }
+  public mutating func trigger(at now: Instant) {
+    guard now < due else { return }
+    due = now
+    isAligned = false
+  }
 }

@@ -154,4 +154,30 @@ import Testing
           == "\(model.text) \(model.count) free \(capacity - model.count)\(hasOverflowed ? " overflowed" : "")")
     }
   }
+
+  @Test func fewBytesArriveWholeAtTheEndOfAnyRoom() {
+    let text = (0..<40).map { UInt8(0x40 + $0) }
+    for count in 0...40 {
+      for room in max(count - 1, 0)...(count + 17) {
+        var buffer = makeBuffer([0x23], capacity: room + 1)
+        buffer.append(text.span.extracting(0..<count))
+        let hasOverflowed = buffer.hasOverflowed
+        #expect(hasOverflowed == (room < count))
+        #expect(buffer.text == "#" + (room < count ? "" : Array(text.prefix(count)).text))
+      }
+    }
+  }
+
+  @Test func overwritesAndMovesWhatIsHeld() {
+    var buffer = makeBuffer(Array(text: "xx0123456789"), capacity: 12)
+    buffer.removeFirst(2)
+    let word = Array(text: "abc")
+    buffer.overwrite(at: 7, with: word.span)
+    #expect(buffer.text == "0123456abc")
+    buffer.overwrite(at: 10, with: [UInt8]().span)
+    buffer.move(2..<8, to: 0)
+    #expect(buffer.text == "23456a6abc")
+    buffer.move(0..<6, to: 4)
+    #expect(buffer.text == "234523456a")
+  }
 }

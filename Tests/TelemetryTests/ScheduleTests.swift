@@ -88,6 +88,36 @@ private func at(_ milliseconds: Int64) -> Instant { Instant(milliseconds: millis
     schedule.advance(past: at(.max))
     #expect(schedule.due == at(.max))
   }
+
+  /// Whatever happens to a schedule, it is due when a division says so.
+  @Test func isDueWhenADivisionSaysSo() {
+    var random = RandomSource(seed: 31)
+    for _ in 0..<300 {
+      var interval = Int64(random.next() % 5000) + 1
+      var now = Int64(random.next() % 1_000_000) - 1000
+      var due = now
+      var schedule = Schedule(interval: .milliseconds(interval), startingAt: at(now))
+      for _ in 0..<60 {
+        now += random.next() % 8 == 0 ? Int64(random.next() % 40_000) : Int64(random.next() % UInt64(interval))
+        switch random.next() % 12 {
+        case 0:
+          schedule.trigger(at: at(now))
+          due = min(due, now)
+        case 1:
+          interval = Int64(random.next() % 5000) + 1
+          schedule.setInterval(.milliseconds(interval), now: at(now))
+          due = now / interval * interval + interval
+        default:
+          schedule.advance(past: at(now))
+          due = max(now, due) / interval * interval + interval
+        }
+        #expect(schedule.due == at(due))
+      }
+    }
+    var last = Schedule(interval: .seconds(1), startingAt: at(.max - 500))
+    for _ in 0..<3 { last.advance(past: at(0)) }
+    #expect(last.due == at(.max))
+  }
 }
 
 @Suite struct RateLimitTests {
