@@ -17,7 +17,7 @@ public struct EventEnvelope: ~Copyable {
 
   /// Begins the payload at the buffer's end.
   public init(into buffer: inout ByteBuffer) {
-    buffer.append("{\"d\":{")
+    buffer.append(word: 0x7B3A_2264_227B, byteCount: 6)  // {"d":{
   }
 
   /// Writes the name of the next member; its value must follow.
@@ -52,11 +52,21 @@ public struct EventEnvelope: ~Copyable {
   }
 
   /// Ends the payload. Without a known time there is no `ts`: a wrong one is worse than the server's time of receipt.
-  public consuming func finish(at time: WallTime?, into buffer: inout ByteBuffer) {
+  ///
+  /// `stamp` is the caller's, and the same for each of its payloads: it remembers the text of the last minute.
+  public consuming func finish(
+    at time: WallTime?, using stamp: inout TimeStampWriter, into buffer: inout ByteBuffer
+  ) {
     guard let time else { return buffer.append(UInt8(ascii: "}"), UInt8(ascii: "}")) }
-    buffer.append("},\"ts\":\"")
-    buffer.append(time)
+    buffer.append(word: 0x223A_2273_7422_2C7D, byteCount: 8)  // },"ts":"
+    stamp.append(time, to: &buffer)
     buffer.append(UInt8(ascii: "\""), UInt8(ascii: "}"))
+  }
+
+  /// Does the same for a single payload.
+  public consuming func finish(at time: WallTime?, into buffer: inout ByteBuffer) {
+    var stamp = TimeStampWriter()
+    finish(at: time, using: &stamp, into: &buffer)
   }
 }
 

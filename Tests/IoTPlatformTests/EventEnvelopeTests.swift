@@ -21,6 +21,22 @@ import Testing
     #expect(buffer.text == #"{"d":{"temp":21,"name":true},"ts":"2024-05-01T10:15:30.250Z"}"#)
   }
 
+  @Test func remembersTheMinuteFromOnePayloadToTheNext() {
+    var stamp = TimeStampWriter()
+    for (milliseconds, text) in [
+      (Int64(1_714_558_530_250), "2024-05-01T10:15:30.250Z"), (1_714_558_531_000, "2024-05-01T10:15:31.000Z"),
+      (1_714_558_560_000, "2024-05-01T10:16:00.000Z"), (1_714_558_530_250, "2024-05-01T10:15:30.250Z"),
+    ] {
+      var buffer = makeBuffer()
+      let envelope = EventEnvelope(into: &buffer)
+      envelope.finish(at: WallTime(milliseconds: milliseconds), using: &stamp, into: &buffer)
+      #expect(buffer.text == #"{"d":{},"ts":"\#(text)"}"#)
+    }
+    var buffer = makeBuffer()
+    EventEnvelope(into: &buffer).finish(at: nil, using: &stamp, into: &buffer)
+    #expect(buffer.text == #"{"d":{}}"#)
+  }
+
   @Test func leavesOutATimeThatIsNotKnown() {
     var buffer = makeBuffer()
     let envelope = EventEnvelope(into: &buffer)
