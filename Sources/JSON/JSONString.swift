@@ -16,7 +16,11 @@ extension ByteBuffer {
     var index = 0
     var plainStart = 0
     while index < string.count {
-      if string[index].isPlainInJSON {
+      if index &+ 8 <= string.count {
+        let special = specialBytes(UInt64(littleEndian: string.word(at: index)))
+        index &+= special.trailingZeroBitCount &>> 3
+        if special == 0 { continue }
+      } else if string[index].isPlainInJSON {
         index &+= 1
         continue
       }
@@ -43,8 +47,7 @@ extension ByteBuffer {
       return append(hexadecimal: byte)
     default: return append("\u{FFFD}")
     }
-    append(UInt8(ascii: "\\"))
-    append(code)
+    append(UInt8(ascii: "\\"), code)
   }
 
   /// Appends the text that the string or key at `range` of `text` stands for.
@@ -60,6 +63,20 @@ extension ByteBuffer {
       append(piece.bytes.span.extracting(0..<piece.count))
     }
   }
+}
+
+/// A word of which the lowest bit that is set is the top bit of the first byte of `word` that does not stand for itself
+/// in a JSON string, or is not ASCII; 0 if there is none.
+///
+/// Subtracting 1 from each byte sets the top bit of a byte that was 0, and may change bytes above one that was.
+/// Flipping bits makes quotation marks and reverse solidi 0.
+@inline(__always)
+private func specialBytes(_ word: UInt64) -> UInt64 {
+  let ones: UInt64 = 0x0101_0101_0101_0101
+  let quotes = (word ^ (ones &* 0x22)) &- ones
+  let solidi = (word ^ (ones &* 0x5C)) &- ones
+  let controls = word &- (ones &* 0x20)
+  return (word | quotes | solidi | controls) & (ones &* 0x80)
 }
 
 extension UInt8 {

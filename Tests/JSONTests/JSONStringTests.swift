@@ -113,4 +113,64 @@ import Testing
       #expect(hasOverflowed == (capacity < 202))
     }
   }
+
+  /// Byte by byte: what eight at a time are compared with.
+  private func plainlyEscaped(_ bytes: [UInt8]) -> [UInt8] {
+    var escaped: [UInt8] = [0x22]
+    var index = 0
+    while index < bytes.count {
+      let byte = bytes[index]
+      index += 1
+      switch byte {
+      case 0x22, 0x5C: escaped += [0x5C, byte]
+      case 0x0A: escaped += Array("\\n".utf8)
+      case 0x0D: escaped += Array("\\r".utf8)
+      case 0x09: escaped += Array("\\t".utf8)
+      case 0..<0x20: escaped += Array("\\u00\(byte < 16 ? "0" : "")\(String(byte, radix: 16))".utf8)
+      case 0x20..<0x80: escaped.append(byte)
+      default:
+        let length = bytes.span.utf8SequenceLength(at: index - 1)
+        if length == 0 {
+          escaped += Array("\u{FFFD}".utf8)
+        } else {
+          escaped += bytes[(index - 1)..<(index - 1 + length)]
+          index += length - 1
+        }
+      }
+    }
+    return escaped + [0x22]
+  }
+
+  @Test func everyByteIsFoundAtEveryPlaceOfAWord() {
+    for byte in UInt8.min...UInt8.max {
+      for length in 1...17 {
+        for place in 0..<length {
+          var bytes = [UInt8](repeating: 0x61, count: length)
+          bytes[place] = byte
+          guard Array(escaped(bytes).utf8) == Array(plainlyEscaped(bytes).text.utf8) else {
+            Issue.record("\(byte) at \(place) of \(length)")
+            return
+          }
+        }
+      }
+    }
+  }
+
+  @Test func escapesEightBytesAtATimeAsOneByOne() {
+    var random = RandomSource(seed: 41)
+    let usual = Array("abc \"\\\n\u{1}\u{7F}\u{80}é€😀~!#[]{}".utf8)
+    for _ in 0..<20_000 {
+      let bytes = (0..<(random.next() % 40)).map { _ in
+        random.next() % 8 == 0
+          ? UInt8(truncatingIfNeeded: random.next())
+          : random.next() % 3 == 0 ? usual[Int(random.next() % UInt64(usual.count))] : 0x61
+      }
+      var buffer = makeBuffer(capacity: 256)
+      buffer.appendJSON(string: bytes.span)
+      guard Array(buffer.span) == plainlyEscaped(bytes) else {
+        Issue.record("\(bytes)")
+        return
+      }
+    }
+  }
 }
