@@ -31,7 +31,16 @@ extension Client {
     topic: Span<UInt8>, payload: Span<UInt8>, qos: QoS, isRetained: Bool = false, token: UInt64 = 0, now: Instant
   ) throws(PublishRefusal) {
     guard isConnected else { throw .notConnected }
-    guard topic.count <= PacketLimits.fieldBytesMax, topicNameFault(topic) == nil else { throw .topicInvalid }
+    guard let name = TopicName(topic) else { throw .topicInvalid }
+    try publish(topic: name, payload: payload, qos: qos, isRetained: isRetained, token: token, now: now)
+  }
+
+  /// Does the same without checking the topic again.
+  public mutating func publish(
+    topic name: TopicName, payload: Span<UInt8>, qos: QoS, isRetained: Bool = false, token: UInt64 = 0, now: Instant
+  ) throws(PublishRefusal) {
+    guard isConnected else { throw .notConnected }
+    let topic = name.bytes
     let size = PublishSize(topicCount: topic.count, payloadCount: payload.count, qos: qos)
     let byteCount = size.byteCount
     if let refusal = refusal(of: byteCount, qos: qos) { throw refusal }

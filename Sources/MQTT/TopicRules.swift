@@ -11,6 +11,28 @@ public func textFault(_ text: Span<UInt8>) -> PeerFault? {
   return text.firstIndex(of: 0) == nil ? nil : .textHasNull
 }
 
+/// Bytes that are known to be a topic name: whoever publishes to the same topic again and again has it checked once.
+public struct TopicName: ~Escapable {
+  /// The bytes.
+  public let bytes: Span<UInt8>
+
+  /// Checks `bytes`; nil when they are no topic name, or longer than a packet can say.
+  @_lifetime(copy bytes)
+  @inline(__always)
+  public init?(_ bytes: Span<UInt8>) {
+    guard bytes.count <= PacketLimits.fieldBytesMax, topicNameFault(bytes) == nil else { return nil }
+    self.bytes = bytes
+  }
+
+  /// Bytes that were checked when they were made: the server ends the connection over a topic that is none.
+  @_lifetime(copy bytes)
+  @inline(__always)
+  public init(alreadyChecked bytes: Span<UInt8>) {
+    precondition(bytes.count <= PacketLimits.fieldBytesMax)
+    self.bytes = bytes
+  }
+}
+
 /// What is wrong with a topic name; nil if nothing is.
 @inline(__always)
 public func topicNameFault(_ topic: Span<UInt8>) -> PeerFault? {

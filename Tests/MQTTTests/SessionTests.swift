@@ -203,6 +203,21 @@ private let durable = ClientOptions(cleanSession: false)
     #expect(harness.sent() == [] && harness.inflightCount == 0)
   }
 
+  @Test func aTopicNameIsWhatPublishTakes() {
+    for (topic, isName) in [
+      ("", false), ("a/+", false), ("#", false), ("a\0", false), ("a", true), ("iot-2/evt/status/fmt/json", true),
+      (String(repeating: "t", count: 65_535), true), (String(repeating: "t", count: 65_536), false),
+    ] {
+      let bytes = [UInt8](topic.utf8)
+      if let name = TopicName(bytes.span) {
+        let isSame = Array(name.bytes) == bytes
+        #expect(isName && isSame)
+      } else {
+        #expect(!isName)
+      }
+    }
+  }
+
   /// [MQTT-2.3.1-1], [MQTT-2.3.1-2]: 1...65535, never 0, never one in use.
   @Test func packetIdentifiersSkipZeroAndThoseInUse() throws {
     let harness = try Harness(ClientOptions(cleanSession: false, firstPacketIdentifier: 65_534))
