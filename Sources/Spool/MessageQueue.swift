@@ -16,12 +16,30 @@ public struct QueuedMessage: Equatable, Sendable {
 }
 
 /// A bounded queue, oldest first. Where a new message does not fit, the oldest make room and are counted.
+///
+/// The records are a ring of `byteCapacity` bytes, so that adding one costs the same however many wait:
+///
+///     0         tail              head        byteCapacity   end
+///     | newest  | free            | oldest … a long record |  …
+///
+/// A record begins below `byteCapacity` and is never split: where it is longer than what is left, it ends behind, and
+/// the next one begins at 0. That one ends in front of `head` in any case, because all records together have no more
+/// than `byteCapacity` bytes.
 public struct MessageQueue: ~Copyable {
   private let pinned = Pinned()
   // A record, padded by nothing: total length (4 bytes), topic length (2), quality of service (1), topic, payload.
   private static var headerBytes: Int { 7 }
+  /// As much as this has to be free in front of what is held for that to move there.
+  private static var idleBytesMax: Int { 4096 }
 
+  /// All of it counts as held, the free parts too.
   private var records: ByteBuffer
+  private let byteCapacity: Int
+  private let recordBytesMax: Int
+  /// Where the oldest record begins, and where the next one will.
+  private var head = 0
+  private var tail = 0
+  private var heldBytes = 0
   private var nextToken: UInt64 = 1
   /// How many messages wait.
   public private(set) var count = 0
@@ -30,9 +48,19 @@ public struct MessageQueue: ~Copyable {
   /// How many messages the server has confirmed since the start.
   public private(set) var acknowledgedCount: UInt64 = 0
 
-  /// Takes `byteCapacity` bytes for records, 7 bytes of overhead each.
-  public init(byteCapacity: Int, from arena: inout Arena) throws(ArenaExhausted) {
-    records = try ByteBuffer(capacity: byteCapacity, for: "queue", from: &arena)
+  /// Takes `byteCapacity` bytes for records, 7 bytes of overhead each, and room for one more of the largest.
+  ///
+  /// `messageBytesMax` is what topic and payload have together at most; a larger message is dropped.
+  public init(
+    byteCapacity: Int, messageBytesMax: Int? = nil, from arena: inout Arena
+  ) throws(ArenaExhausted) {
+    let messageBytesMax = min(messageBytesMax ?? byteCapacity, byteCapacity)
+    recordBytesMax = min(messageBytesMax + MessageQueue.headerBytes, byteCapacity)
+    self.byteCapacity = byteCapacity
+    let byteCount = byteCapacity + max(recordBytesMax - 1, 0)
+    var records = try ByteBuffer(capacity: byteCount, for: "queue", from: &arena)
+    records.commit(byteCount)
+    self.records = records
   }
 
   /// The memory that `QueuedMessage` ranges refer to.
@@ -46,42 +74,70 @@ public struct MessageQueue: ~Copyable {
   /// - Returns: how many messages were dropped for it.
   public mutating func append(topic: Span<UInt8>, payload: Span<UInt8>, qos: UInt8) -> Int {
     let byteCount = MessageQueue.headerBytes + topic.count + payload.count
-    guard byteCount <= records.capacity, topic.count <= Int(UInt16.max) else {
+    guard byteCount <= recordBytesMax, topic.count <= Int(UInt16.max) else {
       droppedCount += 1
       return 1
     }
     var dropped = 0
-    while records.freeCount < byteCount {
+    while heldBytes + byteCount > byteCapacity {
       removeFront()
       dropped += 1
     }
     droppedCount += UInt64(dropped)
-    records.append(bigEndian: UInt16(truncatingIfNeeded: byteCount >> 16))
-    records.append(bigEndian: UInt16(truncatingIfNeeded: byteCount))
-    records.append(bigEndian: UInt16(topic.count))
-    records.append(qos)
-    records.append(topic)
-    records.append(payload)
+    write(topic: topic, payload: payload, qos: qos)
+    tail += byteCount
+    if tail >= byteCapacity { tail = 0 }
+    heldBytes += byteCount
     count += 1
     nextToken += 1
     return dropped
   }
 
+  private mutating func write(topic: Span<UInt8>, payload: Span<UInt8>, qos: UInt8) {
+    let byteCount = UInt32(truncatingIfNeeded: MessageQueue.headerBytes + topic.count + payload.count)
+    for index in 0..<4 {
+      records[tail + index] = UInt8(truncatingIfNeeded: byteCount >> UInt32(truncatingIfNeeded: 24 - index * 8))
+    }
+    records[tail + 4] = UInt8(truncatingIfNeeded: topic.count >> 8)
+    records[tail + 5] = UInt8(truncatingIfNeeded: topic.count)
+    records[tail + 6] = qos
+    let topicStart = tail + MessageQueue.headerBytes
+    records.overwrite(at: topicStart, with: topic)
+    records.overwrite(at: topicStart + topic.count, with: payload)
+  }
+
   /// The oldest waiting message.
   public var front: QueuedMessage? {
     guard count > 0 else { return nil }
-    let topicStart = MessageQueue.headerBytes
-    let topicEnd = topicStart + (Int(records[4]) << 8 | Int(records[5]))
+    let topicStart = head + MessageQueue.headerBytes
+    let topicEnd = topicStart + (Int(records[head + 4]) << 8 | Int(records[head + 5]))
     return QueuedMessage(
-      topic: topicStart..<topicEnd, payload: topicEnd..<frontBytes, qos: records[6],
+      topic: topicStart..<topicEnd, payload: topicEnd..<(head + frontBytes), qos: records[head + 6],
       token: nextToken - UInt64(count))
   }
 
   /// Removes the oldest waiting message: the client has it now, and resends it by itself until it is acknowledged.
   public mutating func removeFront() {
     guard count > 0 else { return }
-    records.removeFirst(frontBytes)
+    let byteCount = frontBytes
+    heldBytes -= byteCount
     count -= 1
+    head += byteCount
+    if head >= byteCapacity { head = 0 }
+    if count == 0 {
+      head = 0
+      tail = 0
+    } else if head >= MessageQueue.idleBytesMax, head >= heldBytes, tail == head + heldBytes {
+      moveToFront()
+    }
+  }
+
+  /// Moves what is held to the front, never more bytes than were removed there: a large queue that is always in use and
+  /// never full would otherwise touch all of its pages by and by.
+  private mutating func moveToFront() {
+    records.move(head..<tail, to: 0)
+    head = 0
+    tail = heldBytes
   }
 
   /// Takes a token for a message that need not wait, so that every message has one.
@@ -103,6 +159,6 @@ public struct MessageQueue: ~Copyable {
   }
 
   private var frontBytes: Int {
-    Int(records[0]) << 24 | Int(records[1]) << 16 | Int(records[2]) << 8 | Int(records[3])
+    Int(records[head]) << 24 | Int(records[head + 1]) << 16 | Int(records[head + 2]) << 8 | Int(records[head + 3])
   }
 }

@@ -145,4 +145,54 @@ extension MessageQueue {
       }
     }
   }
+
+  @Test func refusesWhatIsLongerThanTheLongestMessage() throws {
+    try withArena(byteCount: 176) { arena in
+      // Seven bytes of overhead, ten of message: 16 more than the ring are all the memory that it takes.
+      var queue = try MessageQueue(byteCapacity: 144, messageBytesMax: 10, from: &arena)
+      #expect(arena.byteCount == 160)
+      #expect(queue.add("t", "0123456789") == 1)
+      #expect(queue.count == 0 && queue.droppedCount == 1)
+      #expect(queue.add("t", "012345678") == 0)
+      #expect(queue.take()?.payload == "012345678")
+    }
+  }
+
+  /// Contents that tell one place of the memory from another, in queues that are always full, and in ones that never
+  /// are: records that end behind the ring, and ones that move to its front.
+  @Test(arguments: [(40, 33), (200, 60), (1000, 1000), (20_000, 700)])
+  func givesBackWhatWasPutInWhereverItLies(byteCapacity: Int, payloadMax: Int) throws {
+    try withArena { arena in
+      var queue = try MessageQueue(byteCapacity: byteCapacity, from: &arena)
+      var random = RandomSource(seed: UInt64(byteCapacity))
+      var model: [Taken] = []
+      var nextToken: UInt64 = 1
+      var isFilling = true
+      for round in 0..<6000 {
+        if round % 500 == 0 { isFilling.toggle() }
+        if random.next() % 4 < (isFilling ? 3 : 2) {
+          let payload = (0..<(random.next() % UInt64(payloadMax))).map { _ in
+            Character(Unicode.Scalar(UInt8(0x30 + random.next() % 64)))
+          }
+          let message = Taken(
+            topic: String(nextToken), payload: String(payload), qos: UInt8(1 + nextToken % 2), token: nextToken)
+          nextToken += 1
+          let held = { model.reduce(0) { $0 + 7 + $1.topic.utf8.count + $1.payload.utf8.count } }
+          guard 7 + message.topic.utf8.count + message.payload.utf8.count <= byteCapacity else {
+            nextToken -= 1
+            #expect(queue.add(message.topic, message.payload, qos: message.qos) == 1)
+            continue
+          }
+          let countBefore = model.count
+          model.append(message)
+          while held() > byteCapacity { model.removeFirst() }
+          #expect(queue.add(message.topic, message.payload, qos: message.qos) == countBefore + 1 - model.count)
+        } else {
+          #expect(queue.take() == (model.isEmpty ? nil : model.removeFirst()))
+        }
+        #expect(queue.count == model.count)
+        #expect(queue.copyOfFront() == model.first)
+      }
+    }
+  }
 }
