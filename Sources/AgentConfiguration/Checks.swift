@@ -5,7 +5,7 @@ import HostInterface
 import IoTPlatform
 
 /// What an event's payload may need, roughly: enough to tell a mistake from a plan.
-private enum PayloadEstimate {
+enum PayloadEstimate {
   /// `{"d":{},"ts":"2024-05-01T10:15:30.250Z"}`.
   static var frameBytes: Int { 42 }
   /// Quotes, colon and comma of a member.
@@ -17,6 +17,16 @@ private enum PayloadEstimate {
   static var textBytes: Int { 258 }
   /// Topic, identifier and fixed header of a PUBLISH.
   static var packetBytes: Int { Topics.eventTopicBytesMax + 9 }
+
+  /// A sensor's member.
+  static func byteCount(of sensor: SensorSettings) -> Int {
+    let member = sensor.name.count + memberBytes
+    switch sensor.valueType {
+    case .number: return member + numberBytes
+    case .boolean: return member + booleanBytes
+    case .text: return member + textBytes
+    }
+  }
 }
 
 extension SettingsLoader {
@@ -50,19 +60,9 @@ extension SettingsLoader {
   }
 
   private mutating func checkPayload(of event: Int, _ section: Int, _ settings: borrowing Settings) {
-    var byteCount = PayloadEstimate.frameBytes + PayloadEstimate.packetBytes
-    var hasSensors = false
-    for index in 0..<settings.sensors.count where settings.sensors[index].event == event {
-      let sensor = settings.sensors[index]
-      hasSensors = true
-      byteCount += sensor.name.count + PayloadEstimate.memberBytes
-      switch sensor.valueType {
-      case .number: byteCount += PayloadEstimate.numberBytes
-      case .boolean: byteCount += PayloadEstimate.booleanBytes
-      case .text: byteCount += PayloadEstimate.textBytes
-      }
-    }
-    if !hasSensors {
+    let sensorBytes = Int(sections[section].payloadBytes)
+    let byteCount = PayloadEstimate.frameBytes + PayloadEstimate.packetBytes + sensorBytes
+    if sensorBytes == 0 {
       diagnostics.begin(.warning, at: sections[section].place)
       addHeading(section)
       diagnostics.add("found no sensor with event = ")
@@ -172,11 +172,11 @@ extension SettingsLoader {
     if let entry = winner(.keepAlive) {
       if settings.mqtt.keepAlive == .zero {
         reportFound(.warning, entry, ": a dead connection goes unnoticed for long; expected 1s to 1h")
-      } else if settings.mqtt.keepAlive > TimeLimits.keepAliveAdvised {
+      } else if settings.mqtt.keepAlive > AdvisedLimits.keepAliveMax {
         reportFound(.warning, entry, ": networks drop idle connections earlier; expected 1s to 1h")
       }
     }
-    if settings.mqtt.inflightMax > SizeLimits.inflightAdvised, let entry = winner(.inflightMax) {
+    if settings.mqtt.inflightMax > AdvisedLimits.inflightMax, let entry = winner(.inflightMax) {
       reportFound(.warning, entry, "; expected at most 10, as the platform takes no more unacknowledged from a device")
     }
   }

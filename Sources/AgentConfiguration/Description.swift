@@ -4,7 +4,102 @@
 import Bytes
 import HostInterface
 
+/// One value of some settings.
+enum SettingValue {
+  /// There is none, or it is said by another key.
+  case none
+  case text(Text)
+  case boolean(Bool)
+  case count(Int)
+  case size(Int)
+  case time(TimeSpan)
+  case decimal(Decimal)
+  case word(StaticString)
+  case source(SourceKind, argument: Text)
+}
+
 extension Settings {
+  /// The value of one of our own keys; for named sections, of the section `index` of its kind.
+  func value(of key: Key, at index: Int = 0) -> SettingValue {
+    switch key {
+    case .organization: .text(identity.organization)
+    case .deviceType: .text(identity.type)
+    case .deviceID: .text(identity.id)
+    case .token: .text(token)
+    case .tokenFile: .text(tokenFile)
+    case .host: .text(server.host)
+    case .port: .count(Int(server.port))
+    case .tls: .boolean(server.tls)
+    case .serverName: .text(server.serverName)
+    case .caFile: .text(server.caFile)
+    case .allowPlaintextToken: .boolean(server.allowPlaintextToken)
+    case .allowUnverifiedServer: .boolean(server.allowUnverifiedServer)
+    case .keepAlive: .time(mqtt.keepAlive)
+    case .cleanSession: .boolean(mqtt.cleanSession)
+    case .inflightMax: .count(mqtt.inflightMax)
+    case .packetSize: .size(mqtt.packetBytesMax)
+    case .queueSize: .size(mqtt.queueBytes)
+    case .connectDelayMax: .time(mqtt.connectDelayMax)
+    case .messagesPerSecond: .count(mqtt.messagesPerSecondMax)
+    case .logLevel: .word(agent.logLevel.name)
+    case .sourceTimeout: .time(agent.sourceTimeout)
+    case .interval: .time(events[index].interval)
+    case .qos: .count(Int(events[index].qos))
+    case .event, .read, .field, .valueType, .scale, .offset, .decimals: value(of: key, ofSensor: sensors[index])
+    case .run: .text(commands[index].run)
+    case .timeout: .time(commands[index].timeout)
+    // There is one method only, and the host says what the domain is for.
+    case .authMethod, .domain: .none
+    case .rootCertificateFile, .serverCertificateFile, .useClientCertificates, .clientCertificate, .clientKey,
+      .certificatePassword, .apiKey, .webSocket, .transport, .automaticReconnect, .disconnectedBufferSize,
+      .messagingQoS, .gatewayType, .gatewayID, .sessionExpiry, .validateServer, .foreign:
+      .none
+    }
+  }
+
+  /// Without what is as it is for a sensor of which nothing is said.
+  private func value(of key: Key, ofSensor sensor: SensorSettings) -> SettingValue {
+    switch key {
+    case .event: .text(events[sensor.event].name)
+    case .read: .source(sensor.kind, argument: sensor.argument)
+    case .field: .text(sensor.field)
+    case .valueType: sensor.valueType == .number ? .none : .word(sensor.valueType == .text ? "text" : "boolean")
+    case .offset: sensor.offset == key.description.standardDecimal ? .none : .decimal(sensor.offset)
+    case .scale: sensor.scale == key.description.standardDecimal ? .none : .decimal(sensor.scale)
+    case .decimals: sensor.decimals.map { .count($0) } ?? .none
+    default: .none
+    }
+  }
+
+  /// Whether a key has a line in the description.
+  fileprivate func isShown(_ key: Key) -> Bool {
+    switch key {
+    case .serverName, .caFile: server.tls
+    case .token: tokenFile.isEmpty
+    case .allowPlaintextToken: sendsPlaintextToken
+    case .allowUnverifiedServer: leavesServerUnverified
+    default: true
+    }
+  }
+
+  fileprivate func count(of kind: SectionKind) -> Int {
+    switch kind {
+    case .event: events.count
+    case .sensor: sensors.count
+    case .command: commands.count
+    default: 1
+    }
+  }
+
+  fileprivate func name(of kind: SectionKind, at index: Int) -> Text {
+    switch kind {
+    case .event: events[index].name
+    case .sensor: sensors[index].name
+    case .command: commands[index].name
+    default: .none
+    }
+  }
+
   /// Room for `append(_:)` with these settings, in bytes.
   public var descriptionBytesMax: Int {
     2048 + text.count * 2 + events.count * 96 + sensors.count * 256 + commands.count * 96
@@ -14,145 +109,63 @@ extension Settings {
 extension ByteBuffer {
   /// Appends `settings` as a configuration text without its secrets, defaults included.
   public mutating func append(_ settings: borrowing Settings) {
-    append("[device]\n")
-    append("org", settings.bytes(settings.identity.organization))
-    append("type", settings.bytes(settings.identity.type))
-    append("id", settings.bytes(settings.identity.id))
-    if !settings.tokenFile.isEmpty {
-      append("auth-token-file", settings.bytes(settings.tokenFile))
-    } else if settings.hasToken {
-      append("# auth-token is set and not shown\n")
-    }
-    appendServer(settings)
-    appendMQTT(settings)
-    append("\n[agent]\n")
-    append("log-level", settings.agent.logLevel.name.bytes)
-    append("source-timeout", settings.agent.sourceTimeout)
-    for index in 0..<settings.events.count {
-      let event = settings.events[index]
-      appendHeading("event", settings.bytes(event.name))
-      append("interval", event.interval)
-      append("qos", Int(event.qos))
-    }
-    for index in 0..<settings.sensors.count { appendSensor(settings.sensors[index], settings) }
-    for index in 0..<settings.commands.count {
-      let command = settings.commands[index]
-      appendHeading("command", settings.bytes(command.name))
-      append("run", settings.bytes(command.run))
-      append("timeout", command.timeout)
+    for raw in SectionKind.device.rawValue...SectionKind.command.rawValue {
+      guard let kind = SectionKind(rawValue: raw) else { continue }
+      for index in 0..<settings.count(of: kind) { append(kind, index, settings) }
     }
   }
 
-  private mutating func appendServer(_ settings: borrowing Settings) {
-    append("\n[server]\n")
-    append("host", settings.bytes(settings.server.host))
-    append("port", Int(settings.server.port))
-    append("tls", settings.server.tls)
-    if settings.server.tls {
-      append("server-name", settings.bytes(settings.server.serverName))
-      let file = settings.server.caFile
-      append("ca-file", file.isEmpty ? StaticString("system").bytes : settings.bytes(file))
+  private mutating func append(_ kind: SectionKind, _ index: Int, _ settings: borrowing Settings) {
+    append(kind == .device ? "[" : "\n[")
+    append(kind.name)
+    if kind.isNamed {
+      append(UInt8(ascii: " "))
+      append(settings.name(of: kind, at: index), of: settings.text)
     }
-    if settings.sendsPlaintextToken {
-      append("# the token is sent in the clear\n")
-      append("allow-plaintext-token", true)
-    }
-    if settings.leavesServerUnverified {
-      append("# anyone can pose as the server\n")
-      append("allow-unverified-server", true)
-    }
-  }
-
-  private mutating func appendMQTT(_ settings: borrowing Settings) {
-    append("\n[mqtt]\n")
-    append("keep-alive", settings.mqtt.keepAlive)
-    append("clean-session", settings.mqtt.cleanSession)
-    append("inflight-max", settings.mqtt.inflightMax)
-    append("packet-size", size: settings.mqtt.packetBytesMax)
-    append("queue-size", size: settings.mqtt.queueBytes)
-    append("connect-delay-max", settings.mqtt.connectDelayMax)
-    append("messages-per-second", settings.mqtt.messagesPerSecondMax)
-  }
-
-  private mutating func appendSensor(_ sensor: SensorSettings, _ settings: borrowing Settings) {
-    appendHeading("sensor", settings.bytes(sensor.name))
-    append("event", settings.bytes(settings.events[sensor.event].name))
-    append("read = ")
-    append(sensor.kind.name)
-    if !sensor.argument.isEmpty {
-      append(":")
-      append(settings.bytes(sensor.argument))
-    }
-    append("\n")
-    if !sensor.field.isEmpty { append("field", settings.bytes(sensor.field)) }
-    switch sensor.valueType {
-    case .number: break
-    case .text: append("type", "text")
-    case .boolean: append("type", "boolean")
-    }
-    if sensor.scale != Decimal(1), sensor.valueType == .number { append("scale", sensor.scale) }
-    if sensor.offset != Decimal(0) { append("offset", sensor.offset) }
-    if let decimals = sensor.decimals { append("decimals", decimals) }
-  }
-
-  // MARK: Lines
-
-  @inline(never)
-  private mutating func appendHeading(_ kind: StaticString, _ name: Span<UInt8>) {
-    append("\n[")
-    append(kind)
-    append(" ")
-    append(name)
     append("]\n")
+    for position in KeyTable.keys.indices where KeyTable.keys[position].section == kind {
+      let key = KeyTable.keys[position].key
+      if settings.isShown(key) { append(key, settings.value(of: key, at: index), settings) }
+    }
   }
 
-  @inline(never)
-  private mutating func append(_ key: StaticString, _ value: Span<UInt8>) {
-    append(key)
+  /// One line, where there is a value.
+  private mutating func append(_ key: Key, _ value: SettingValue, _ settings: borrowing Settings) {
+    switch value {
+    case .none: return
+    case .text(let text) where text.isEmpty && key != .caFile: return
+    default: break
+    }
+    if key.isSecret {
+      append("# ")
+      append(key.name)
+      append(" is set and not shown\n")
+      return
+    }
+    if key == .allowPlaintextToken { append("# the token is sent in the clear\n") }
+    if key == .allowUnverifiedServer { append("# anyone can pose as the server\n") }
+    append(key.name)
     append(" = ")
-    append(value)
-    append("\n")
+    append(value, settings)
+    append(UInt8(ascii: "\n"))
   }
 
-  @inline(never)
-  private mutating func append(_ key: StaticString, _ value: StaticString) {
-    append(key, value.bytes)
-  }
-
-  @inline(never)
-  private mutating func append(_ key: StaticString, _ value: Bool) {
-    append(key, value ? "yes" : "no")
-  }
-
-  @inline(never)
-  private mutating func append(_ key: StaticString, _ value: Int) {
-    append(key)
-    append(" = ")
-    append(decimal: value)
-    append("\n")
-  }
-
-  @inline(never)
-  private mutating func append(_ key: StaticString, _ value: TimeSpan) {
-    append(key)
-    append(" = ")
-    append(duration: value)
-    append("\n")
-  }
-
-  @inline(never)
-  private mutating func append(_ key: StaticString, size: Int) {
-    append(key)
-    append(" = ")
-    append(size: size)
-    append("\n")
-  }
-
-  @inline(never)
-  private mutating func append(_ key: StaticString, _ value: Decimal) {
-    append(key)
-    append(" = ")
-    append(value)
-    append("\n")
+  private mutating func append(_ value: SettingValue, _ settings: borrowing Settings) {
+    switch value {
+    case .none: return
+    case .text(let text):
+      // Of the texts only that of the certificates may be empty here.
+      if text.isEmpty { append("system") } else { append(text, of: settings.text) }
+    case .boolean(let isTrue): append(isTrue ? "yes" : "no")
+    case .count(let count): append(decimal: count)
+    case .size(let size): append(size: size)
+    case .time(let time): append(duration: time)
+    case .decimal(let decimal): append(decimal)
+    case .word(let word): append(word)
+    case .source(let kind, let argument):
+      append(kind.name)
+      if !argument.isEmpty { append(UInt8(ascii: ":")) }
+      append(argument, of: settings.text)
+    }
   }
 }

@@ -11,5 +11,5 @@ public func parseDuration(_ text: Span<UInt8>) -> TimeSpan? {
 
 extension ConfigurationLimits {
   /// The shortest and longest time between two events.
-  public static var eventInterval: ClosedRange<TimeSpan> { TimeLimits.interval }
+  public static var eventInterval: ClosedRange<TimeSpan> { Key.interval.description.times }
 }

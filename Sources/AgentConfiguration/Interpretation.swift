@@ -38,10 +38,8 @@ extension SettingsLoader {
     readToken(&settings)
     readServer(&settings)
     readMQTT(&settings)
-    settings.agent.sourceTimeout = duration(
-      .sourceTimeout, TimeLimits.sourceTimeout, default: TimeLimits.sourceTimeoutDefault)
-    let level = choice(.logLevel, WordList("error|warning|info|debug"), default: Int(LogLevel.info.rawValue))
-    settings.agent.logLevel = LogLevel(rawValue: UInt8(level)) ?? .info
+    settings.agent.sourceTimeout = duration(.sourceTimeout)
+    settings.agent.logLevel = LogLevel(rawValue: choice(.logLevel)) ?? .info
     readEvents(&settings)
     readSensors(&settings)
     readCommands(&settings)
@@ -132,7 +130,7 @@ extension SettingsLoader {
   private mutating func readServer(_ settings: inout Settings) {
     let isQuickstart = settings.isQuickstart
     settings.server.tls = boolean(.tls, default: !isQuickstart)
-    let port = integer(.port, 1...65_535, default: settings.server.tls ? 8883 : 1883)
+    let port = integer(.port, default: settings.server.tls ? nil : Int(QuickstartRules.port))
     settings.server.port = UInt16(truncatingIfNeeded: port)
     settings.server.domain = host(.domain, of: &settings)
     if winner(.domain) == nil {
@@ -145,8 +143,8 @@ extension SettingsLoader {
     }
     settings.server.serverName = winner(.serverName) == nil ? settings.server.host : host(.serverName, of: &settings)
     readTrust(&settings)
-    settings.server.allowPlaintextToken = boolean(.allowPlaintextToken, default: false)
-    settings.server.allowUnverifiedServer = boolean(.allowUnverifiedServer, default: false)
+    settings.server.allowPlaintextToken = boolean(.allowPlaintextToken)
+    settings.server.allowUnverifiedServer = boolean(.allowUnverifiedServer)
   }
 
   /// The file of trusted certificates: `ca-file`, or one of the older spellings; `system` and `_os_` mean none.
@@ -168,18 +166,14 @@ extension SettingsLoader {
 
   private mutating func readMQTT(_ settings: inout Settings) {
     let isQuickstart = settings.isQuickstart
-    settings.mqtt.keepAlive = duration(
-      .keepAlive, TimeLimits.keepAlive, default: TimeLimits.keepAliveDefault, mayBeZero: true)
-    settings.mqtt.cleanSession = boolean(.cleanSession, default: true)
-    settings.mqtt.inflightMax = integer(.inflightMax, SizeLimits.inflight, default: SizeLimits.inflightDefault)
-    settings.mqtt.packetBytesMax = size(.packetSize, SizeLimits.packet, default: SizeLimits.packetDefault)
-    settings.mqtt.queueBytes = size(.queueSize, SizeLimits.queue, default: SizeLimits.queueDefault)
-    settings.mqtt.connectDelayMax = duration(
-      .connectDelayMax, TimeLimits.connectDelayMax,
-      default: isQuickstart ? .zero : TimeLimits.connectDelayMaxDefault, mayBeZero: true)
+    settings.mqtt.keepAlive = duration(.keepAlive)
+    settings.mqtt.cleanSession = boolean(.cleanSession)
+    settings.mqtt.inflightMax = integer(.inflightMax)
+    settings.mqtt.packetBytesMax = size(.packetSize)
+    settings.mqtt.queueBytes = size(.queueSize)
+    settings.mqtt.connectDelayMax = duration(.connectDelayMax, default: isQuickstart ? .zero : nil)
     settings.mqtt.messagesPerSecondMax = integer(
-      .messagesPerSecond, SizeLimits.messagesPerSecond,
-      default: isQuickstart ? QuickstartRules.messagesPerSecondMax : SizeLimits.messagesPerSecondDefault)
+      .messagesPerSecond, default: isQuickstart ? QuickstartRules.messagesPerSecondMax : nil)
   }
 }
 

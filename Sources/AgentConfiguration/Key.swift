@@ -1,9 +1,15 @@
-// What can be configured, and every spelling of it: our own, and those of the platform's older libraries.
+// What can be configured: which keys there are, and what is known about each.
+//
+// To add a key: a case below, its line in `KeyTable`, a property of the settings, its reading (Interpretation.swift or
+// Tables.swift) and its place in `Settings.value(of:at:)`. The compiler or a test asks for each of them, and for the
+// key's lines in the README and in Boards/generic/mote.conf.
 
 import Bytes
+import HostInterface
 
 /// One thing that can be configured.
 public enum Key: UInt8, Sendable, BitwiseCopyable {
+  // Ours, in the order of `KeyTable`.
   // [device]
   case organization, deviceType, deviceID, authMethod, token, tokenFile
   // [server]
@@ -15,7 +21,7 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [event NAME]
   case interval, qos
   // [sensor NAME]
-  case event, read, field, scale, offset, decimals, valueType
+  case event, read, field, valueType, scale, offset, decimals
   // [command NAME]
   case run, timeout
   // Keys of older files and variables of other programs; `LegacyKeys` tells what becomes of each.
@@ -23,15 +29,21 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   case certificatePassword, apiKey, webSocket, transport, automaticReconnect, disconnectedBufferSize, messagingQoS
   case gatewayType, gatewayID, sessionExpiry, validateServer, foreign
 
+  /// Whether only other programs use this key.
+  var isForeign: Bool { rawValue >= Key.rootCertificateFile.rawValue }
+
   /// Whether the value must never be shown.
   var isSecret: Bool { self == .token || self == .certificatePassword || self == .apiKey }
 
   /// Our own spelling.
   public var name: StaticString { Spelling.at(Spelling.canonicalIndex(of: self)).name }
+
+  /// What is known about one of our own keys.
+  var description: KeyDescription { KeyTable.keys[Int(rawValue)] }
 }
 
 /// The kinds of sections.
-enum SectionKind: UInt8, BitwiseCopyable {
+enum SectionKind: UInt8, Sendable, BitwiseCopyable {
   case device, server, mqtt, agent, event, sensor, command, gateway, application
 
   static var words: WordList { WordList("device|server|mqtt|agent|event|sensor|command|gateway|application") }
@@ -40,184 +52,117 @@ enum SectionKind: UInt8, BitwiseCopyable {
     WordList("[device]|[server]|[mqtt]|[agent]|[event NAME]|[sensor NAME]|[command NAME]")
   }
 
-  var name: StaticString {
-    switch self {
-    case .device: "device"
-    case .server: "server"
-    case .mqtt: "mqtt"
-    case .agent: "agent"
-    case .event: "event"
-    case .sensor: "sensor"
-    case .command: "command"
-    case .gateway: "gateway"
-    case .application: "application"
-    }
+  var name: Span<UInt8> {
+    @_lifetime(immortal)
+    get { SectionKind.words.word(Int(rawValue)) }
   }
 
   /// Whether the heading carries a name.
   var isNamed: Bool { self == .event || self == .sensor || self == .command }
   /// The one whose keys are understood here: old files have the same ones under three headings.
   var keySection: SectionKind { self == .gateway || self == .application ? .device : self }
-  var mask: UInt8 { 1 << keySection.rawValue }
 }
 
-/// A spelling of a key, and the sections in which it is known.
-struct Spelling {
+/// What a key's value is, and with it how it is written.
+enum KeyType: UInt8, Sendable, BitwiseCopyable {
+  /// Text with a rule of its own.
+  case text
+  /// `yes` or `no`.
+  case boolean
+  /// A whole number.
+  case count
+  /// A number of bytes with a unit.
+  case size
+  /// A time with a unit.
+  case time
+  /// A time with a unit, or a bare 0 for off.
+  case timeOrZero
+  /// A decimal number.
+  case decimal
+  /// One of the words for `LogLevel`.
+  case logLevel
+  /// One of the words for `ValueType`.
+  case valueType
+}
+
+/// What a running agent does with a new value.
+enum KeyChange: UInt8, Sendable, BitwiseCopyable {
+  /// It ends the connection and makes a new one.
+  case reconnects
+  /// It goes on.
+  case goesOn
+}
+
+/// What is known about a key. Amounts are milliseconds, bytes or plain counts.
+struct KeyDescription: BitwiseCopyable, Sendable {
   let name: StaticString
   let key: Key
-  /// `SectionKind.mask` of each section. The first is the section to which the key belongs.
-  let sections: UInt8
-  /// Whether numbers without a unit are seconds, as older files write them.
-  let isLegacy: Bool
+  let section: SectionKind
+  /// Another section that knows it: where older files have it.
+  let otherSection: SectionKind?
+  let type: KeyType
+  let change: KeyChange
+  private let lowest: Int32
+  private let highest: Int32
+  private let standard: Int32
+  #if !hasFeature(Embedded)
+    // For people and tests: a device has no use for prose.
+    /// What it is, as the README has it.
+    let help: StaticString
+    /// What holds without it, where that is no value of its type.
+    let otherwise: StaticString
+  #endif
 
-  private init(_ name: StaticString, _ key: Key, _ section: SectionKind, also other: SectionKind? = nil) {
-    self.name = name
-    self.key = key
-    sections = section.mask | (other?.mask ?? 0)
-    isLegacy = false
-  }
-
-  private init(
-    legacy name: StaticString, _ key: Key, _ section: SectionKind = .device, also other: SectionKind? = nil
+  @inline(__always)
+  init(
+    _ key: Key, _ name: StaticString, _ section: SectionKind, also other: SectionKind? = nil, _ type: KeyType,
+    _ range: ClosedRange<Int32>, default standard: Int32, otherwise: StaticString, _ change: KeyChange,
+    _ help: StaticString
   ) {
-    self.name = name
     self.key = key
-    sections = section.mask | (other?.mask ?? 0)
-    isLegacy = true
-  }
-
-  /// What only the environment can say; no section knows it.
-  private init(variable name: StaticString, _ key: Key) {
     self.name = name
-    self.key = key
-    sections = 0
-    isLegacy = true
+    self.section = section
+    otherSection = other
+    self.type = type
+    self.change = change
+    lowest = range.lowerBound
+    highest = range.upperBound
+    self.standard = standard
+    #if !hasFeature(Embedded)
+      self.help = help
+      self.otherwise = otherwise
+    #endif
   }
 
-  private static var currentCount: Int { 34 }
-  private static var legacyCount: Int { 32 }
-  /// How many there are.
-  static var count: Int { currentCount + legacyCount }
-
-  /// The first spelling of `key`, which is our own where there is one.
-  static func canonicalIndex(of key: Key) -> Int {
-    for index in 0..<count where at(index).key == key { return index }
-    return 0
+  /// Whether it is known in `kind`.
+  @inline(__always)
+  func isKnown(in kind: SectionKind) -> Bool {
+    if let otherSection, otherSection == kind { return true }
+    return section == kind
   }
-
-  /// The spelling `name` where `section` knows it.
-  static func index(of name: Span<UInt8>, in section: SectionKind) -> Int? {
-    for index in 0..<count {
-      let spelling = at(index)
-      if spelling.sections & section.mask != 0, spelling.name.bytes.equalsIgnoringCase(name) { return index }
-    }
-    return nil
-  }
-
-  /// A section that knows `name`.
-  static func home(of name: Span<UInt8>) -> SectionKind? {
-    for index in 0..<count {
-      let spelling = at(index)
-      guard spelling.name.bytes.equalsIgnoringCase(name) else { continue }
-      // Keys of two sections are written in ours; older files have them all in [device].
-      for raw in UInt8(1)...6 {
-        if let kind = SectionKind(rawValue: raw), spelling.sections & kind.mask != 0 { return kind }
-      }
-      return .device
-    }
-    return nil
-  }
-
-  /// The spelling that comes nearest to `name` in `section`.
-  static func nearest(to name: Span<UInt8>, in section: SectionKind) -> StaticString? {
-    var nearest = Nearest()
-    var found: StaticString?
-    for index in 0..<count {
-      let spelling = at(index)
-      guard spelling.sections & section.mask != 0 else { continue }
-      if nearest.consider(spelling.name.bytes, for: name) { found = spelling.name }
-    }
-    return found
-  }
-
-  @inline(never)
-  static func at(_ index: Int) -> Spelling {
-    index < currentCount ? current(index) : legacy(index - currentCount)
-  }
-
-  private static func current(_ index: Int) -> Spelling {
-    switch index {
-    case 0: Spelling("org", .organization, .device)
-    case 1: Spelling("type", .deviceType, .device)
-    case 2: Spelling("id", .deviceID, .device)
-    case 3: Spelling("auth-method", .authMethod, .device)
-    case 4: Spelling("auth-token", .token, .device)
-    case 5: Spelling("auth-token-file", .tokenFile, .device)
-    case 6: Spelling("host", .host, .server)
-    case 7: Spelling("port", .port, .server, also: .device)
-    case 8: Spelling("tls", .tls, .server)
-    case 9: Spelling("server-name", .serverName, .server)
-    case 10: Spelling("ca-file", .caFile, .server)
-    case 11: Spelling("domain", .domain, .server, also: .device)
-    case 12: Spelling("allow-plaintext-token", .allowPlaintextToken, .server)
-    case 13: Spelling("allow-unverified-server", .allowUnverifiedServer, .server)
-    case 14: Spelling("keep-alive", .keepAlive, .mqtt)
-    case 15: Spelling("clean-session", .cleanSession, .mqtt, also: .device)
-    case 16: Spelling("inflight-max", .inflightMax, .mqtt)
-    case 17: Spelling("packet-size", .packetSize, .mqtt)
-    case 18: Spelling("queue-size", .queueSize, .mqtt)
-    case 19: Spelling("connect-delay-max", .connectDelayMax, .mqtt)
-    case 20: Spelling("messages-per-second", .messagesPerSecond, .mqtt)
-    case 21: Spelling("log-level", .logLevel, .agent)
-    case 22: Spelling("source-timeout", .sourceTimeout, .agent)
-    case 23: Spelling("interval", .interval, .event)
-    case 24: Spelling("qos", .qos, .event)
-    case 25: Spelling("event", .event, .sensor)
-    case 26: Spelling("read", .read, .sensor)
-    case 27: Spelling("field", .field, .sensor)
-    case 28: Spelling("scale", .scale, .sensor)
-    case 29: Spelling("offset", .offset, .sensor)
-    case 30: Spelling("decimals", .decimals, .sensor)
-    case 31: Spelling("type", .valueType, .sensor)
-    case 32: Spelling("run", .run, .command)
-    default: Spelling("timeout", .timeout, .command)
+  /// The range of a count or size.
+  var range: ClosedRange<Int> { Int(lowest)...Int(highest) }
+  /// What holds without a count, a size or a choice.
+  var standardCount: Int { Int(standard) }
+  /// What holds without a truth value.
+  var standardBoolean: Bool { standard != 0 }
+  /// The range of a time.
+  var times: ClosedRange<TimeSpan> { .milliseconds(Int64(lowest))...(.milliseconds(Int64(highest))) }
+  /// What holds without a time.
+  var standardTime: TimeSpan { .milliseconds(Int64(standard)) }
+  /// What holds without a decimal number.
+  var standardDecimal: Decimal { Decimal(Int64(standard)) }
+  /// The words of which the value must be one.
+  var words: WordList? {
+    switch type {
+    case .logLevel: LogLevel.words
+    case .valueType: ValueType.words
+    case .text, .boolean, .count, .size, .time, .timeOrZero, .decimal: nil
     }
   }
+}
 
-  private static func legacy(_ index: Int) -> Spelling {
-    switch index {
-    case 0: Spelling(legacy: "Organization-ID", .organization)
-    case 1: Spelling(legacy: "Device-Type", .deviceType)
-    case 2: Spelling(legacy: "Device-ID", .deviceID)
-    case 3: Spelling(legacy: "Authentication-Method", .authMethod)
-    case 4: Spelling(legacy: "Authentication-Token", .token)
-    case 5: Spelling(legacy: "mqtt-server", .host, .device, also: .server)
-    case 6: Spelling(legacy: "keepAlive", .keepAlive, .device, also: .mqtt)
-    case 7: Spelling(legacy: "MaxInflightMessages", .inflightMax)
-    case 8: Spelling(legacy: "rootCACertPath", .rootCertificateFile)
-    case 9: Spelling(legacy: "CA-Certificate-Path", .rootCertificateFile)
-    case 10: Spelling(legacy: "clientTrustStorePath", .rootCertificateFile)
-    case 11: Spelling(legacy: "Server-Certificate", .serverCertificateFile)
-    case 12: Spelling(legacy: "serverCertPath", .serverCertificateFile)
-    case 13: Spelling(legacy: "useClientCertificates", .useClientCertificates)
-    case 14: Spelling(legacy: "Use-Secure-Certificate", .useClientCertificates)
-    case 15: Spelling(legacy: "clientCertPath", .clientCertificate)
-    case 16: Spelling(legacy: "Client-Certificate", .clientCertificate)
-    case 17: Spelling(legacy: "clientKeyPath", .clientKey)
-    case 18: Spelling(legacy: "Client-Key", .clientKey)
-    case 19: Spelling(legacy: "Certificate-Password", .certificatePassword)
-    case 20: Spelling(legacy: "auth-key", .apiKey)
-    case 21: Spelling(legacy: "API-Key", .apiKey)
-    case 22: Spelling(legacy: "WebSocket", .webSocket)
-    case 23: Spelling(legacy: "transport", .transport, .device, also: .mqtt)
-    case 24: Spelling(legacy: "Automatic-Reconnect", .automaticReconnect)
-    case 25: Spelling(legacy: "Disconnected-Buffer-Size", .disconnectedBufferSize)
-    case 26: Spelling(legacy: "MessagingQoS", .messagingQoS)
-    case 27: Spelling(legacy: "Gateway-Type", .gatewayType)
-    case 28: Spelling(legacy: "Gateway-ID", .gatewayID)
-    case 29: Spelling(variable: "session-expiry", .sessionExpiry)
-    case 30: Spelling(variable: "validate-server", .validateServer)
-    default: Spelling(variable: "foreign", .foreign)
-    }
-  }
+extension LogLevel {
+  /// In the order of the raw values.
+  static var words: WordList { WordList("error|warning|info|debug") }
 }

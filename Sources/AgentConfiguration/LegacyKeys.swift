@@ -5,7 +5,7 @@ import Bytes
 
 extension SettingsLoader {
   mutating func checkLegacyKeys() {
-    for index in 0..<entries.count where entries[index].key.isForeign { checkLegacyKey(entries[index]) }
+    for index in 0..<plainEntries.count where plainEntries[index].key.isForeign { checkLegacyKey(plainEntries[index]) }
   }
 
   private mutating func checkLegacyKey(_ entry: Entry) {

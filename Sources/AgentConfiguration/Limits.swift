@@ -10,8 +10,14 @@ public enum ConfigurationLimits {
   public static var lineBytesMax: Int { 2048 }
   /// All names and values together, in bytes.
   public static var textBytesMax: Int { 65_536 }
-  /// All `key = value` lines together with environment variables and flags.
-  public static var entriesMax: Int { 2304 }
+  /// All `key = value` lines of named sections: each may have all the keys of its kind.
+  static var entriesMax: Int {
+    eventsMax * keyCount(of: .event) + sensorsMax * keyCount(of: .sensor) + commandsMax * keyCount(of: .command)
+  }
+  /// What is said without a section's name: each key once in each layer, and variables of other programs.
+  static var plainEntriesMax: Int {
+    (Int(Key.foreign.rawValue) + 1) * (Int(Layer.flag.rawValue) + 1) + EnvironmentVariable.count
+  }
   /// Different files, environment variables and flags that give values or complaints.
   public static var originsMax: Int { 64 }
   /// Complaints that are kept word by word; more are counted.
@@ -42,34 +48,17 @@ public enum ConfigurationLimits {
   static var fieldBytesMax: Int { 64 }
 }
 
-/// Ranges and defaults of times, in the order of the reference.
-enum TimeLimits {
-  static var keepAlive: ClosedRange<TimeSpan> { .seconds(1)...(.seconds(65_535)) }  // two bytes [MQTT-3.1.2.10]
-  static var keepAliveDefault: TimeSpan { .seconds(60) }
+/// What is advised against, though it can be done.
+enum AdvisedLimits {
   /// Above this the platform's shared clients are cut down, and networks drop idle connections long before.
-  static var keepAliveAdvised: TimeSpan { .seconds(3600) }
-  static var connectDelayMax: ClosedRange<TimeSpan> { .zero...(.minutes(60)) }
-  static var connectDelayMaxDefault: TimeSpan { .seconds(10) }
-  static var sourceTimeout: ClosedRange<TimeSpan> { .milliseconds(100)...(.minutes(1)) }
-  static var sourceTimeoutDefault: TimeSpan { .seconds(5) }
-  static var interval: ClosedRange<TimeSpan> { .milliseconds(100)...(.seconds(7 * 86_400)) }
-  static var intervalDefault: TimeSpan { .seconds(10) }
-  static var commandTimeout: ClosedRange<TimeSpan> { .seconds(1)...(.minutes(60)) }
-  static var commandTimeoutDefault: TimeSpan { .seconds(10) }
+  static var keepAliveMax: TimeSpan { .seconds(3600) }
+  /// Unacknowledged messages that the platform takes from a device.
+  static var inflightMax: Int { 10 }
 }
 
-/// Ranges and defaults of sizes (in bytes) and counts.
-enum SizeLimits {
-  static var packet: ClosedRange<Int> { 1024...(129 * 1024) }  // the platform's largest payload and its frame
-  static var packetDefault: Int { 8 * 1024 }
-  static var queue: ClosedRange<Int> { 1024...(1024 * 1024) }
-  static var queueDefault: Int { 32 * 1024 }
-  static var inflight: ClosedRange<Int> { 1...100 }
-  static var inflightDefault: Int { 10 }
-  /// Unacknowledged messages that the platform takes from a device.
-  static var inflightAdvised: Int { 10 }
-  static var messagesPerSecond: ClosedRange<Int> { 0...1000 }
-  /// What the platform takes from a device.
-  static var messagesPerSecondDefault: Int { 10 }
-  static var decimals: ClosedRange<Int> { 0...18 }
+/// How many keys sections of a kind have.
+private func keyCount(of section: SectionKind) -> Int {
+  var count = 0
+  for index in KeyTable.keys.indices where KeyTable.keys[index].section == section { count += 1 }
+  return count
 }

@@ -62,7 +62,7 @@ extension SettingsLoader {
     if kind == .gateway || kind == .application {
       diagnostics.begin(.error, at: place)
       diagnostics.add("[")
-      diagnostics.add(kind.name)
+      diagnostics.add(plain: kind.name)
       diagnostics.add("]: ")
       diagnostics.add(kind == .gateway ? "gateways" : "applications")
       diagnostics.add(" are not supported yet; expected [device]")
@@ -75,7 +75,7 @@ extension SettingsLoader {
       diagnostics.add("found ")
       diagnostics.add(quoted: name)
       diagnostics.add(" in the heading; expected [")
-      diagnostics.add(kind.name)
+      diagnostics.add(plain: kind.name)
       diagnostics.add("], which has no name")
       diagnostics.end()
       current = 0
@@ -91,22 +91,28 @@ extension SettingsLoader {
       reportDuplicate(kind, .none, at: place, first: sections[index].place)
       return
     }
-    if !sections.append(Section(kind: kind, name: .none, place: place)) { noteFull() }
+    append(kind, name: .none, ordinal: 0, at: place)
+  }
+
+  private mutating func append(_ kind: SectionKind, name: Text, ordinal: Int, at place: Place) {
+    let section = Section(
+      kind: kind, name: name, place: place, ordinal: UInt16(ordinal), firstEntry: UInt16(namedEntries.count))
+    let isAdded = sections.append(section)
+    precondition(isAdded, "there is room for as many sections as each kind may have")
   }
 
   private mutating func openNamedSection(_ kind: SectionKind, _ name: Span<UInt8>, at place: Place) {
     guard isValidName(name, of: kind, at: place) else { return }
-    for index in 1..<max(sections.count, 1) {
-      let section = sections[index]
-      guard section.kind == kind, bytes(section.name).equals(name) else { continue }
-      reportDuplicate(kind, section.name, at: place, first: section.place)
+    if let earlier = section(kind, named: name) {
+      reportDuplicate(kind, sections[earlier].name, at: place, first: sections[earlier].place)
       return
     }
     let limit = kind.countMax
-    guard count(of: kind) < limit, sections.count < sections.capacity else {
+    let ordinal = count(of: kind)
+    guard ordinal < limit else {
       diagnostics.begin(.error, at: place)
       diagnostics.add("found one more [")
-      diagnostics.add(kind.name)
+      diagnostics.add(plain: kind.name)
       diagnostics.add(" NAME]; expected at most ")
       diagnostics.add(limit)
       diagnostics.end()
@@ -117,14 +123,30 @@ extension SettingsLoader {
       return
     }
     current = UInt16(sections.count)
-    _ = sections.append(Section(kind: kind, name: keep(name), place: place))
+    sectionNames.add(sections.count, name.hash(seed: kind.rawValue))
+    append(kind, name: keep(name), ordinal: ordinal, at: place)
+  }
+
+  /// The section of a named kind with this name.
+  @inline(never)
+  func section(_ kind: SectionKind, named name: Span<UInt8>) -> Int? {
+    var candidate = sectionNames.first(name.hash(seed: kind.rawValue))
+    while let index = candidate {
+      if sections[index].kind == kind, bytes(sections[index].name).equals(name) { return index }
+      candidate = sectionNames.next(after: index)
+    }
+    return nil
   }
 
   /// How many sections of a named kind there are.
   func count(of kind: SectionKind) -> Int {
-    var count = 0
-    for index in 0..<sections.count where sections[index].kind == kind { count += 1 }
-    return count
+    var index = sections.count - 1
+    // Sections of one kind mostly stand together, and the last one knows how many are before it.
+    while index > 0 {
+      if sections[index].kind == kind { return Int(sections[index].ordinal) + 1 }
+      index -= 1
+    }
+    return 0
   }
 
   private mutating func reportUnknownSection(_ word: Span<UInt8>, at place: Place) {
@@ -142,7 +164,7 @@ extension SettingsLoader {
   private mutating func reportDuplicate(_ kind: SectionKind, _ name: Text, at place: Place, first: Place) {
     diagnostics.begin(.error, at: place)
     diagnostics.add("found [")
-    diagnostics.add(kind.name)
+    diagnostics.add(plain: kind.name)
     if !name.isEmpty {
       diagnostics.add(" ")
       diagnostics.add(plain: name, of: text)
@@ -164,7 +186,7 @@ extension SettingsLoader {
       return
     }
     followsSecret = Spelling.at(spelling).key.isSecret
-    add(spelling, value, .text, section: section, at: valuePlace, keyPlace: place)
+    add(spelling, value, .text, isNamed: section > 0, at: valuePlace, keyPlace: place)
   }
 
   private mutating func reportUnknownKey(_ key: Span<UInt8>, at place: Place) {
@@ -173,9 +195,9 @@ extension SettingsLoader {
       diagnostics.add("found key ")
       diagnostics.add(quoted: key)
       diagnostics.add(" in [")
-      diagnostics.add(currentKind.name)
+      diagnostics.add(plain: currentKind.name)
       diagnostics.add("]; expected it in [")
-      diagnostics.add(home.name)
+      diagnostics.add(plain: home.name)
       diagnostics.add(home.isNamed ? " NAME]" : "]")
     } else {
       let meant = Spelling.nearest(to: key, in: currentKind)
@@ -183,7 +205,7 @@ extension SettingsLoader {
       // A line behind a token may be the rest of it, broken by an editor: it is not shown unless it is nearly a key.
       if meant != nil || !followsSecret { diagnostics.add(quoted: key) }
       diagnostics.add(" in [")
-      diagnostics.add(currentKind.name)
+      diagnostics.add(plain: currentKind.name)
       diagnostics.add("]; expected ")
       addKeys(of: currentKind)
       if let meant { diagnostics.add(didYouMean: meant.bytes) }
@@ -193,30 +215,32 @@ extension SettingsLoader {
 
   private mutating func addKeys(of section: SectionKind) {
     var isFirst = true
-    for index in 0..<Spelling.count {
-      let spelling = Spelling.at(index)
-      guard !spelling.isLegacy, spelling.sections & section.mask != 0 else { continue }
+    for index in KeyTable.keys.indices where KeyTable.keys[index].isKnown(in: section.keySection) {
       if !isFirst { diagnostics.add(", ") }
-      diagnostics.add(spelling.name)
+      diagnostics.add(KeyTable.keys[index].name)
       isFirst = false
     }
   }
 
-  /// Adds an entry, unless the same layer has said it already.
+  /// Adds an entry to those of the section that is being read, which `isNamed`, or to those that have none, unless the
+  /// same layer has said it already.
   mutating func add(
-    _ spelling: Int, _ value: Span<UInt8>, _ layer: Layer, section: UInt16, at place: Place, keyPlace: Place? = nil
+    _ spelling: Int, _ value: Span<UInt8>, _ layer: Layer, isNamed: Bool, at place: Place, keyPlace: Place? = nil
   ) {
     let key = Spelling.at(spelling).key
     // Old files list keys that they do not use with empty values.
     if value.isEmpty, key.isForeign { return }
-    for index in 0..<entries.count {
-      let earlier = entries[index]
-      guard earlier.key == key, earlier.section == section, earlier.layer == layer, key != .foreign else { continue }
+    precondition(!isNamed || Int(current ?? 0) == sections.count - 1, "only the last section can get entries")
+    let earlier =
+      isNamed
+      ? namedEntries.first(key, layer, entries(of: sections.count - 1))
+      : plainEntries.first(key, layer, 0..<plainEntries.count)
+    if let earlier, key != .foreign {
       if layer == .environment { return }
       diagnostics.begin(.error, at: keyPlace ?? place)
       diagnostics.add(Spelling.at(spelling).name)
       diagnostics.add(": found again; expected it once, as at ")
-      diagnostics.add(place: earlier.place)
+      diagnostics.add(place: earlier)
       diagnostics.end()
       return
     }
@@ -224,16 +248,15 @@ extension SettingsLoader {
       noteFull()
       return
     }
-    let isAdded = entries.append(
-      Entry(
-        key: key, spelling: UInt8(spelling), layer: layer, section: section, place: place, value: keep(value)))
-    if !isAdded { noteFull() }
+    let entry = Entry(key: key, spelling: UInt8(spelling), layer: layer, place: place, value: keep(value))
+    let isAdded = isNamed ? namedEntries.append(entry) : plainEntries.append(entry)
+    precondition(isAdded, "there is room for each key once")
   }
 
   /// Warns when a text that others may read contains a secret.
   mutating func warnAboutPermissions(_ origin: UInt8) {
-    for index in 0..<entries.count {
-      let entry = entries[index]
+    for index in 0..<plainEntries.count {
+      let entry = plainEntries[index]
       guard entry.place.origin == origin, entry.key.isSecret else { continue }
       report(.warning, entry, "the file can be read by other users; expected mode 0600 or 0640, or auth-token-file")
       return
@@ -253,9 +276,12 @@ extension SectionKind {
   }
 }
 
-extension Key {
-  /// Whether only other programs use this key.
-  var isForeign: Bool { rawValue >= Key.rootCertificateFile.rawValue }
+extension FixedArray<Entry> {
+  /// Where `layer` has said `key` among the entries of `range`.
+  fileprivate func first(_ key: Key, _ layer: Layer, _ range: Range<Int>) -> Place? {
+    for index in range where self[index].key == key && self[index].layer == layer { return self[index].place }
+    return nil
+  }
 }
 
 extension Diagnostics {

@@ -4,13 +4,13 @@ import Bytes
 
 extension Entry {
   /// Whether numbers without a unit are seconds: in older files, and in variables of other programs.
-  var isLegacy: Bool { layer == .environment || Spelling.at(Int(spelling)).isLegacy }
+  var isLegacy: Bool { layer == .environment || Spelling.isLegacy(Int(spelling)) }
 }
 
 extension SettingsLoader {
-  mutating func boolean(_ key: Key, default value: Bool) -> Bool {
-    guard let entry = winner(key) else { return value }
-    return boolean(entry) ?? value
+  /// `value`: what holds without it, where that is not what `KeyTable` says.
+  mutating func boolean(_ key: Key, default value: Bool? = nil) -> Bool {
+    winner(key).flatMap { boolean($0) } ?? value ?? key.description.standardBoolean
   }
 
   @inline(never)
@@ -21,7 +21,9 @@ extension SettingsLoader {
   }
 
   @inline(never)
-  mutating func integer(_ key: Key, in section: Int = 0, _ range: ClosedRange<Int>, default value: Int) -> Int {
+  mutating func integer(_ key: Key, in section: Int = 0, default value: Int? = nil) -> Int {
+    let range = key.description.range
+    let value = value ?? key.description.standardCount
     guard let entry = winner(key, in: section) else { return value }
     if let number = parseUnsigned(bytes(entry.value)), number >= UInt64(range.lowerBound),
       number <= UInt64(range.upperBound)
@@ -38,18 +40,21 @@ extension SettingsLoader {
   }
 
   @inline(never)
-  mutating func decimal(_ key: Key, in section: Int, default value: Decimal) -> Decimal {
+  mutating func decimal(_ key: Key, in section: Int) -> Decimal {
+    let value = key.description.standardDecimal
     guard let entry = winner(key, in: section) else { return value }
     if let number = Decimal(parsing: bytes(entry.value)) { return number }
     reportFound(.error, entry, "; expected a decimal number, as in 0.001 or -12")
     return value
   }
 
-  /// One of `words`, by its position.
+  /// One of the key's words, by its position.
   @inline(never)
-  mutating func choice(_ key: Key, in section: Int = 0, _ words: WordList, default value: Int) -> Int {
+  mutating func choice(_ key: Key, in section: Int = 0) -> UInt8 {
+    let value = UInt8(key.description.standardCount)
+    guard let words = key.description.words else { preconditionFailure("no choice") }
     guard let entry = winner(key, in: section) else { return value }
-    if let index = words.index(of: bytes(entry.value)) { return index }
+    if let index = words.index(of: bytes(entry.value)) { return UInt8(index) }
     beginFound(.error, entry)
     diagnostics.add("; expected ")
     diagnostics.add(words)
@@ -60,11 +65,12 @@ extension SettingsLoader {
     return value
   }
 
-  /// A time with a unit. `mayBeZero`: a bare 0 means off.
+  /// A time with a unit.
   @inline(never)
-  mutating func duration(
-    _ key: Key, in section: Int = 0, _ range: ClosedRange<TimeSpan>, default value: TimeSpan, mayBeZero: Bool = false
-  ) -> TimeSpan {
+  mutating func duration(_ key: Key, in section: Int = 0, default value: TimeSpan? = nil) -> TimeSpan {
+    let range = key.description.times
+    let mayBeZero = key.description.type == .timeOrZero
+    let value = value ?? key.description.standardTime
     guard let entry = winner(key, in: section) else { return value }
     let parsed = Values.duration(bytes(entry.value))
     switch parsed {
@@ -91,7 +97,9 @@ extension SettingsLoader {
 
   /// A size with a unit.
   @inline(never)
-  mutating func size(_ key: Key, _ range: ClosedRange<Int>, default value: Int) -> Int {
+  mutating func size(_ key: Key) -> Int {
+    let range = key.description.range
+    let value = key.description.standardCount
     guard let entry = winner(key) else { return value }
     let parsed = Values.size(bytes(entry.value))
     if case .amount(let size) = parsed, size >= range.lowerBound, size <= range.upperBound { return Int(size) }
@@ -172,7 +180,7 @@ extension SettingsLoader {
   @inline(never)
   mutating func addHeading(_ section: Int) {
     diagnostics.add("[")
-    diagnostics.add(sections[section].kind.name)
+    diagnostics.add(plain: sections[section].kind.name)
     diagnostics.add(" ")
     diagnostics.add(plain: sections[section].name, of: text)
     diagnostics.add("]: ")

@@ -1,4 +1,5 @@
-// What a configuration says, checked and typed. The agent is built from this and never sees text again, but for names.
+// What a configuration says, checked and typed; where it says nothing, what `KeyTable` says. The agent is built from
+// this and never sees text again, but for names.
 
 import Bytes
 import HostInterface
@@ -47,7 +48,7 @@ public struct ServerSettings: Equatable, Sendable, BitwiseCopyable {
   /// A name or an address, without brackets.
   public internal(set) var host: Text = .none
   /// The TCP port.
-  public internal(set) var port: UInt16 = 8883
+  public internal(set) var port: UInt16 = 0
   /// Whether the connection is encrypted.
   public internal(set) var tls = true
   /// The name that is sent as SNI and looked for in the server's certificate; the host unless configured.
@@ -65,19 +66,19 @@ public struct ServerSettings: Equatable, Sendable, BitwiseCopyable {
 /// How MQTT is spoken, and what memory it may take.
 public struct MQTTSettings: Equatable, Sendable, BitwiseCopyable {
   /// 0 turns keep alive off.
-  public internal(set) var keepAlive = TimeLimits.keepAliveDefault
+  public internal(set) var keepAlive = TimeSpan.zero
   /// Whether the server forgets the session when the connection ends.
   public internal(set) var cleanSession = true
   /// Messages of QoS 1 and 2 that may be unacknowledged at once.
-  public internal(set) var inflightMax = SizeLimits.inflightDefault
+  public internal(set) var inflightMax = 0
   /// The largest packet either way, in bytes.
-  public internal(set) var packetBytesMax = SizeLimits.packetDefault
+  public internal(set) var packetBytesMax = 0
   /// Memory for messages that wait for the network, in bytes.
-  public internal(set) var queueBytes = SizeLimits.queueDefault
+  public internal(set) var queueBytes = 0
   /// The first connection is attempted after a random time up to this.
-  public internal(set) var connectDelayMax = TimeLimits.connectDelayMaxDefault
+  public internal(set) var connectDelayMax = TimeSpan.zero
   /// Messages sent in a second; 0 for no limit.
-  public internal(set) var messagesPerSecondMax = SizeLimits.messagesPerSecondDefault
+  public internal(set) var messagesPerSecondMax = 0
 }
 
 /// The agent itself.
@@ -85,7 +86,7 @@ public struct AgentSettings: Equatable, Sendable, BitwiseCopyable {
   /// The least important lines that are logged.
   public internal(set) var logLevel = LogLevel.info
   /// How long a slow sensor is waited for.
-  public internal(set) var sourceTimeout = TimeLimits.sourceTimeoutDefault
+  public internal(set) var sourceTimeout = TimeSpan.zero
 }
 
 /// One `[event NAME]`.
@@ -204,26 +205,24 @@ public struct Settings: ~Copyable {
     return Text(offset: UInt32(offset), length: UInt32(text.count - offset))
   }
 
-  /// Whether going over to these settings takes a new connection: identity, credentials, server or session differ.
+  /// Whether going over to these settings takes a new connection: what identifies the device, its credentials, the
+  /// server or the session differs, or the sizes of memory that is taken when the client is made.
   public func needsNewConnection(comparedTo other: borrowing Settings) -> Bool {
-    let isSameIdentity =
-      isSame(identity.organization, as: other.identity.organization, of: other)
-      && isSame(identity.type, as: other.identity.type, of: other)
-      && isSame(identity.id, as: other.identity.id, of: other) && isSame(token, as: other.token, of: other)
-    let isSameServer =
-      isSame(server.host, as: other.server.host, of: other) && server.port == other.server.port
-      && server.tls == other.server.tls && isSame(server.serverName, as: other.server.serverName, of: other)
-      && isSame(server.caFile, as: other.server.caFile, of: other)
-      && server.allowUnverifiedServer == other.server.allowUnverifiedServer
-    // Buffers and the in-flight table are taken in these sizes when the client is made.
-    let isSameSession =
-      mqtt.keepAlive == other.mqtt.keepAlive && mqtt.cleanSession == other.mqtt.cleanSession
-      && mqtt.inflightMax == other.mqtt.inflightMax && mqtt.packetBytesMax == other.mqtt.packetBytesMax
-      && mqtt.queueBytes == other.mqtt.queueBytes
-    return !(isSameIdentity && isSameServer && isSameSession)
+    for index in KeyTable.keys.indices where KeyTable.keys[index].change == .reconnects {
+      let key = KeyTable.keys[index].key
+      if !isSame(value(of: key), as: other.value(of: key), of: other) { return true }
+    }
+    return false
   }
 
-  private func isSame(_ text: Text, as otherText: Text, of other: borrowing Settings) -> Bool {
-    bytes(text).equals(other.bytes(otherText))
+  private func isSame(_ value: SettingValue, as otherValue: SettingValue, of other: borrowing Settings) -> Bool {
+    switch (value, otherValue) {
+    case (.text(let text), .text(let otherText)): bytes(text).equals(other.bytes(otherText))
+    case (.boolean(let isTrue), .boolean(let otherIsTrue)): isTrue == otherIsTrue
+    case (.count(let count), .count(let otherCount)): count == otherCount
+    case (.size(let size), .size(let otherSize)): size == otherSize
+    case (.time(let time), .time(let otherTime)): time == otherTime
+    default: preconditionFailure("only texts and numbers belong to a connection")
+    }
   }
 }

@@ -31,8 +31,6 @@ struct Entry: BitwiseCopyable {
   /// Which of the key's spellings was used.
   let spelling: UInt8
   let layer: Layer
-  /// 0 for what there is only one of, otherwise the index of a named section.
-  let section: UInt16
   /// Where the value stands.
   let place: Place
   let value: Text
@@ -43,16 +41,28 @@ struct Section: BitwiseCopyable {
   let kind: SectionKind
   let name: Text
   let place: Place
+  /// How many of its kind are before it.
+  let ordinal: UInt16
+  /// The first entry of a named section; the others follow, up to those of the next one.
+  let firstEntry: UInt16
+  /// What the sensors of an event may need in its payload, as far as they have been read.
+  var payloadBytes: UInt32 = 0
 }
 
 /// Collects what texts, environment and flags say, then makes settings of it.
 public struct SettingsLoader: ~Copyable {
+  private let pinned = Pinned()
   /// What was wrong so far; complete and in order after `finish`.
   public internal(set) var diagnostics: Diagnostics
   var text: ByteBuffer
   /// The first stands for everything that has no name.
   var sections: FixedArray<Section>
-  var entries: FixedArray<Entry>
+  /// The named sections by kind and name.
+  var sectionNames: HashIndex
+  /// What stands in sections without a name, in variables and in flags: each key once a layer.
+  var plainEntries: FixedArray<Entry>
+  /// What stands in named sections, section by section.
+  var namedEntries: FixedArray<Entry>
   /// The section that is being read; nil in one whose keys are skipped.
   var current: UInt16?
   var currentKind = SectionKind.device
@@ -70,8 +80,9 @@ public struct SettingsLoader: ~Copyable {
   public static var scratchByteCount: Int {
     Diagnostics.byteCount + ConfigurationLimits.textBytesMax
       + ConfigurationLimits.sectionsMax * MemoryLayout<Section>.stride
-      + ConfigurationLimits.entriesMax * MemoryLayout<Entry>.stride
-      + 8 * 16  // alignment of each piece
+      + HashIndex.byteCount(capacity: ConfigurationLimits.sectionsMax)
+      + (ConfigurationLimits.plainEntriesMax + ConfigurationLimits.entriesMax) * MemoryLayout<Entry>.stride
+      + 9 * 16  // alignment of each piece
   }
 
   /// Takes `scratchByteCount` bytes from `scratch`.
@@ -80,14 +91,20 @@ public struct SettingsLoader: ~Copyable {
     let text = try ByteBuffer(capacity: ConfigurationLimits.textBytesMax, for: "configuration", from: &scratch)
     var sections = try FixedArray<Section>(
       capacity: ConfigurationLimits.sectionsMax, for: "configuration", from: &scratch)
-    let entries = try FixedArray<Entry>(
+    let sectionNames = try HashIndex(
+      capacity: ConfigurationLimits.sectionsMax, for: "configuration", from: &scratch)
+    let plainEntries = try FixedArray<Entry>(
+      capacity: ConfigurationLimits.plainEntriesMax, for: "configuration", from: &scratch)
+    let namedEntries = try FixedArray<Entry>(
       capacity: ConfigurationLimits.entriesMax, for: "configuration", from: &scratch)
     mainPlace = Place(origin: diagnostics.origin(named: StaticString("configuration").bytes), column: 0, line: 0)
-    _ = sections.append(Section(kind: .device, name: .none, place: mainPlace))
+    _ = sections.append(Section(kind: .device, name: .none, place: mainPlace, ordinal: 0, firstEntry: 0))
     self.diagnostics = diagnostics
     self.text = text
     self.sections = sections
-    self.entries = entries
+    self.sectionNames = sectionNames
+    self.plainEntries = plainEntries
+    self.namedEntries = namedEntries
   }
 
   // MARK: What is said
@@ -142,7 +159,7 @@ public struct SettingsLoader: ~Copyable {
 
   private mutating func add(_ spelling: Int, _ value: Span<UInt8>, _ layer: Layer, originName: StaticString) {
     let place = Place(origin: diagnostics.origin(named: originName.bytes), column: 0, line: 0)
-    add(spelling, value, layer, section: 0, at: place)
+    add(spelling, value, layer, isNamed: false, at: place)
   }
 
   // MARK: The token's file
@@ -227,16 +244,23 @@ public struct SettingsLoader: ~Copyable {
     isFull = true
     diagnostics.begin(.error, at: mainPlace)
     diagnostics.add("more than ")
-    diagnostics.add(ConfigurationLimits.entriesMax)
-    diagnostics.add(" keys or ")
     diagnostics.add(size: ConfigurationLimits.textBytesMax)
     diagnostics.add(" of values")
     diagnostics.end()
   }
 
   /// The entry that counts for `key` in `section`: that of the highest layer.
-  @inline(__always)  // Called on the whole loader, which is large, the compiler would copy it first.
-  func winner(_ key: Key, in section: Int = 0) -> Entry? { entries.winner(key, in: section) }
+  @inline(never)
+  func winner(_ key: Key, in section: Int = 0) -> Entry? {
+    if section == 0 { return plainEntries.winner(key, 0..<plainEntries.count) }
+    return namedEntries.winner(key, entries(of: section))
+  }
+
+  /// Where the entries of a named section are.
+  func entries(of section: Int) -> Range<Int> {
+    let end = section + 1 < sections.count ? Int(sections[section + 1].firstEntry) : namedEntries.count
+    return Int(sections[section].firstEntry)..<end
+  }
 
   /// Begins a complaint about an entry: place and the key as it was spelled.
   @inline(never)
@@ -272,16 +296,14 @@ public struct SettingsLoader: ~Copyable {
 }
 
 extension FixedArray<Entry> {
-  /// The entry that counts for `key` in `section`: that of the highest layer.
+  /// The entry among those of `range` that counts for `key`: that of the highest layer.
   @inline(never)
-  func winner(_ key: Key, in section: Int) -> Entry? {
-    var found: Entry?
-    for index in 0..<count {
-      let entry = self[index]
-      guard Int(entry.section) == section, entry.key == key else { continue }
-      if let found, found.layer.rawValue >= entry.layer.rawValue { continue }
-      found = entry
+  fileprivate func winner(_ key: Key, _ range: Range<Int>) -> Entry? {
+    var found: Int?
+    for index in range where self[index].key == key {
+      if let found, self[found].layer.rawValue >= self[index].layer.rawValue { continue }
+      found = index
     }
-    return found
+    return found.map { self[$0] }
   }
 }

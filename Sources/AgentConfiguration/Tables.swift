@@ -18,7 +18,7 @@ extension SettingsLoader {
     diagnostics.add("found name ")
     diagnostics.add(quoted: name)
     diagnostics.add("; expected [")
-    diagnostics.add(kind.name)
+    diagnostics.add(plain: kind.name)
     if !isReserved {
       diagnostics.add(" NAME] with a name of 1 to 36 of A-Z a-z 0-9 - _ .")
     } else if kind == .event {
@@ -34,52 +34,52 @@ extension SettingsLoader {
     for section in 0..<sections.count where sections[section].kind == .event {
       let event = EventSettings(
         name: settings.keep(bytes(sections[section].name)),
-        interval: duration(
-          .interval, in: section, TimeLimits.interval, default: TimeLimits.intervalDefault),
-        qos: UInt8(truncatingIfNeeded: integer(.qos, in: section, 0...2, default: 0)))
+        interval: duration(.interval, in: section),
+        qos: UInt8(truncatingIfNeeded: integer(.qos, in: section)))
       _ = settings.events.append(event)
     }
   }
 
   mutating func readSensors(_ settings: inout Settings) {
     for section in 0..<sections.count where sections[section].kind == .sensor {
-      let event = readEventOfSensor(section)
+      let event = readEventOfSensor(section) ?? firstEvent
       let source = readSource(section)
-      let typeIndex = choice(.valueType, in: section, ValueType.words, default: 0)
-      let type = ValueType(rawValue: UInt8(truncatingIfNeeded: typeIndex)) ?? .number
-      var decimals: Int?
-      if winner(.decimals, in: section) != nil {
-        decimals = integer(.decimals, in: section, SizeLimits.decimals, default: 0)
-      }
+      let type = ValueType(rawValue: choice(.valueType, in: section)) ?? .number
+      let decimals = winner(.decimals, in: section) == nil ? nil : integer(.decimals, in: section)
       checkSensorKeys(section, source.kind, type)
       let sensor = SensorSettings(
-        name: settings.keep(bytes(sections[section].name)), event: event, kind: source.kind,
+        name: settings.keep(bytes(sections[section].name)), event: Int(sections[event].ordinal), kind: source.kind,
         argument: settings.keep(bytes(source.argument)), field: readField(section, &settings),
-        scale: decimal(.scale, in: section, default: Decimal(1)),
-        offset: decimal(.offset, in: section, default: Decimal(0)), decimals: decimals, valueType: type)
+        scale: decimal(.scale, in: section), offset: decimal(.offset, in: section), decimals: decimals,
+        valueType: type)
       _ = settings.sensors.append(sensor)
+      sections[event].payloadBytes += UInt32(PayloadEstimate.byteCount(of: sensor))
     }
   }
 
-  /// The index of the event to which a sensor belongs; 0 with a complaint.
-  private mutating func readEventOfSensor(_ section: Int) -> Int {
+  /// The section of the event to which a sensor belongs; nil with a complaint.
+  private mutating func readEventOfSensor(_ section: Int) -> Int? {
     guard let entry = winner(.event, in: section) else {
       reportMissing(.event, in: section, expected: "the name of an [event NAME]")
-      return 0
+      return nil
     }
-    var index = 0
+    if let event = self.section(.event, named: bytes(entry.value)) { return event }
     var nearest = Nearest()
     var meant: Text?
     for candidate in 0..<sections.count where sections[candidate].kind == .event {
       let name = sections[candidate].name
-      if bytes(name).equals(bytes(entry.value)) { return index }
       if nearest.consider(bytes(name), for: bytes(entry.value)) { meant = name }
-      index += 1
     }
     beginFound(.error, entry)
     diagnostics.add("; expected the name of an [event NAME]")
     if let meant { diagnostics.add(didYouMean: meant, of: text) }
     diagnostics.end()
+    return nil
+  }
+
+  /// What a sensor counts for whose event is not known: the first event, or nothing.
+  private var firstEvent: Int {
+    for section in 0..<sections.count where sections[section].kind == .event { return section }
     return 0
   }
 
@@ -131,8 +131,7 @@ extension SettingsLoader {
     for section in 0..<sections.count where sections[section].kind == .command {
       let command = CommandSettings(
         name: settings.keep(bytes(sections[section].name)), run: readProgram(section, &settings),
-        timeout: duration(
-          .timeout, in: section, TimeLimits.commandTimeout, default: TimeLimits.commandTimeoutDefault))
+        timeout: duration(.timeout, in: section))
       _ = settings.commands.append(command)
     }
   }

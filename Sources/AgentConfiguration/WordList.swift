@@ -1,26 +1,8 @@
-// Fixed sets of words and the search for the one that was meant.
+// The search for the word that was meant.
 
 import Bytes
 
-/// A fixed list of words, written as one literal: `error|warning|info|debug`.
-struct WordList {
-  private let literal: StaticString
-
-  init(_ literal: StaticString) { self.literal = literal }
-
-  /// The position of `word`, whose case does not matter.
-  @inline(never)
-  func index(of word: Span<UInt8>) -> Int? {
-    var index = 0
-    var start = 0
-    while let range = range(from: start) {
-      if literal.bytes.extracting(range).equalsIgnoringCase(word) { return index }
-      index += 1
-      start = range.upperBound + 1
-    }
-    return nil
-  }
-
+extension WordList {
   /// The word that comes nearest to `word`, as a range of `bytes`.
   @inline(never)
   func nearest(to word: Span<UInt8>) -> Range<Int>? {
@@ -28,23 +10,10 @@ struct WordList {
     var found: Range<Int>?
     var start = 0
     while let range = range(from: start) {
-      if nearest.consider(literal.bytes.extracting(range), for: word) { found = range }
+      if nearest.consider(bytes.extracting(range), for: word) { found = range }
       start = range.upperBound + 1
     }
     return found
-  }
-
-  /// The whole literal.
-  var bytes: Span<UInt8> {
-    @_lifetime(immortal)
-    get { literal.bytes }
-  }
-
-  /// The word that starts at `start`; nil behind the last.
-  @inline(never)
-  func range(from start: Int) -> Range<Int>? {
-    guard start < literal.bytes.count else { return nil }
-    return start..<(literal.bytes.firstIndex(of: UInt8(ascii: "|"), from: start) ?? literal.bytes.count)
   }
 }
 

@@ -54,8 +54,8 @@ import Testing
   }
 
   @Test func everyKeyIsInIt() {
-    for index in 0..<Spelling.count where !Spelling.at(index).isLegacy {
-      let name = Spelling.at(index).name.description
+    for index in KeyTable.keys.indices {
+      let name = KeyTable.keys[index].name.description
       let isShown = file.split(separator: "\n").contains { line in
         line.hasPrefix("\(name) = ") || line.hasPrefix("#\(name) = ") || line.hasPrefix("# \(name) = ")
       }

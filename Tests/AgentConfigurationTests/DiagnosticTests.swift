@@ -627,7 +627,7 @@ import Testing
     let settings = try loader.finish(defaultID: "x".bytesOfLiteral.span, into: &arena)
     let isRefused = settings == nil
     #expect(isRefused)
-    #expect(Array(loader.diagnostics.text(at: 0)).text == "f: error: more than 2304 keys or 64KB of values")
+    #expect(Array(loader.diagnostics.text(at: 0)).text == "f: error: more than 64KB of values")
   }
 
   @Test func asManySectionsAsMayBe() throws {

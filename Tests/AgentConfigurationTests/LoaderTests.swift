@@ -115,7 +115,7 @@ private let example = """
       #expect(settings.server.caFile.isEmpty)
       #expect(!settings.server.allowPlaintextToken)
       #expect(!settings.server.allowUnverifiedServer)
-      #expect(settings.mqtt == MQTTSettings())
+      #expect(settings.mqtt.cleanSession)
       #expect(settings.mqtt.keepAlive == .seconds(60))
       #expect(settings.mqtt.inflightMax == 10)
       #expect(settings.mqtt.packetBytesMax == 8192)

@@ -101,12 +101,30 @@ import Testing
 }
 
 @Suite struct KeyTests {
-  /// The rows are numbered by hand: each must be reachable, and mean one thing in each section.
+  /// What cannot be seen from one line of the table: each key has its own, at its number.
+  @Test func theTableHasEachKeyAtItsNumber() {
+    for index in KeyTable.keys.indices { #expect(Int(KeyTable.keys[index].key.rawValue) == index) }
+    #expect(KeyTable.keys.count == Int(Key.rootCertificateFile.rawValue))
+    #expect(Key(rawValue: Key.foreign.rawValue + 1) == nil)
+  }
+
+  @Test func everyDefaultIsInItsRange() {
+    for index in KeyTable.keys.indices {
+      let key = KeyTable.keys[index]
+      switch key.type {
+      case .count, .size: #expect(key.range.contains(key.standardCount), "\(key.name)")
+      case .time, .timeOrZero: #expect(key.times.contains(key.standardTime), "\(key.name)")
+      case .text, .boolean, .decimal, .logLevel, .valueType: break
+      }
+    }
+  }
+
+  /// Each must be reachable, and mean one thing in each section.
   @Test func everySpellingIsFoundWhereItIsKnown() {
     for index in 0..<Spelling.count {
       let spelling = Spelling.at(index)
       for raw in UInt8(0)...6 {
-        guard let section = SectionKind(rawValue: raw), spelling.sections & section.mask != 0 else { continue }
+        guard let section = SectionKind(rawValue: raw), spelling.isKnown(in: section) else { continue }
         #expect(Spelling.index(of: spelling.name.bytes, in: section) == index, "\(spelling.name)")
       }
     }
@@ -141,23 +159,20 @@ import Testing
     let connect =
       5 + 10 + 2 + IdentityRules.clientIdentifierBytesMax
       + 2 + IdentityRules.tokenUserName.utf8CodeUnitCount + 2 + ConfigurationLimits.tokenBytesMax
-    #expect(connect <= SizeLimits.packet.lowerBound)
-    #expect(SizeLimits.packet.upperBound >= PayloadLimits.bytesMax + Topics.eventTopicBytesMax + 9)
-    #expect(SizeLimits.packet.contains(SizeLimits.packetDefault))
-    #expect(SizeLimits.queue.contains(SizeLimits.queueDefault))
-    #expect(SizeLimits.queueDefault >= SizeLimits.packetDefault)
-    #expect(SizeLimits.inflight.contains(SizeLimits.inflightDefault))
-    #expect(SizeLimits.messagesPerSecond.contains(SizeLimits.messagesPerSecondDefault))
-    #expect(TimeLimits.keepAlive.contains(TimeLimits.keepAliveDefault))
-    #expect(TimeLimits.keepAlive.upperBound == .seconds(Int64(UInt16.max)))
-    #expect(TimeLimits.connectDelayMax.contains(TimeLimits.connectDelayMaxDefault))
-    #expect(TimeLimits.sourceTimeout.contains(TimeLimits.sourceTimeoutDefault))
-    #expect(TimeLimits.interval.contains(TimeLimits.intervalDefault))
-    #expect(TimeLimits.commandTimeout.contains(TimeLimits.commandTimeoutDefault))
-    // Each section may have all its keys, and every flag and variable may be given besides.
-    let entries =
-      ConfigurationLimits.eventsMax * 2 + ConfigurationLimits.sensorsMax * 7
-      + ConfigurationLimits.commandsMax * 2 + Int(Key.foreign.rawValue) * 3
-    #expect(entries <= ConfigurationLimits.entriesMax)
+    let packet = Key.packetSize.description
+    #expect(connect <= packet.range.lowerBound)
+    #expect(packet.range.upperBound >= PayloadLimits.bytesMax + Topics.eventTopicBytesMax + 9)
+    #expect(Key.queueSize.description.standardCount >= packet.standardCount)
+    #expect(Key.keepAlive.description.times.upperBound == .seconds(Int64(UInt16.max)))
+    #expect(Key.inflightMax.description.standardCount <= AdvisedLimits.inflightMax)
+    #expect(Key.keepAlive.description.standardTime <= AdvisedLimits.keepAliveMax)
+    #expect(Key.port.description.standardCount == 8883)
+    // Indices of origins and sections, and lengths, have one or two bytes.
+    #expect(ConfigurationLimits.originsMax <= Int(UInt8.max))
+    #expect(ConfigurationLimits.sectionsMax < Int(UInt16.max) && ConfigurationLimits.entriesMax < Int(UInt16.max))
+    #expect(Spelling.count <= Int(UInt8.max))
+    // What one line may hold, the whole may hold.
+    #expect(ConfigurationLimits.lineBytesMax > ConfigurationLimits.tokenBytesMax + 32)
+    #expect(ConfigurationLimits.lineBytesMax > ConfigurationLimits.pathBytesMax + 32)
   }
 }

@@ -1,0 +1,159 @@
+// Every key, one line each.
+
+import Bytes
+import HostInterface
+
+/// The one table of keys: name, section, type with range and default, what a change does, and what it is for.
+enum KeyTable {
+  /// In the order of `Key`, which is also the order of the reference. A literal of constants, so that it is data of the
+  /// program and nothing has to be made at start.
+  static let keys: InlineArray<_, KeyDescription> = [
+    text(.organization, "org", .device, .reconnects, "six characters given by the platform, or `quickstart`"),
+    text(.deviceType, "type", .device, .reconnects, "the device's type, 1 to 36 of `A-Z a-z 0-9 - _ .`"),
+    text(
+      .deviceID, "id", .device, otherwise: "first network interface's address", .reconnects,
+      "the device's identifier, same rule"),
+    text(.authMethod, "auth-method", .device, otherwise: "`token`", .goesOn, "the only one so far"),
+    text(.token, "auth-token", .device, .reconnects, "or the token itself"),
+    text(.tokenFile, "auth-token-file", .device, .goesOn, "the file that holds the token and nothing else"),
+
+    text(.host, "host", .server, otherwise: "`ORG.messaging.DOMAIN`", .reconnects, "a name or an address"),
+    count(
+      .port, "port", .server, also: .device, 1...65_535, default: 8883, otherwise: "8883; 1883 without TLS",
+      .reconnects, "1 to 65535; no other is ever tried"),
+    boolean(
+      .tls, "tls", .server, default: true, otherwise: "`yes`; `no` for Quickstart", .reconnects,
+      "whether the connection is encrypted"),
+    text(
+      .serverName, "server-name", .server, otherwise: "the host", .reconnects, "the name in the server's certificate"),
+    text(.caFile, "ca-file", .server, otherwise: "`system`", .reconnects, "a PEM file of certificates to trust"),
+    text(
+      .domain, "domain", .server, also: .device, otherwise: "`internetofthings.ibmcloud.com`", .goesOn,
+      "the platform's domain"),
+    boolean(
+      .allowPlaintextToken, "allow-plaintext-token", .server, default: false, .goesOn,
+      "needed for a token without TLS"),
+    boolean(
+      .allowUnverifiedServer, "allow-unverified-server", .server, default: false, .reconnects,
+      "leaves the server's certificate unchecked"),
+
+    // Two bytes of seconds [MQTT-3.1.2.10].
+    time(
+      .keepAlive, "keep-alive", .mqtt, second...(65_535 * second), orZero: true, default: 60 * second, .reconnects,
+      "1s to 18h12m15s, or 0 for none"),
+    boolean(
+      .cleanSession, "clean-session", .mqtt, also: .device, default: true, .reconnects,
+      "`no`: the server keeps commands while the device is away"),
+    count(.inflightMax, "inflight-max", .mqtt, 1...100, default: 10, .reconnects, "unacknowledged messages, 1 to 100"),
+    // The platform's largest payload and its frame.
+    size(
+      .packetSize, "packet-size", .mqtt, kilobyte...(129 * kilobyte), default: 8 * kilobyte, .reconnects,
+      "the largest packet either way, 1KB to 129KB; decides about most of the memory"),
+    size(
+      .queueSize, "queue-size", .mqtt, kilobyte...(1024 * kilobyte), default: 32 * kilobyte, .reconnects,
+      "events that wait for the network, 1KB to 1MB"),
+    time(
+      .connectDelayMax, "connect-delay-max", .mqtt, 0...hour, orZero: true, default: 10 * second, .goesOn,
+      "the first connection comes after a random time up to this, 0 to 1h"),
+    // What the platform takes from a device.
+    count(
+      .messagesPerSecond, "messages-per-second", .mqtt, 0...1000, default: 10, .goesOn,
+      "never more than this, 0 to 1000, 0 for no limit"),
+
+    choice(
+      .logLevel, "log-level", .agent, .logLevel, default: Int32(LogLevel.info.rawValue), .goesOn,
+      "`error`, `warning`, `info`, `debug`"),
+    time(
+      .sourceTimeout, "source-timeout", .agent, 100...minute, default: 5 * second, .goesOn,
+      "how long a slow sensor is waited for, 100ms to 1m"),
+
+    time(.interval, "interval", .event, 100...(7 * day), default: 10 * second, .goesOn, "100ms to 7d"),
+    count(.qos, "qos", .event, 0...2, default: 0, .goesOn, "0 at most once, 1 at least once, 2 exactly once"),
+
+    text(.event, "event", .sensor, .goesOn, "the event it belongs to"),
+    text(.read, "read", .sensor, .goesOn, "where it is read; see below"),
+    text(.field, "field", .sensor, .goesOn, "a named field of the text"),
+    choice(
+      .valueType, "type", .sensor, .valueType, default: Int32(ValueType.number.rawValue), .goesOn,
+      "or `text`, `boolean`"),
+    decimal(.scale, "scale", .sensor, default: 1, .goesOn, "value = (raw + offset) × scale"),
+    decimal(.offset, "offset", .sensor, default: 0, .goesOn, "added first"),
+    count(
+      .decimals, "decimals", .sensor, 0...18, default: 0, otherwise: "all", .goesOn,
+      "digits kept behind the point, 0 to 18"),
+
+    text(.run, "run", .command, .goesOn, "the absolute path of a program"),
+    time(.timeout, "timeout", .command, second...hour, default: 10 * second, .goesOn, "1s to 1h"),
+  ]
+
+  // MARK: Units
+
+  private static var second: Int32 { 1000 }
+  private static var minute: Int32 { 60 * second }
+  private static var hour: Int32 { 60 * minute }
+  private static var day: Int32 { 24 * hour }
+  private static var kilobyte: Int32 { 1024 }
+
+  // MARK: Lines
+  // Inlined always: only what the compiler sees through becomes data.
+
+  @inline(__always)
+  private static func text(
+    _ key: Key, _ name: StaticString, _ section: SectionKind, also other: SectionKind? = nil,
+    otherwise: StaticString = "", _ change: KeyChange, _ help: StaticString
+  ) -> KeyDescription {
+    KeyDescription(key, name, section, also: other, .text, 0...0, default: 0, otherwise: otherwise, change, help)
+  }
+
+  @inline(__always)
+  private static func boolean(
+    _ key: Key, _ name: StaticString, _ section: SectionKind, also other: SectionKind? = nil, default standard: Bool,
+    otherwise: StaticString = "", _ change: KeyChange, _ help: StaticString
+  ) -> KeyDescription {
+    KeyDescription(
+      key, name, section, also: other, .boolean, 0...1, default: standard ? 1 : 0, otherwise: otherwise, change, help)
+  }
+
+  @inline(__always)
+  private static func count(
+    _ key: Key, _ name: StaticString, _ section: SectionKind, also other: SectionKind? = nil,
+    _ range: ClosedRange<Int32>, default standard: Int32, otherwise: StaticString = "", _ change: KeyChange,
+    _ help: StaticString
+  ) -> KeyDescription {
+    KeyDescription(
+      key, name, section, also: other, .count, range, default: standard, otherwise: otherwise, change, help)
+  }
+
+  @inline(__always)
+  private static func size(
+    _ key: Key, _ name: StaticString, _ section: SectionKind, _ range: ClosedRange<Int32>, default standard: Int32,
+    _ change: KeyChange, _ help: StaticString
+  ) -> KeyDescription {
+    KeyDescription(key, name, section, .size, range, default: standard, otherwise: "", change, help)
+  }
+
+  @inline(__always)
+  private static func time(
+    _ key: Key, _ name: StaticString, _ section: SectionKind, _ range: ClosedRange<Int32>, orZero: Bool = false,
+    default standard: Int32, _ change: KeyChange, _ help: StaticString
+  ) -> KeyDescription {
+    KeyDescription(
+      key, name, section, orZero ? .timeOrZero : .time, range, default: standard, otherwise: "", change, help)
+  }
+
+  @inline(__always)
+  private static func decimal(
+    _ key: Key, _ name: StaticString, _ section: SectionKind, default standard: Int32, _ change: KeyChange,
+    _ help: StaticString
+  ) -> KeyDescription {
+    KeyDescription(key, name, section, .decimal, 0...0, default: standard, otherwise: "", change, help)
+  }
+
+  @inline(__always)
+  private static func choice(
+    _ key: Key, _ name: StaticString, _ section: SectionKind, _ type: KeyType, default standard: Int32,
+    _ change: KeyChange, _ help: StaticString
+  ) -> KeyDescription {
+    KeyDescription(key, name, section, type, 0...0, default: standard, otherwise: "", change, help)
+  }
+}
