@@ -183,12 +183,16 @@ public struct Diagnostics: ~Copyable {
     text.append(bytes)
   }
 
-  /// Adds the words of a list, as in `a, b or c`.
-  mutating func add(_ words: WordList) {
+  /// Adds the words of a list, as in `a, b or c`, or with a prefix `x:a, x:b or x:c`.
+  mutating func add(_ words: WordList, prefix: StaticString = "") {
     var start = 0
     while let range = words.range(from: start) {
       let isLast = range.upperBound == words.bytes.count
       if start > 0 { add(isLast ? " or " : ", ") }
+      if prefix.utf8CodeUnitCount > 0 {
+        add(prefix)
+        add(":")
+      }
       add(plain: words.bytes.extracting(range))
       start = range.upperBound + 1
     }

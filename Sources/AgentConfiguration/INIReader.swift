@@ -100,11 +100,24 @@ struct INIReader {
     let content = text.extracting(0..<line.upperBound)
     var index = line.lowerBound
     while index < content.count {
+      // Mostly there are eight letters at once.
+      while index + 8 <= content.count, content.word(at: index).isVisibleASCII { index += 8 }
+      guard index < content.count else { return nil }
       let byte = content[index]
       let length = content.utf8SequenceLength(at: index)
       if length == 0 || byte == 0x7F || (byte < 0x20 && byte != 0x09) { return index }
       index += length
     }
     return nil
+  }
+}
+
+extension UInt64 {
+  /// Whether each of its bytes is an ASCII character from blank to `~`.
+  fileprivate var isVisibleASCII: Bool {
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    // The top bit of a byte remains where it was set, where the byte is below a blank, or where it is 0x7F. Borrows and
+    // carries reach other bytes only from such ones.
+    return (self | (self &- ones * 0x20) | (self &+ ones)) & (ones << 7) == 0
   }
 }

@@ -10,43 +10,6 @@ struct SensorSource {
   var argument: Text
 }
 
-extension SourceKind {
-  /// In the order of the raw values.
-  static var words: WordList {
-    WordList("thermal|hwmon|loadavg|memory|uptime|network|disk|cpu|file|constant")
-  }
-
-  /// What may stand behind the colon.
-  var argumentForm: StaticString {
-    switch self {
-    case .thermal: "thermal:TYPE"
-    case .hwmon: "hwmon:CHIP/LABEL"
-    case .loadavg: "loadavg:1, loadavg:5 or loadavg:15"
-    case .memory: "memory:FIELD with FIELD "
-    case .uptime: "uptime alone"
-    case .network: "network:INTERFACE/COUNTER with COUNTER "
-    case .disk: "disk:PATH/QUANTITY with QUANTITY "
-    case .cpu: "cpu:usage"
-    case .file: "file:PATH with an absolute path"
-    case .constant: "constant:TEXT"
-    }
-  }
-
-  /// Words of which the argument, or what stands behind its last slash, must be one.
-  var quantities: WordList? {
-    switch self {
-    case .loadavg: WordList("1|5|15")
-    case .memory: WordList("total|free|available|used|buffers|cached|swap-total|swap-free|swap-used")
-    case .network:
-      WordList(
-        "rx-bytes|tx-bytes|rx-packets|tx-packets|rx-errors|tx-errors|rx-dropped|tx-dropped|collisions|multicast")
-    case .disk: WordList("free|used|total|available|percent")
-    case .cpu: WordList("usage")
-    case .thermal, .hwmon, .uptime, .file, .constant: nil
-    }
-  }
-}
-
 extension SettingsLoader {
   /// The source of a sensor; a constant with a complaint when it is not understood.
   mutating func readSource(_ section: Int) -> SensorSource {
@@ -57,75 +20,88 @@ extension SettingsLoader {
     }
     let colon = bytes(entry.value).firstIndex(of: UInt8(ascii: ":"))
     let word = entry.value.prefix(colon ?? entry.value.count)
-    guard let index = SourceKind.words.index(of: bytes(word)), let kind = SourceKind(rawValue: UInt8(index)) else {
-      let meant = SourceKind.words.nearest(to: bytes(word))
-      beginFound(.error, entry)
-      diagnostics.add("; expected KIND:ARGUMENT with KIND ")
-      diagnostics.add(SourceKind.words)
-      if let meant { diagnostics.add(didYouMean: SourceKind.words.bytes.extracting(meant)) }
-      diagnostics.end()
+    guard let kind = SourceKind.named(bytes(word)) else {
+      reportKind(entry, word)
       return none
     }
     let argument = entry.value.dropFirst(colon == nil ? word.count : word.count + 1)
-    guard isValid(argument, of: kind), (colon == nil) == (kind == .uptime) else {
-      if kind == .file || kind == .disk, argument.count > ConfigurationLimits.pathBytesMax {
+    let grammar = kind.description.argument
+    guard isValid(argument, of: kind.description), (colon == nil) == (grammar == .none) else {
+      if grammar == .path || grammar == .pathAndWord, argument.count > ConfigurationLimits.pathBytesMax {
         reportLongPath(entry)
       } else {
-        reportArgument(entry, argument, of: kind)
+        reportArgument(entry, argument, of: kind.description)
       }
       return none
     }
     return SensorSource(kind: kind, argument: argument)
   }
 
-  private func isValid(_ argument: Text, of kind: SourceKind) -> Bool {
+  private func isValid(_ argument: Text, of source: SourceDescription) -> Bool {
     let value = bytes(argument)
-    let slash = lastSlash(in: value)
-    switch kind {
-    case .uptime: return value.isEmpty
-    case .thermal: return !value.isEmpty && slash == nil
-    case .constant: return !value.isEmpty
-    case .file: return Values.isAbsolutePath(value)
-    case .loadavg, .memory, .cpu: return isQuantity(value, of: kind)
-    case .hwmon:
+    let slash = value.lastIndex(of: UInt8(ascii: "/"))
+    switch source.argument {
+    case .none: return value.isEmpty
+    case .name: return !value.isEmpty && slash == nil
+    case .text: return !value.isEmpty
+    case .path: return Values.isAbsolutePath(value)
+    case .word: return source.word(in: value) != nil
+    case .nameAndName:
       guard let slash = value.firstIndex(of: UInt8(ascii: "/")) else { return false }
       return slash > 0 && slash < value.count - 1
-    case .network:
+    case .interfaceAndWord:
       guard let slash, slash > 0, slash <= ConfigurationLimits.interfaceBytesMax else { return false }
       let interface = value.extracting(0..<slash)
       // The name becomes part of a path.
-      return lastSlash(in: interface) == nil && !interface.equals(".") && !interface.equals("..")
-        && isQuantity(value.extracting((slash + 1)..<value.count), of: kind)
-    case .disk:
-      guard let slash, value[0] == UInt8(ascii: "/"), value.count <= ConfigurationLimits.pathBytesMax else {
+      return interface.lastIndex(of: UInt8(ascii: "/")) == nil && !interface.equals(".") && !interface.equals("..")
+        && source.word(in: value) != nil
+    case .pathAndWord:
+      guard slash != nil, value[0] == UInt8(ascii: "/"), value.count <= ConfigurationLimits.pathBytesMax else {
         return false
       }
-      return isQuantity(value.extracting((slash + 1)..<value.count), of: kind)
+      return source.word(in: value) != nil
     }
   }
 
-  /// Whether `word` is one of the kind's quantities, in lower case as they are compared later.
-  private func isQuantity(_ word: Span<UInt8>, of kind: SourceKind) -> Bool {
-    for index in word.indices where word[index] != word[index].lowercased { return false }
-    return kind.quantities?.index(of: word) != nil
+  private mutating func reportKind(_ entry: Entry, _ word: Text) {
+    var nearest = Nearest()
+    var meant: StaticString?
+    beginFound(.error, entry)
+    diagnostics.add("; expected KIND:ARGUMENT with KIND ")
+    for raw in 0..<SourceKind.count {
+      guard let name = SourceKind(rawValue: UInt8(raw))?.name else { continue }
+      if raw > 0 { diagnostics.add(raw == SourceKind.count - 1 ? " or " : ", ") }
+      diagnostics.add(name)
+      if nearest.consider(name.bytes, for: bytes(word)) { meant = name }
+    }
+    if let meant { diagnostics.add(didYouMean: meant.bytes) }
+    diagnostics.end()
   }
 
-  private func lastSlash(in value: Span<UInt8>) -> Int? {
-    var index = value.count - 1
-    while index >= 0, value[index] != UInt8(ascii: "/") { index -= 1 }
-    return index >= 0 ? index : nil
-  }
-
-  private mutating func reportArgument(_ entry: Entry, _ argument: Text, of kind: SourceKind) {
-    let quantityStart = lastSlash(in: bytes(argument)).map { $0 + 1 } ?? 0
-    let meant = kind.quantities?.nearest(to: bytes(argument.dropFirst(quantityStart)))
+  private mutating func reportArgument(_ entry: Entry, _ argument: Text, of source: SourceDescription) {
+    let word = argument.dropFirst(afterLastSlash(in: bytes(argument)))
+    let meant = source.words.nearest(to: bytes(word))
     beginFound(.error, entry)
     diagnostics.add("; expected ")
-    diagnostics.add(kind.argumentForm)
-    if let quantities = kind.quantities, kind != .loadavg, kind != .cpu {
-      diagnostics.add(quantities)
-      if let meant { diagnostics.add(didYouMean: quantities.bytes.extracting(meant)) }
+    let form = source.form.bytes
+    if form.isEmpty, !source.words.isEmpty {
+      diagnostics.add(source.words, prefix: source.name)
+      diagnostics.end()
+      return
+    }
+    diagnostics.add(source.name)
+    diagnostics.add(source.argument == .none ? " alone" : ":")
+    diagnostics.add(source.form)
+    if source.argument == .path { diagnostics.add(" with an absolute path") }
+    if !source.words.isEmpty {
+      diagnostics.add(" with ")
+      diagnostics.add(plain: form.extracting(afterLastSlash(in: form)..<form.count))
+      diagnostics.add(" ")
+      diagnostics.add(source.words)
+      if let meant { diagnostics.add(didYouMean: source.words.bytes.extracting(meant)) }
     }
     diagnostics.end()
   }
+
+  private func afterLastSlash(in text: Span<UInt8>) -> Int { text.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0 }
 }

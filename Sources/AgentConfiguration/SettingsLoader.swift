@@ -257,6 +257,7 @@ public struct SettingsLoader: ~Copyable {
   }
 
   /// Where the entries of a named section are.
+  @inline(never)
   func entries(of section: Int) -> Range<Int> {
     let end = section + 1 < sections.count ? Int(sections[section + 1].firstEntry) : namedEntries.count
     return Int(sections[section].firstEntry)..<end

@@ -99,11 +99,16 @@ struct Spelling: BitwiseCopyable, Sendable {
   /// The spelling `name` where `section` knows it.
   static func index(of name: Span<UInt8>, in section: SectionKind) -> Int? {
     let section = section.keySection
-    for index in KeyTable.keys.indices where KeyTable.keys[index].isKnown(in: section) {
-      if KeyTable.keys[index].name.bytes.equalsIgnoringCase(name) { return index }
+    // Lengths first, which rule out most, and sensors, of which there are most, from the end.
+    for index in KeyTable.keys.indices.reversed() where KeyTable.keys[index].name.utf8CodeUnitCount == name.count {
+      let key = KeyTable.keys[index]
+      if key.isKnown(in: section), key.name.bytes.equalsIgnoringCase(name) { return index }
     }
-    for index in legacy.indices where legacy[index].isKnown(in: section) {
-      if legacy[index].name.bytes.equalsIgnoringCase(name) { return KeyTable.keys.count + index }
+    for index in legacy.indices where legacy[index].name.utf8CodeUnitCount == name.count {
+      let spelling = legacy[index]
+      if spelling.isKnown(in: section), spelling.name.bytes.equalsIgnoringCase(name) {
+        return KeyTable.keys.count + index
+      }
     }
     return nil
   }

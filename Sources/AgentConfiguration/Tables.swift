@@ -46,7 +46,7 @@ extension SettingsLoader {
       let source = readSource(section)
       let type = ValueType(rawValue: choice(.valueType, in: section)) ?? .number
       let decimals = winner(.decimals, in: section) == nil ? nil : integer(.decimals, in: section)
-      checkSensorKeys(section, source.kind, type)
+      checkSensorKeys(section, source, type)
       let sensor = SensorSettings(
         name: settings.keep(bytes(sections[section].name)), event: Int(sections[event].ordinal), kind: source.kind,
         argument: settings.keep(bytes(source.argument)), field: readField(section, &settings),
@@ -97,14 +97,15 @@ extension SettingsLoader {
   }
 
   /// Keys that only some sensors have.
-  private mutating func checkSensorKeys(_ section: Int, _ kind: SourceKind, _ type: ValueType) {
-    if let entry = winner(.field, in: section), kind != .file, kind != .constant {
+  private mutating func checkSensorKeys(_ section: Int, _ source: SensorSource, _ type: ValueType) {
+    let text = source.kind.description.text
+    if text != .fields, let entry = winner(.field, in: section) {
       report(.error, entry, "found for a source that has no fields; expected it with read = file: only")
     }
-    if type == .number, let entry = winner(.read, in: section), isWord(entry) {
+    if type == .number, isWord(source), let entry = winner(.read, in: section) {
       reportFound(.error, entry, "; expected a number behind constant:, or type = text")
     }
-    if type != .number, kind != .file, kind != .constant, kind != .hwmon, let entry = winner(.valueType, in: section) {
+    if type != .number, text != .fields, text != .anything, let entry = winner(.valueType, in: section) {
       reportFound(.error, entry, "; expected number, as this source gives nothing else")
     }
     guard type != .number else { return }
@@ -114,10 +115,9 @@ extension SettingsLoader {
   }
 
   /// Whether it is a constant without a number in it.
-  private func isWord(_ entry: Entry) -> Bool {
-    let value = bytes(entry.value)
-    guard value.starts(with: "constant:"), value.count > 9 else { return false }
-    for index in value.indices where value[index].isDigit { return false }
+  private func isWord(_ source: SensorSource) -> Bool {
+    guard source.kind.description.reading == .fromArgument, !source.argument.isEmpty else { return false }
+    for index in source.argument.range where text[index].isDigit { return false }
     return true
   }
 

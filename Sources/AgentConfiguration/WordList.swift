@@ -23,6 +23,7 @@ struct Nearest {
 
   /// Whether `candidate` is nearer to `word` than any before it, and near enough to have been meant: a third of the
   /// word may differ, at least one character and at most three.
+  @inline(never)
   mutating func consider(_ candidate: Span<UInt8>, for word: Span<UInt8>) -> Bool {
     let limit = min(max(word.count / 3, 1), 3)
     guard let found = editDistance(word, candidate), found <= limit, found < distance else { return false }

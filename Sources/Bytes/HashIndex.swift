@@ -3,27 +3,25 @@
 /// The entries of a table by the hash of something in them. Whoever searches compares the entries of one hash
 /// themselves; they are few.
 public struct HashIndex: ~Copyable {
-  // Numbers of entries from 1; 0 for none.
-  private var firsts: FixedArray<UInt16>
-  private var nexts: FixedArray<UInt16>
+  /// First the number of the first entry of each bucket, then for each entry that of the next one in its bucket; they
+  /// count from 1, and 0 is none.
+  private var numbers: FixedArray<UInt16>
+  /// A power of two, so that no division finds the bucket.
+  private let bucketCount: Int
 
   /// How many bytes an index of `capacity` entries takes from an arena, alignment included.
   public static func byteCount(capacity: Int) -> Int {
-    (bucketCount(for: capacity) + capacity) * MemoryLayout<UInt16>.stride + 2 * 16
+    (bucketCount(for: capacity) + capacity) * MemoryLayout<UInt16>.stride + 16
   }
 
-  /// Takes room for the entries 0..<`capacity` of a table, at most 65,535 of them, from `arena`.
+  /// Takes room for the entries 0..<`capacity` of a table, fewer than 65,535 of them, from `arena`.
   public init(capacity: Int, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
     precondition(capacity < UInt16.max, "an entry's number has two bytes")
-    var firsts = try FixedArray<UInt16>(capacity: HashIndex.bucketCount(for: capacity), for: name, from: &arena)
-    var nexts = try FixedArray<UInt16>(capacity: capacity, for: name, from: &arena)
-    firsts.fillWithZeros()
-    nexts.fillWithZeros()
-    self.firsts = firsts
-    self.nexts = nexts
+    bucketCount = HashIndex.bucketCount(for: capacity)
+    numbers = try FixedArray(capacity: bucketCount + capacity, for: name, from: &arena)
+    removeAll()
   }
 
-  /// A power of two, so that no division finds the bucket.
   private static func bucketCount(for capacity: Int) -> Int {
     var count = 1
     while count < capacity { count *= 2 }
@@ -32,36 +30,30 @@ public struct HashIndex: ~Copyable {
 
   /// The entry with this hash that was added last, or another one; nil without any.
   @inline(__always)
-  public func first(_ hash: UInt32) -> Int? { entry(firsts[bucket(of: hash)]) }
+  public func first(_ hash: UInt32) -> Int? { entry(at: bucket(of: hash)) }
 
   /// The entry behind `index` that may have the same hash; nil behind the last.
   @inline(__always)
-  public func next(after index: Int) -> Int? { entry(nexts[index]) }
+  public func next(after index: Int) -> Int? { entry(at: bucketCount + index) }
 
   @inline(__always)
-  private func bucket(of hash: UInt32) -> Int { Int(truncatingIfNeeded: hash) & (firsts.count - 1) }
+  private func bucket(of hash: UInt32) -> Int { Int(truncatingIfNeeded: hash) & (bucketCount - 1) }
 
   @inline(__always)
-  private func entry(_ number: UInt16) -> Int? { number == 0 ? nil : Int(number) - 1 }
+  private func entry(at position: Int) -> Int? { numbers[position] == 0 ? nil : Int(numbers[position]) - 1 }
 
   /// Adds the entry `index`, which must not have been added before.
   public mutating func add(_ index: Int, _ hash: UInt32) {
     let bucket = bucket(of: hash)
-    nexts[index] = firsts[bucket]
-    firsts[bucket] = UInt16(index + 1)
+    numbers[bucketCount + index] = numbers[bucket]
+    numbers[bucket] = UInt16(index + 1)
   }
 
   /// Forgets all entries.
+  @inline(never)
   public mutating func removeAll() {
-    firsts.fillWithZeros()
-    nexts.fillWithZeros()
-  }
-}
-
-extension FixedArray<UInt16> {
-  fileprivate mutating func fillWithZeros() {
-    removeAll()
-    while append(0) {}
+    numbers.removeAll()
+    while numbers.append(0) {}
   }
 }
 

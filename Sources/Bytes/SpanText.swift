@@ -11,6 +11,16 @@ extension Span where Element == UInt8 {
     return nil
   }
 
+  /// Where `byte` last occurs; nil if it does not.
+  public func lastIndex(of byte: UInt8) -> Int? {
+    var index = count - 1
+    while index >= 0 {
+      if self[index] == byte { return index }
+      index -= 1
+    }
+    return nil
+  }
+
   /// Whether this begins with a literal.
   public func starts(with literal: StaticString) -> Bool {
     let prefix = literal.bytes

@@ -24,24 +24,9 @@ public enum Quantity: Equatable, Sendable, BitwiseCopyable {
   case processorUsage
 }
 
-/// Quantities of /proc/meminfo, in bytes.
+/// Quantities of /proc/meminfo, in bytes; in the order of the words of `SourceKind.memory`.
 public enum MemoryQuantity: UInt8, Equatable, Sendable, BitwiseCopyable {
   case total, free, available, used, buffers, cached, swapTotal, swapFree, swapUsed
-
-  /// The word in a configuration, and the line of /proc/meminfo; for what is a difference, that of its minuend and
-  /// subtrahend.
-  static func lookUp(_ word: Span<UInt8>) -> MemoryQuantity? {
-    if word.equals("total") { return .total }
-    if word.equals("free") { return .free }
-    if word.equals("available") { return .available }
-    if word.equals("used") { return .used }
-    if word.equals("buffers") { return .buffers }
-    if word.equals("cached") { return .cached }
-    if word.equals("swap-total") { return .swapTotal }
-    if word.equals("swap-free") { return .swapFree }
-    if word.equals("swap-used") { return .swapUsed }
-    return nil
-  }
 
   /// The line of /proc/meminfo to read, and the one to subtract from it.
   var lines: (value: StaticString, subtrahend: StaticString?) {
@@ -59,54 +44,41 @@ public enum MemoryQuantity: UInt8, Equatable, Sendable, BitwiseCopyable {
   }
 }
 
-/// Quantities of a file system; sizes in bytes.
+/// Quantities of a file system; sizes in bytes; in the order of the words of `SourceKind.disk`.
 public enum DiskQuantity: UInt8, Equatable, Sendable, BitwiseCopyable {
-  /// Its size.
-  case total
   /// What nobody uses.
   case free
-  /// What an ordinary user may still use.
-  case available
   /// What is in use.
   case used
+  /// Its size.
+  case total
+  /// What an ordinary user may still use.
+  case available
   /// Used in per cent of used and available together, as `df` counts it.
   case percent
-
-  static func lookUp(_ word: Span<UInt8>) -> DiskQuantity? {
-    if word.equals("total") { return .total }
-    if word.equals("free") { return .free }
-    if word.equals("available") { return .available }
-    if word.equals("used") { return .used }
-    if word.equals("percent") { return .percent }
-    return nil
-  }
 }
 
 extension Quantity {
   /// What a number sensor with this source takes; nil when the argument names nothing known.
   public static func number(of kind: SourceKind, argument: Span<UInt8>, hasField: Bool) -> Quantity? {
-    switch kind {
-    case .loadavg:
-      if argument.equals("1") { return .column(0) }
-      if argument.equals("5") { return .column(1) }
-      if argument.equals("15") { return .column(2) }
-      return nil
-    case .memory:
-      guard let quantity = MemoryQuantity.lookUp(argument) else { return nil }
-      return .memory(quantity)
-    case .disk:
-      var slash = argument.count - 1
-      while slash >= 0, argument[slash] != UInt8(ascii: "/") { slash -= 1 }
-      guard slash >= 0, let quantity = DiskQuantity.lookUp(argument.extracting((slash + 1)..<argument.count)) else {
-        return nil
-      }
-      return .disk(quantity)
-    case .cpu:
-      return argument.equals("usage") ? .processorUsage : nil
-    case .uptime:
-      return .column(0)
-    case .thermal, .hwmon, .network, .file, .constant:
-      return hasField ? .namedNumber : .firstNumber
+    let source = kind.description
+    var word = 0
+    if !source.words.isEmpty {
+      guard let found = source.word(in: argument) else { return nil }
+      word = found
     }
+    switch source.text {
+    case .number, .anything, .fields: return hasField ? .namedNumber : .firstNumber
+    case .columns: return .column(word)
+    case .memory: return MemoryQuantity(rawValue: UInt8(word)).map { .memory($0) }
+    case .fileSystem: return DiskQuantity(rawValue: UInt8(word)).map { .disk($0) }
+    case .processorTimes: return .processorUsage
+    }
+  }
+
+  /// Whether a value tells of the time since the reading before it, so that the first one tells of the past.
+  public var tellsOfPeriod: Bool {
+    if case .processorUsage = self { return true }
+    return false
   }
 }

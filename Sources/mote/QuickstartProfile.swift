@@ -26,7 +26,7 @@ func writeQuickstartProfile(into buffer: inout ByteBuffer, scratch: inout Arena)
   var listing = try SensorListing(from: &scratch)
   var count = 0
   listing.forEach { sensor, text in
-    guard count < QuickstartProfile.sensorsMax, isWorthACurve(sensor, text) else { return }
+    guard count < QuickstartProfile.sensorsMax, sensor.makesCurve else { return }
     count += 1
     buffer.append("[sensor ")
     buffer.append(text.extracting(sensor.name))
@@ -37,16 +37,5 @@ func writeQuickstartProfile(into buffer: inout ByteBuffer, scratch: inout Arena)
       buffer.append(text.extracting(sensor.argument))
     }
     buffer.append(UInt8(ascii: "\n"))
-  }
-}
-
-/// Whether a sensor moves: counters and sizes that stay as they are make dull charts.
-private func isWorthACurve(_ sensor: ListedSensor, _ text: Span<UInt8>) -> Bool {
-  let argument = text.extracting(sensor.argument)
-  switch sensor.kind {
-  case .thermal, .hwmon, .cpu, .uptime: return true
-  case .loadavg: return argument.equals("1")
-  case .memory: return argument.equals("available")
-  case .network, .disk, .file, .constant: return false
   }
 }

@@ -52,7 +52,7 @@ func listSensors(asJSON: Bool) throws(ExitStatus) {
 
   // The first reading of processor usage tells of the whole time since boot, the second one of the present.
   list.waitUntilReady(&host)
-  for index in 0..<list.entries.count where list.entries[index].kind == .cpu {
+  for index in 0..<list.entries.count where list.entries[index].channel.quantity.tellsOfPeriod {
     _ = list.read(index, into: &raw, &host)
   }
   let measured = host.now() + SensorList.usagePeriod
@@ -118,9 +118,11 @@ private struct SensorTable: ~Copyable {
     }
     output.pad(to: valueStart + 18)
     let unitStart = output.count
-    output.append(entry.unit.symbol)
+    let symbol = entry.unit.symbol
+    output.append(symbol)
     // The degree sign has two bytes and one column.
-    output.pad(to: unitStart + 6 + (entry.unit.symbol.isASCII ? 0 : 1))
+    let isASCII = symbol.isEmpty || symbol[0] < 0x80
+    output.pad(to: unitStart + 6 + (isASCII ? 0 : 1))
     output.append(text.span.extracting(entry.path.range))
     output.append(UInt8(ascii: "\n"))
   }
@@ -142,7 +144,7 @@ private struct SensorTable: ~Copyable {
       output.appendJSON(string: failure.name.bytes)
     }
     output.append(",\"unit\":")
-    output.appendJSON(string: entry.unit.symbol.bytes)
+    output.appendJSON(string: entry.unit.symbol)
     output.append(",\"path\":")
     output.appendJSON(string: text.span.extracting(entry.path.range))
     output.append(UInt8(ascii: "}"))

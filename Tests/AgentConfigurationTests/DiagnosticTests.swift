@@ -402,12 +402,12 @@ import Testing
     ("disk:/data", "disk:PATH/QUANTITY with QUANTITY free, used, total, available or percent"),
     (
       "termal:cpu",
-      #"KIND:ARGUMENT with KIND thermal, hwmon, loadavg, memory, uptime, network, disk, cpu, file or constant; "#
+      #"KIND:ARGUMENT with KIND thermal, hwmon, cpu, loadavg, memory, uptime, network, disk, file or constant; "#
         + #"did you mean "thermal"?"#
     ),
     (
       "/sys/x",
-      "KIND:ARGUMENT with KIND thermal, hwmon, loadavg, memory, uptime, network, disk, cpu, file or constant"
+      "KIND:ARGUMENT with KIND thermal, hwmon, cpu, loadavg, memory, uptime, network, disk, file or constant"
     ),
   ])
   func sources(read: String, expected: String) throws {

@@ -16,7 +16,8 @@ private func list(sys: String, proc: String) throws -> [String] {
     let name = Array(text.extracting(sensor.name)).text
     let argument = Array(text.extracting(sensor.argument)).text
     let path = Array(text.extracting(sensor.path)).text
-    lines.append("\(name) \(sensor.kind.name):\(argument) \(path) \(sensor.unit.symbol) \(sensor.unit.exponent)")
+    lines.append(
+      "\(name) \(sensor.kind.name):\(argument) \(path) \(Array(sensor.unit.symbol).text) \(sensor.unit.exponent)")
   }
   return lines
 }

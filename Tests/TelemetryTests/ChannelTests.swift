@@ -206,3 +206,26 @@ private func channel(
     #expect(quantity == nil)
   }
 }
+
+@Suite struct QuantityWordTests {
+  /// Words stand in the order of what they mean: that of one table in another module.
+  @Test func wordsMeanWhatTheySay() {
+    func quantity(_ kind: SourceKind, _ argument: String) -> Quantity? {
+      Quantity.number(of: kind, argument: Array(text: argument).span, hasField: false)
+    }
+    let memory: [(String, MemoryQuantity)] = [
+      ("total", .total), ("free", .free), ("available", .available), ("used", .used), ("buffers", .buffers),
+      ("cached", .cached), ("swap-total", .swapTotal), ("swap-free", .swapFree), ("swap-used", .swapUsed),
+    ]
+    for (word, meant) in memory { #expect(quantity(.memory, word) == .memory(meant), "\(word)") }
+    #expect(MemoryQuantity(rawValue: UInt8(memory.count)) == nil)
+    let disk: [(String, DiskQuantity)] = [
+      ("free", .free), ("used", .used), ("total", .total), ("available", .available), ("percent", .percent),
+    ]
+    for (word, meant) in disk { #expect(quantity(.disk, "/a/\(word)") == .disk(meant), "\(word)") }
+    #expect(DiskQuantity(rawValue: UInt8(disk.count)) == nil)
+    for (column, word) in ["1", "5", "15"].enumerated() { #expect(quantity(.loadavg, word) == .column(column)) }
+    #expect(quantity(.uptime, "") == .column(0))
+    #expect(quantity(.memory, "Free") == nil && quantity(.disk, "free/") == nil && quantity(.loadavg, "10") == nil)
+  }
+}

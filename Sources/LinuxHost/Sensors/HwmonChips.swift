@@ -3,37 +3,24 @@
 
 import Bytes
 
-/// What the inputs of a chip measure.
+/// What the inputs of a chip measure, in the order of the units of `SourceKind.hwmon`.
 enum HwmonQuantity: UInt8, BitwiseCopyable {
   case temperature, voltage, current, power, energy, humidity, fan, frequency
 
   static var count: UInt8 { 8 }
 
   /// The beginning of the file's name.
-  var prefix: StaticString {
-    switch self {
-    case .temperature: "temp"
-    case .voltage: "in"
-    case .current: "curr"
-    case .power: "power"
-    case .energy: "energy"
-    case .humidity: "humidity"
-    case .fan: "fan"
-    case .frequency: "freq"
-    }
+  var prefix: Span<UInt8> {
+    @_lifetime(immortal)
+    get { WordList("temp|in|curr|power|energy|humidity|fan|freq").word(Int(rawValue)) }
   }
 
-  /// What the kernel's number means: so many of the unit, times ten to the exponent.
-  var unit: SensorUnit {
+  /// The kernel's number times ten to this power is the value in the unit.
+  var exponent: Int {
     switch self {
-    case .temperature: SensorUnit("°C", exponent: -3)
-    case .voltage: SensorUnit("V", exponent: -3)
-    case .current: SensorUnit("A", exponent: -3)
-    case .power: SensorUnit("W", exponent: -6)
-    case .energy: SensorUnit("J", exponent: -6)
-    case .humidity: SensorUnit("%", exponent: -3)
-    case .fan: SensorUnit("rpm", exponent: 0)
-    case .frequency: SensorUnit("Hz", exponent: 0)
+    case .temperature, .voltage, .current, .humidity: -3
+    case .power, .energy: -6
+    case .fan, .frequency: 0
     }
   }
 }
@@ -46,11 +33,13 @@ struct HwmonInput: BitwiseCopyable {
   /// Takes `temp1_input` apart; nil for any other file.
   init?(fileName: Span<UInt8>) {
     for raw in 0..<HwmonQuantity.count {
-      guard let quantity = HwmonQuantity(rawValue: raw), fileName.starts(with: quantity.prefix) else { continue }
+      guard let quantity = HwmonQuantity(rawValue: raw) else { continue }
+      let prefix = quantity.prefix
+      guard fileName.count >= prefix.count, fileName.extracting(0..<prefix.count).equals(prefix) else { continue }
       guard let underscore = fileName.firstIndex(of: UInt8(ascii: "_")),
         fileName.extracting(underscore..<fileName.count).equals("_input"),
-        underscore > quantity.prefix.utf8CodeUnitCount,
-        let number = parseUnsigned(fileName.extracting(quantity.prefix.utf8CodeUnitCount..<underscore)), number < 1000
+        underscore > prefix.count,
+        let number = parseUnsigned(fileName.extracting(prefix.count..<underscore)), number < 1000
       else { continue }
       self.quantity = quantity
       self.number = Int(number)

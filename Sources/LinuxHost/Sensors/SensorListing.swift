@@ -16,14 +16,19 @@ public struct ListedSensor: Sendable {
   public let path: Range<Int>
   /// What the source's numbers mean.
   public let unit: SensorUnit
+  /// Whether it moves: counters and sizes that stay as they are make dull charts.
+  public let makesCurve: Bool
 }
+
+/// What is called with each sensor and its text.
+typealias SensorBody = (ListedSensor, Span<UInt8>) -> Void
 
 /// Finds what can be read. Looks only at folders and names; reading is the caller's affair.
 public struct SensorListing: ~Copyable {
   /// The room that the text of one sensor needs, in bytes.
   public static var textBytesMax: Int { 3 * 512 }
 
-  private let roots: MachineRoots
+  let roots: MachineRoots
   private var text: ByteBuffer
 
   /// Looks under `roots`; takes room for the text of one sensor from `arena`.
@@ -34,16 +39,14 @@ public struct SensorListing: ~Copyable {
 
   /// Calls `body` with each sensor and its text, in an order that does not change as long as the machine does not.
   public mutating func forEach(_ body: (ListedSensor, Span<UInt8>) -> Void) {
-    listThermalZones(body)
-    listHwmonChips(body)
-    listSystem(body)
-    listInterfaces(body)
-    listDisks(body)
+    for raw in 0..<SourceKind.count {
+      if let kind = SourceKind(rawValue: UInt8(raw)) { list(kind, body) }
+    }
   }
 
   // MARK: Kinds
 
-  private mutating func listThermalZones(_ body: (ListedSensor, Span<UInt8>) -> Void) {
+  mutating func listThermalZones(_ body: SensorBody) {
     for number in 0..<ThermalZones.numberMax {
       guard let zone = ThermalZones.zone(number, roots) else { continue }
       // A type that several zones have leads to the first: the others go by their own names.
@@ -53,17 +56,19 @@ public struct SensorListing: ~Copyable {
         argument.append("thermal_zone")
         argument.append(decimal: number)
       }
-      add(.thermal, argument, name: argument, path: zone.valuePath, SensorUnit("°C", exponent: -3), body)
+      let unit = SensorUnit(.thermal, exponent: ThermalZones.exponent)
+      add(.thermal, argument, name: argument, path: zone.valuePath, unit, makesCurve: true, body)
     }
   }
 
-  private mutating func listHwmonChips(_ body: (ListedSensor, Span<UInt8>) -> Void) {
+  mutating func listHwmonChips(_ body: SensorBody) {
     for number in 0..<HwmonChips.numberMax {
       guard let chip = HwmonChips.chip(number, roots) else { continue }
       for index in 0..<chip.inputCount {
         guard let input = chip.input(index) else { continue }
         let argument = hwmonArgument(chip, input)
-        add(.hwmon, argument, name: argument, path: chip.valuePath(of: input), input.quantity.unit, body)
+        let unit = SensorUnit(.hwmon, Int(input.quantity.rawValue), exponent: input.quantity.exponent)
+        add(.hwmon, argument, name: argument, path: chip.valuePath(of: input), unit, makesCurve: true, body)
       }
     }
   }
@@ -88,65 +93,59 @@ public struct SensorListing: ~Copyable {
     return joined(ownName, inputName)
   }
 
-  private mutating func listSystem(_ body: (ListedSensor, Span<UInt8>) -> Void) {
-    addSystem(.cpu, "usage", "cpu_usage", SensorUnit("%", exponent: 0), body)
-    addSystem(.loadavg, "1", "load_1", SensorUnit("", exponent: 0), body)
-    addSystem(.loadavg, "5", "load_5", SensorUnit("", exponent: 0), body)
-    addSystem(.loadavg, "15", "load_15", SensorUnit("", exponent: 0), body)
-    addSystem(.memory, "available", "memory_available", SensorUnit("B", exponent: 0), body)
-    addSystem(.memory, "used", "memory_used", SensorUnit("B", exponent: 0), body)
-    addSystem(.memory, "total", "memory_total", SensorUnit("B", exponent: 0), body)
-    addSystem(.uptime, "", "uptime", SensorUnit("s", exponent: 0), body)
-  }
-
-  private mutating func listInterfaces(_ body: (ListedSensor, Span<UInt8>) -> Void) {
+  mutating func listInterfaces(_ body: SensorBody) {
     var index = 0
     while let interface = NetworkInterfaces.next(after: index, roots) {
       index = interface.index
       if interface.isLoopback { continue }
-      addCounter(interface, "rx-bytes", SensorUnit("B", exponent: 0), body)
-      addCounter(interface, "tx-bytes", SensorUnit("B", exponent: 0), body)
-      addCounter(interface, "rx-packets", SensorUnit("", exponent: 0), body)
-      addCounter(interface, "tx-packets", SensorUnit("", exponent: 0), body)
-      addCounter(interface, "rx-errors", SensorUnit("", exponent: 0), body)
-      addCounter(interface, "tx-errors", SensorUnit("", exponent: 0), body)
+      addCounter(interface, "rx-bytes", body)
+      addCounter(interface, "tx-bytes", body)
+      addCounter(interface, "rx-packets", body)
+      addCounter(interface, "tx-packets", body)
+      addCounter(interface, "rx-errors", body)
+      addCounter(interface, "tx-errors", body)
     }
   }
 
-  private mutating func listDisks(_ body: (ListedSensor, Span<UInt8>) -> Void) {
+  mutating func listDisks(_ body: SensorBody) {
     let roots = MachineRoots(copying: roots)
     Mounts.forEach(roots) { folder in
-      addDisk(folder, "available", SensorUnit("B", exponent: 0), body)
-      addDisk(folder, "percent", SensorUnit("%", exponent: 0), body)
+      addDisk(folder, "available", body)
+      addDisk(folder, "percent", body)
     }
   }
 
   // MARK: One sensor
 
   @inline(never)
-  private mutating func addSystem(
-    _ kind: SourceKind, _ word: StaticString, _ name: StaticString, _ unit: SensorUnit,
-    _ body: (ListedSensor, Span<UInt8>) -> Void
+  mutating func addSystem(
+    _ kind: SourceKind, _ word: StaticString, _ name: StaticString, makesCurve: Bool = false, _ body: SensorBody
   ) {
     guard let path = roots.path(of: kind, place: Span()), System.status(of: path) != nil else { return }
-    add(kind, PathText(word.bytes), name: PathText(name.bytes), path: path, unit, body)
+    add(
+      kind, PathText(word.bytes), name: PathText(name.bytes), path: path, unit(of: kind, word),
+      makesCurve: makesCurve, body)
+  }
+
+  @inline(never)
+  private func unit(of kind: SourceKind, _ word: StaticString) -> SensorUnit {
+    SensorUnit(kind, kind.description.words.index(of: word.bytes) ?? 0)
   }
 
   @inline(never)
   private mutating func addCounter(
-    _ interface: borrowing NetworkInterface, _ counter: StaticString, _ unit: SensorUnit,
-    _ body: (ListedSensor, Span<UInt8>) -> Void
+    _ interface: borrowing NetworkInterface, _ counter: StaticString, _ body: SensorBody
   ) {
     let argument = joined(interface.name, PathText(counter.bytes))
     guard let path = argument.withBytes({ roots.path(of: .network, place: $0) }), System.status(of: path) != nil
     else { return }
-    add(.network, argument, name: argument, path: path, unit, body)
+    add(
+      .network, argument, name: argument, path: path, unit(of: .network, counter), makesCurve: false, body)
   }
 
   @inline(never)
   private mutating func addDisk(
-    _ folder: borrowing PathText, _ quantity: StaticString, _ unit: SensorUnit,
-    _ body: (ListedSensor, Span<UInt8>) -> Void
+    _ folder: borrowing PathText, _ quantity: StaticString, _ body: SensorBody
   ) {
     let isRoot = folder.count == 1
     let argument = joined(isRoot ? PathText() : PathText(copying: folder), PathText(quantity.bytes))
@@ -155,13 +154,13 @@ public struct SensorListing: ~Copyable {
     name.append(isRoot ? PathText(("root" as StaticString).bytes) : PathText(copying: folder))
     name.append("_")
     name.append(quantity)
-    add(.disk, argument, name: name, path: folder, unit, body)
+    add(.disk, argument, name: name, path: folder, unit(of: .disk, quantity), makesCurve: false, body)
   }
 
   @inline(never)
   private mutating func add(
     _ kind: SourceKind, _ argument: borrowing PathText, name: borrowing PathText, path: borrowing PathText,
-    _ unit: SensorUnit, _ body: (ListedSensor, Span<UInt8>) -> Void
+    _ unit: SensorUnit, makesCurve: Bool, _ body: SensorBody
   ) {
     guard !argument.isTooLong, !path.isTooLong else { return }
     text.removeAll()
@@ -171,7 +170,8 @@ public struct SensorListing: ~Copyable {
     let pathStart = text.count
     text.append(path)
     let sensor = ListedSensor(
-      kind: kind, argument: 0..<nameStart, name: nameStart..<pathStart, path: pathStart..<text.count, unit: unit)
+      kind: kind, argument: 0..<nameStart, name: nameStart..<pathStart, path: pathStart..<text.count, unit: unit,
+      makesCurve: makesCurve)
     body(sensor, text.span)
   }
 

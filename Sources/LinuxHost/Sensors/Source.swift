@@ -36,6 +36,7 @@ enum SourceLimits {
 /// A source and what it has shown of itself.
 struct Source: BitwiseCopyable {
   let kind: SourceKind
+  let reading: SourceReading
   /// Where its place is in the table's text.
   let placeStart: Int
   let placeCount: Int
@@ -61,11 +62,12 @@ struct Source: BitwiseCopyable {
 
   init(kind: SourceKind, placeStart: Int, placeCount: Int) {
     self.kind = kind
+    reading = kind.description.reading
     self.placeStart = placeStart
     self.placeCount = placeCount
-    switch kind {
-    case .loadavg, .memory, .uptime, .cpu, .network, .constant: mode = .trusted
-    case .thermal, .hwmon, .disk, .file: mode = .inChild
+    switch reading {
+    case .inLoop, .fromArgument: mode = .trusted
+    case .byChild, .fileSystemByChild: mode = .inChild
     }
   }
 

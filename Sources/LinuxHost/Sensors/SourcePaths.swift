@@ -1,7 +1,6 @@
 // Where sources are found under /sys and /proc.
 
 import Bytes
-import HostInterface
 
 /// The folders under which the kernel shows itself. Tests lay out their own.
 public struct MachineRoots: ~Copyable {
@@ -45,36 +44,9 @@ public struct MachineRoots: ~Copyable {
   }
 }
 
-/// The part of a source's argument that tells where it is read; the rest tells what is taken out of the text. Sources
-/// with the same kind and place are the same source.
-func placeOfSource(_ kind: SourceKind, _ argument: Span<UInt8>) -> Range<Int> {
-  switch kind {
-  case .loadavg, .memory, .uptime, .cpu: return 0..<0
-  case .disk: return 0..<(argument.lastIndex(of: UInt8(ascii: "/")) ?? argument.count)
-  case .thermal, .hwmon, .network, .file, .constant: return 0..<argument.count
-  }
-}
-
 extension MachineRoots {
-  /// The path that a source is read at, as things are now; nil when nothing of that name exists. Reads only folders and
-  /// the kernel's names of things, which never takes long.
-  func path(of kind: SourceKind, place: Span<UInt8>) -> PathText? {
-    switch kind {
-    case .loadavg: return procPath("loadavg")
-    case .memory: return procPath("meminfo")
-    case .uptime: return procPath("uptime")
-    case .cpu: return procPath("stat")
-    case .network: return networkPath(place)
-    case .thermal: return thermalPath(place)
-    case .hwmon: return hwmonPath(place)
-    case .file: return PathText(place)
-    case .disk: return place.isEmpty ? PathText(("/" as StaticString).bytes) : PathText(place)
-    case .constant: return nil
-    }
-  }
-
   /// `IFACE/COUNTER`, whose hyphens are underscores in the kernel's names.
-  private func networkPath(_ place: Span<UInt8>) -> PathText? {
+  func networkPath(_ place: Span<UInt8>) -> PathText? {
     guard let slash = place.firstIndex(of: UInt8(ascii: "/")) else { return nil }
     let interface = place.extracting(0..<slash)
     let counter = place.extracting((slash + 1)..<place.count)
@@ -90,7 +62,7 @@ extension MachineRoots {
   }
 
   /// A thermal zone by its type, or by its own name: several may have the same type.
-  private func thermalPath(_ place: Span<UInt8>) -> PathText? {
+  func thermalPath(_ place: Span<UInt8>) -> PathText? {
     for number in 0..<ThermalZones.numberMax {
       guard let zone = ThermalZones.zone(number, self) else { continue }
       guard zone.type.equals(place) || zone.isNamed(place) else { continue }
@@ -100,7 +72,7 @@ extension MachineRoots {
   }
 
   /// `CHIP/LABEL`: the chip by its name or as `hwmonN`, the input by its label or as `temp1`.
-  private func hwmonPath(_ place: Span<UInt8>) -> PathText? {
+  func hwmonPath(_ place: Span<UInt8>) -> PathText? {
     guard let slash = place.firstIndex(of: UInt8(ascii: "/")) else { return nil }
     let chipName = place.extracting(0..<slash)
     let inputName = place.extracting((slash + 1)..<place.count)
@@ -115,18 +87,6 @@ extension MachineRoots {
   /// One component of a path, that leads nowhere else.
   private func isFileName(_ text: Span<UInt8>) -> Bool {
     !text.isEmpty && !text.equals(".") && !text.equals("..") && text.firstIndex(of: UInt8(ascii: "/")) == nil
-  }
-}
-
-extension Span where Element == UInt8 {
-  /// Where `byte` last occurs.
-  func lastIndex(of byte: UInt8) -> Int? {
-    var index = count - 1
-    while index >= 0 {
-      if self[index] == byte { return index }
-      index -= 1
-    }
-    return nil
   }
 }
 

@@ -9,6 +9,8 @@ struct SourceTable: ~Copyable {
   private let pinned = Pinned()
   private var sources: FixedArray<Source>
   private var text: ByteBuffer
+  /// The sources by kind and place.
+  private var places: HashIndex
   private let timeout: TimeSpan
   private var readers = SourceReaders()
 
@@ -18,7 +20,9 @@ struct SourceTable: ~Copyable {
     capacity: Int, textBytes: Int, timeout: TimeSpan, from arena: inout Arena
   ) throws(ArenaExhausted) {
     let textRegion = try arena.take(textBytes, for: "sources")
-    sources = try FixedArray(capacity: capacity, for: "sources", from: &arena)
+    let sources = try FixedArray<Source>(capacity: capacity, for: "sources", from: &arena)
+    places = try HashIndex(capacity: capacity, for: "sources", from: &arena)
+    self.sources = sources
     text = ByteBuffer(textRegion)
     self.timeout = timeout
   }
@@ -32,14 +36,18 @@ struct SourceTable: ~Copyable {
   ///
   /// - Returns: its index; nil when the table is full.
   mutating func open(_ kind: SourceKind, _ argument: Span<UInt8>) -> Int? {
-    let place = argument.extracting(placeOfSource(kind, argument))
-    for index in 0..<sources.count where sources[index].kind == kind {
-      if text.span.extracting(sources[index].place).equals(place) { return index }
+    let place = argument.extracting(kind.description.place(in: argument))
+    let hash = place.hash(seed: kind.rawValue)
+    var candidate = places.first(hash)
+    while let index = candidate {
+      if sources[index].kind == kind, text.span.extracting(sources[index].place).equals(place) { return index }
+      candidate = places.next(after: index)
     }
     guard place.count <= text.freeCount else { return nil }
     let source = Source(kind: kind, placeStart: text.count, placeCount: place.count)
     guard sources.append(source) else { return nil }
     text.append(place)
+    places.add(sources.count - 1, hash)
     return sources.count - 1
   }
 
@@ -51,6 +59,7 @@ struct SourceTable: ~Copyable {
       dropAnswer(index)
     }
     sources.removeAll()
+    places.removeAll()
     text.removeAll()
   }
 
@@ -81,7 +90,7 @@ struct SourceTable: ~Copyable {
   mutating func read(
     _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
   ) -> SourceRead {
-    if sources[index].kind == .constant {
+    if sources[index].reading == .fromArgument {
       buffer.append(text.span.extracting(sources[index].place))
       return .complete
     }
@@ -170,7 +179,7 @@ struct SourceTable: ~Copyable {
     let source = sources[index]
     let found = roots.path(of: source.kind, place: text.span.extracting(source.place))
     guard let path = found else { throw Errno(code: ENOENT) }
-    guard source.kind == .disk else {
+    guard source.reading == .fileSystemByChild else {
       let descriptor = try System.openForReading(path)
       defer { System.close(descriptor) }
       return try System.readFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
@@ -193,13 +202,13 @@ struct SourceTable: ~Copyable {
     }
     do throws(Errno) {
       sources[index].answer = try readers.start(
-        path, isDisk: source.kind == .disk, byteCountMax: HostLimits.sourceBytesMax, source: index,
+        path, isDisk: source.reading == .fileSystemByChild, byteCountMax: HostLimits.sourceBytesMax, source: index,
         deadline: now + timeout)
     } catch {
       sources[index].fail(error.readFailure, now: now)
       return false
     }
-    sources[index].exponent = path.withBytes { exponent(of: source.kind, path: $0) }
+    sources[index].exponent = path.withBytes { source.kind.exponent(at: $0) }
     sources[index].isBeingRead = true
     sources[index].askedAt = now
     return true
@@ -226,7 +235,7 @@ struct SourceTable: ~Copyable {
       }
       return .failed(failure.readFailure)
     }
-    if sources[index].kind == .disk { buffer.append(diskSizes: answer) } else { buffer.commit(count) }
+    if sources[index].reading == .fileSystemByChild { buffer.append(diskSizes: answer) } else { buffer.commit(count) }
     sources[index].succeed()
     promote(index, answer, file)
     return .complete
@@ -242,7 +251,7 @@ struct SourceTable: ~Copyable {
       return
     }
     if file >= 0 { System.close(file) }
-    let isDisk = sources[index].kind == .disk
+    let isDisk = sources[index].reading == .fileSystemByChild
     if isQuick, trust == .local, isDisk || answer.is_regular != 0 { sources[index].mode = .promotedByPath }
   }
 
@@ -277,15 +286,6 @@ struct SourceTable: ~Copyable {
     if sources[index].answer >= 0 { System.close(sources[index].answer) }
     sources[index].answer = -1
   }
-}
-
-/// The power of ten of what is read at `path`.
-private func exponent(of kind: SourceKind, path: Span<UInt8>) -> Int {
-  if kind == .thermal { return ThermalZones.unit.exponent }
-  guard kind == .hwmon else { return 0 }
-  var start = path.count
-  while start > 0, path[start - 1] != UInt8(ascii: "/") { start -= 1 }
-  return HwmonInput(fileName: path.extracting(start..<path.count))?.quantity.unit.exponent ?? 0
 }
 
 extension ByteBuffer {

@@ -26,8 +26,8 @@ enum ThermalZones {
   /// Numbers from 0 up to this are looked at.
   static var numberMax: Int { 64 }
 
-  /// What the numbers mean.
-  static var unit: SensorUnit { SensorUnit("°C", exponent: -3) }
+  /// The numbers are thousandths of the unit.
+  static var exponent: Int { -3 }
 
   /// The zone with that number, if there is one.
   @inline(never)

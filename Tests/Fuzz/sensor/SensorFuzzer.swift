@@ -17,9 +17,6 @@ private struct Block: @unchecked Sendable {
 }
 
 private let numberBlock = Block(128)
-private let kinds: [SourceKind] = [
-  .thermal, .hwmon, .loadavg, .memory, .uptime, .network, .disk, .cpu, .file, .constant,
-]
 
 /// What libFuzzer calls with each input.
 @_cdecl("LLVMFuzzerTestOneInput")
@@ -70,10 +67,7 @@ private func quantity(_ word: [UInt8], hasField: Bool) -> Quantity? {
   let parts = word.split(separator: UInt8(ascii: ":"), maxSplits: 1, omittingEmptySubsequences: false).map { Array($0) }
   guard parts.count == 2 else { return nil }
   let (name, argument) = (parts[0], parts[1])
-  for kind in kinds where name.span.equals(kind.name) {
-    return Quantity.number(of: kind, argument: argument.span, hasField: hasField)
-  }
-  return nil
+  return SourceKind.named(name.span).flatMap { Quantity.number(of: $0, argument: argument.span, hasField: hasField) }
 }
 
 private func check(_ reading: Reading, of text: [UInt8], isPercentage: Bool) {

@@ -1,0 +1,183 @@
+// The kinds of places that sensors are read from: what stands behind `read =`, and all that is known about a kind
+// without a machine.
+//
+// A kind is known in two files. Here are its case and its line in the table, by which the configuration checks it and
+// explains it, `Telemetry` takes values out of its text, and the host shares and trusts its sources. Where it is on a
+// machine, and what there is to list, is in LinuxHost/Sensors/SourceKinds.swift, where the compiler asks for it. Tests
+// ask for its row in the README and its line in Boards/generic/mote.conf.
+
+import Bytes
+
+/// A kind of place, as written before the colon of `read =`.
+public enum SourceKind: UInt8, Sendable, BitwiseCopyable {
+  /// A thermal zone by its type (or `thermal_zoneN`); a number in degrees Celsius with a power of ten, as the kernel
+  /// counts in thousandths: `47250e-3`.
+  case thermal
+  /// A hwmon input by chip name and label (or input name, `temp1`); a number with the power of ten that brings it to
+  /// its unit.
+  case hwmon
+  /// Text of /proc/stat.
+  case cpu
+  /// Text of /proc/loadavg.
+  case loadavg
+  /// Text of /proc/meminfo.
+  case memory
+  /// Text of /proc/uptime.
+  case uptime
+  /// Text of a network interface's counter.
+  case network
+  /// Three numbers, `SIZE FREE AVAILABLE` in bytes, from statvfs.
+  case disk
+  /// Text of a file.
+  case file
+  /// The argument itself.
+  case constant
+}
+
+extension SourceKind {
+  /// In the order of the cases. A literal of constants, so that it is data of the program.
+  static let table: InlineArray<_, SourceDescription> = [
+    SourceDescription(.thermal, "thermal", .name, "TYPE", units: "°C", gives: .number, .byChild),
+    SourceDescription(
+      .hwmon, "hwmon", .nameAndName, "CHIP/LABEL", units: "°C|V|A|W|J|%|rpm|Hz", gives: .anything, .byChild),
+    SourceDescription(.cpu, "cpu", .word, words: "usage", units: "%", gives: .processorTimes, .inLoop),
+    SourceDescription(.loadavg, "loadavg", .word, words: "1|5|15", gives: .columns, .inLoop),
+    SourceDescription(
+      .memory, "memory", .word, "FIELD",
+      words: "total|free|available|used|buffers|cached|swap-total|swap-free|swap-used", units: "B", gives: .memory,
+      .inLoop),
+    SourceDescription(.uptime, "uptime", .none, units: "s", gives: .columns, .inLoop),
+    SourceDescription(
+      .network, "network", .interfaceAndWord, "INTERFACE/COUNTER",
+      words: "rx-bytes|tx-bytes|rx-packets|tx-packets|rx-errors|tx-errors|rx-dropped|tx-dropped|collisions|multicast",
+      units: "B|B", gives: .number, .inLoop),
+    SourceDescription(
+      .disk, "disk", .pathAndWord, "PATH/QUANTITY", words: "free|used|total|available|percent", units: "B|B|B|B|%",
+      gives: .fileSystem, .fileSystemByChild),
+    SourceDescription(.file, "file", .path, "PATH", gives: .fields, .byChild),
+    SourceDescription(.constant, "constant", .text, "TEXT", gives: .fields, .fromArgument),
+  ]
+
+  /// How many there are.
+  public static var count: Int { table.count }
+
+  /// What is known about it.
+  public var description: SourceDescription { SourceKind.table[Int(rawValue)] }
+
+  /// The word before the colon.
+  public var name: StaticString { SourceKind.table[Int(rawValue)].name }
+
+  /// The kind with this name, whose case does not matter.
+  public static func named(_ name: Span<UInt8>) -> SourceKind? {
+    for index in table.indices where table[index].name.bytes.equalsIgnoringCase(name) { return table[index].kind }
+    return nil
+  }
+}
+
+/// What stands behind the colon.
+public enum SourceArgument: UInt8, Sendable, BitwiseCopyable {
+  /// Nothing, nor a colon.
+  case none
+  /// A name without a slash.
+  case name
+  /// Two names with a slash between them; the second one may have more.
+  case nameAndName
+  /// One of the words.
+  case word
+  /// A network interface, a slash and one of the words.
+  case interfaceAndWord
+  /// An absolute path, a slash and one of the words.
+  case pathAndWord
+  /// An absolute path.
+  case path
+  /// Any text.
+  case text
+}
+
+/// What the text of a source is.
+public enum SourceText: UInt8, Sendable, BitwiseCopyable {
+  /// A number.
+  case number
+  /// A number, a truth value or other text.
+  case anything
+  /// The same, or several of them behind names.
+  case fields
+  /// Columns of numbers; each word names one, in their order.
+  case columns
+  /// /proc/meminfo; the words are those of `MemoryQuantity`.
+  case memory
+  /// `SIZE FREE AVAILABLE` in bytes; the words are those of `DiskQuantity`.
+  case fileSystem
+  /// /proc/stat.
+  case processorTimes
+}
+
+/// How a host gets at the text of a source that it is asked for. A source that tells by itself, as an edge does, will
+/// be one case more: its last text waits until it is read.
+public enum SourceReading: UInt8, Sendable, BitwiseCopyable {
+  /// It never blocks by nature: it is read in the loop, from a file that stays open.
+  case inLoop
+  /// It may block: a child reads it until it has proved to be quick.
+  case byChild
+  /// The same, for the sizes of a file system.
+  case fileSystemByChild
+  /// There is nothing to be read: the argument is the text.
+  case fromArgument
+}
+
+/// What is known about a kind of source without a machine.
+public struct SourceDescription: Sendable, BitwiseCopyable {
+  /// Whose description this is.
+  public let kind: SourceKind
+  /// The word before the colon.
+  public let name: StaticString
+  /// What stands behind it.
+  public let argument: SourceArgument
+  /// The same for people, in capitals; empty where the words say it all.
+  public let form: StaticString
+  /// Words of which the argument, or what stands behind its last slash, must be one.
+  public let words: WordList
+  /// The unit of each word; one alone is that of all. Without words, all that there may be.
+  public let units: WordList
+  /// What its text is.
+  public let text: SourceText
+  /// How its text is got at.
+  public let reading: SourceReading
+
+  @inline(__always)
+  fileprivate init(
+    _ kind: SourceKind, _ name: StaticString, _ argument: SourceArgument, _ form: StaticString = "",
+    words: StaticString = "", units: StaticString = "", gives text: SourceText, _ reading: SourceReading
+  ) {
+    self.kind = kind
+    self.name = name
+    self.argument = argument
+    self.form = form
+    self.words = WordList(words)
+    self.units = WordList(units)
+    self.text = text
+    self.reading = reading
+  }
+
+  /// The part of an argument that tells where it is read; the rest tells what is taken out of the text. Sources of the
+  /// same kind and place are the same source.
+  public func place(in argument: Span<UInt8>) -> Range<Int> {
+    switch self.argument {
+    case .none, .word: 0..<0
+    case .pathAndWord: 0..<(argument.lastIndex(of: UInt8(ascii: "/")) ?? argument.count)
+    case .name, .nameAndName, .interfaceAndWord, .path, .text: 0..<argument.count
+    }
+  }
+
+  /// The position of the word with which an argument ends, or which it is; nil when it is none of them. They are
+  /// written in lower case.
+  public func word(in argument: Span<UInt8>) -> Int? {
+    var start = 0
+    if self.argument != .word {
+      guard let slash = argument.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+      start = slash + 1
+    }
+    for index in start..<argument.count where argument[index] != argument[index].lowercased { return nil }
+    return words.index(of: argument.extracting(start..<argument.count))
+  }
+}

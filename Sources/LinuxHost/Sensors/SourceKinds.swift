@@ -1,0 +1,62 @@
+// Where each kind of source is on Linux: the second of the two files that know a kind. What is known without a machine,
+// and how far a kind is trusted, is in HostInterface/SourceKind.swift.
+
+import Bytes
+import HostInterface
+
+extension MachineRoots {
+  /// The path that a source is read at, as things are now; nil when nothing of that name exists. Reads only folders and
+  /// the kernel's names of things, which never takes long.
+  func path(of kind: SourceKind, place: Span<UInt8>) -> PathText? {
+    switch kind {
+    case .thermal: return thermalPath(place)
+    case .hwmon: return hwmonPath(place)
+    case .cpu: return procPath("stat")
+    case .loadavg: return procPath("loadavg")
+    case .memory: return procPath("meminfo")
+    case .uptime: return procPath("uptime")
+    case .network: return networkPath(place)
+    case .disk: return place.isEmpty ? PathText(("/" as StaticString).bytes) : PathText(place)
+    case .file: return PathText(place)
+    case .constant: return nil
+    }
+  }
+}
+
+extension SourceKind {
+  /// The power of ten that brings what is read at `path` to its unit.
+  func exponent(at path: Span<UInt8>) -> Int {
+    switch self {
+    case .thermal: return ThermalZones.exponent
+    case .hwmon:
+      let start = path.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
+      return HwmonInput(fileName: path.extracting(start..<path.count))?.quantity.exponent ?? 0
+    case .cpu, .loadavg, .memory, .uptime, .network, .disk, .file, .constant: return 0
+    }
+  }
+}
+
+extension SensorListing {
+  /// Calls `body` with each source of a kind that this machine has, in an order that does not change as long as the
+  /// machine does not.
+  mutating func list(_ kind: SourceKind, _ body: SensorBody) {
+    switch kind {
+    case .thermal: listThermalZones(body)
+    case .hwmon: listHwmonChips(body)
+    case .cpu: addSystem(kind, "usage", "cpu_usage", makesCurve: true, body)
+    case .loadavg:
+      addSystem(kind, "1", "load_1", makesCurve: true, body)
+      addSystem(kind, "5", "load_5", body)
+      addSystem(kind, "15", "load_15", body)
+    case .memory:
+      addSystem(kind, "available", "memory_available", makesCurve: true, body)
+      addSystem(kind, "used", "memory_used", body)
+      addSystem(kind, "total", "memory_total", body)
+    case .uptime: addSystem(kind, "", "uptime", makesCurve: true, body)
+    case .network: listInterfaces(body)
+    case .disk: listDisks(body)
+    // A person knows what there is.
+    case .file, .constant: return
+    }
+  }
+}
