@@ -32,16 +32,16 @@ struct Nearest {
   }
 }
 
-/// The longest words that are compared, in bytes.
-private var comparedBytesMax: Int { 40 }
+/// A row of the table of distances: one more than the longest words that are compared have bytes.
+private typealias DistanceRow = InlineArray<41, UInt8>
 
 /// How many characters must be inserted, removed, replaced or swapped with their neighbour to make `source` of `target`
 /// (the optimal string alignment distance), whatever their case. Nil for long words.
 func editDistance(_ source: Span<UInt8>, _ target: Span<UInt8>) -> Int? {
-  guard source.count <= comparedBytesMax, target.count <= comparedBytesMax else { return nil }
+  guard source.count < DistanceRow.count, target.count < DistanceRow.count else { return nil }
   // Three rows of the table suffice: a swap looks back two.
-  var older = InlineArray<41, UInt8>(repeating: 0)
-  var last = InlineArray<41, UInt8> { UInt8($0) }
+  var older = DistanceRow(repeating: 0)
+  var last = DistanceRow { UInt8($0) }
   var row = last
   for i in 0..<source.count {
     row[0] = UInt8(i + 1)

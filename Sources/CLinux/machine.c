@@ -259,7 +259,7 @@ static _Noreturn void run_reader(const char *path, int what, size_t byte_count_m
   if (dup2(socket, 0) < 0) _exit(1);
   close_from(1);
 
-  char text[4096];
+  char text[MOTE_READ_BYTES_MAX];
   struct mote_answer answer;
   memset(&answer, 0, sizeof answer);
   int file = -1;

@@ -23,6 +23,9 @@ let defaultConfigurationPath: StaticString = "/etc/mote/mote.conf"
 func loadConfiguration(
   _ invocation: Invocation, _ arguments: borrowing Arguments
 ) throws(ExitStatus) -> LoadedConfiguration {
+  // What a path may have, two floors say; what `reason` says of either limit, it says in words.
+  precondition(Files.pathBytesMax == ConfigurationLimits.pathBytesMax && Files.pathBytesMax == 511)
+  precondition(ConfigurationLimits.fileBytesMax == 64 * 1024)
   guard var scratch = MemoryBlock() else { throw .system }
   guard var block = MemoryBlock() else { throw .system }
   let settings: Settings?
@@ -145,8 +148,8 @@ private func reason(_ failure: FileFailure) -> StaticString {
   case .notFound: "there is no such file"
   case .notPermitted: "no permission"
   case .notRegular: "not a regular file"
-  case .tooLarge: "larger than 64KB"  // ConfigurationLimits.fileBytesMax
-  case .pathTooLong: "its path has more than 511 bytes"  // Files.pathBytesMax
+  case .tooLarge: "larger than 64KB"
+  case .pathTooLong: "its path has more than 511 bytes"
   case .inputOutput: "input/output error"
   }
 }

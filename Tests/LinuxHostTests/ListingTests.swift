@@ -1,9 +1,10 @@
 import Bytes
 import Foundation
 import HostInterface
-import LinuxHost
 import TestSupport
 import Testing
+
+@testable import LinuxHost
 
 /// A listed sensor as a line: `name kind:argument path unit`.
 private func list(sys: String, proc: String) throws -> [String] {
@@ -153,6 +154,27 @@ extension TemporaryFolder {
     #expect(Set(names).count == names.count)
     let zones = try? FileManager.default.contentsOfDirectory(atPath: "/sys/class/thermal")
     #expect(lines.count { $0.contains(" thermal:") } == zones?.count { $0.hasPrefix("thermal_zone") } ?? 0)
+  }
+}
+
+@Suite struct SensorUnitTests {
+  /// What a chip measures stands in the order of the kind's units, in another module.
+  @Test func hwmonUnitsBelongToTheirInputs() {
+    let expected = [
+      ("temp", "°C", -3), ("in", "V", -3), ("curr", "A", -3), ("power", "W", -6), ("energy", "J", -6),
+      ("humidity", "%", -3), ("fan", "rpm", 0), ("freq", "Hz", 0),
+    ]
+    for (raw, (prefix, unit, exponent)) in expected.enumerated() {
+      let quantity = HwmonQuantity(rawValue: UInt8(raw))
+      #expect(quantity.map { Array($0.prefix).text } == prefix)
+      #expect(quantity?.exponent == exponent)
+      #expect(Array(SensorUnit(.hwmon, raw).symbol).text == unit)
+    }
+    #expect(HwmonQuantity(rawValue: UInt8(expected.count)) == nil)
+    #expect(Array(SensorUnit(.hwmon, expected.count).symbol) == [])
+    // One unit alone is that of all words; behind the last one there is none.
+    #expect(Array(SensorUnit(.memory, 5).symbol).text == "B")
+    #expect(Array(SensorUnit(.network, 2).symbol) == [])
   }
 }
 

@@ -88,8 +88,11 @@ struct mote_answer {
   uint64_t disk_bytes[3];
 };
 
-// Starts a child that reads up to `byte_count_max` (at most 4096) bytes of `path`, answers once, and ends. `*answer`
-// becomes the descriptor to receive from. Returns its process id, or -1 with errno.
+// The longest text that a child reads, in bytes.
+#define MOTE_READ_BYTES_MAX 4096
+
+// Starts a child that reads up to `byte_count_max` bytes of `path`, at most MOTE_READ_BYTES_MAX, answers once, and
+// ends. `*answer` becomes the descriptor to receive from. Returns its process id, or -1 with errno.
 pid_t mote_start_reader(const char *_Nonnull path, int what, size_t byte_count_max, int *_Nonnull answer);
 
 // Receives a reader's answer without waiting. `*file` becomes a descriptor of the file that was read, or -1. Returns

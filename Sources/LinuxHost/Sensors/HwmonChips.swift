@@ -7,8 +7,6 @@ import Bytes
 enum HwmonQuantity: UInt8, BitwiseCopyable {
   case temperature, voltage, current, power, energy, humidity, fan, frequency
 
-  static var count: UInt8 { 8 }
-
   /// The beginning of the file's name.
   var prefix: Span<UInt8> {
     @_lifetime(immortal)
@@ -32,8 +30,9 @@ struct HwmonInput: BitwiseCopyable {
 
   /// Takes `temp1_input` apart; nil for any other file.
   init?(fileName: Span<UInt8>) {
-    for raw in 0..<HwmonQuantity.count {
-      guard let quantity = HwmonQuantity(rawValue: raw) else { continue }
+    var raw: UInt8 = 0
+    while let quantity = HwmonQuantity(rawValue: raw) {
+      raw += 1
       let prefix = quantity.prefix
       guard fileName.count >= prefix.count, fileName.extracting(0..<prefix.count).equals(prefix) else { continue }
       guard let underscore = fileName.firstIndex(of: UInt8(ascii: "_")),
@@ -63,19 +62,19 @@ struct HwmonInput: BitwiseCopyable {
 /// One chip with its inputs in order.
 struct HwmonChip: ~Copyable {
   /// More inputs than any chip has; the rest is ignored.
-  static var inputsMax: Int { 64 }
+  typealias Inputs = InlineArray<64, HwmonInput?>
 
   let number: Int
   let name: PathText
   let folder: PathText
-  private var inputs = InlineArray<64, HwmonInput?>(repeating: nil)
+  private var inputs = Inputs(repeating: nil)
   private(set) var inputCount = 0
 
   init(number: Int, name: consuming PathText, folder: consuming PathText) {
     self.number = number
     self.name = name
     self.folder = folder
-    var inputs = InlineArray<64, HwmonInput?>(repeating: nil)
+    var inputs = Inputs(repeating: nil)
     var count = 0
     Directory.forEachEntry(of: self.folder) { fileName in
       guard let input = HwmonInput(fileName: fileName) else { return true }
@@ -86,7 +85,7 @@ struct HwmonChip: ~Copyable {
       }
       inputs[position] = input
       count += 1
-      return count < HwmonChip.inputsMax
+      return count < inputs.count
     }
     self.inputs = inputs
     inputCount = count

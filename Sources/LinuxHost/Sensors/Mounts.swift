@@ -5,15 +5,13 @@ import CLinux
 
 /// Storage that is mounted.
 enum Mounts {
-  /// How many are listed at most.
-  static var countMax: Int { 16 }
-
   /// Calls `body` with the folder at which each is mounted: once for each, even if it is mounted at several places.
   static func forEach(_ roots: borrowing MachineRoots, _ body: (borrowing PathText) -> Void) {
     guard var lines = LineReader(roots.procPath("self/mounts")) else { return }
+    // No more than these are listed.
     var seen = InlineArray<16, UInt64>(repeating: 0)
     var count = 0
-    while count < countMax {
+    while count < seen.count {
       var folder: PathText?
       guard lines.next({ folder = storageFolder($0) }) else { break }
       guard let folder, let device = device(of: folder) else { continue }

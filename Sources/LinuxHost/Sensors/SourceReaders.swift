@@ -8,13 +8,11 @@
 
 import Bytes
 import CLinux
+import HostInterface
 
 /// The running readers.
 struct SourceReaders: ~Copyable {
   private let pinned = Pinned()
-  /// Readers at the same time. A read that cannot even be killed (a dead NFS server) keeps its place until it ends.
-  static var countMax: Int { 4 }
-
   private struct Reader: BitwiseCopyable {
     var process: pid_t
     var source: Int
@@ -22,10 +20,13 @@ struct SourceReaders: ~Copyable {
     var isKilled: Bool
   }
 
+  /// Readers at the same time. A read that cannot even be killed (a dead NFS server) keeps its place until it ends.
   private var readers = InlineArray<4, Reader?>(repeating: nil)
   private var count = 0
 
-  init() {}
+  init() {
+    precondition(HostLimits.sourceBytesMax <= MOTE_READ_BYTES_MAX, "a child's answer has room for as much")
+  }
 
   init(copying other: borrowing SourceReaders) {
     readers = other.readers
@@ -103,6 +104,7 @@ struct SourceReaders: ~Copyable {
   mutating func reapNext() -> Int?? {
     for index in readers.indices {
       guard let reader = readers[index], waitpid(reader.process, nil, WNOHANG) == reader.process else { continue }
+      precondition(count > 0, "only what was started can end")
       readers[index] = nil
       count -= 1
       return .some(reader.isKilled ? nil : reader.source)

@@ -195,6 +195,8 @@ struct SourceTable: ~Copyable {
 
   /// - Returns: whether one was started; otherwise the source has failed.
   private mutating func startReader(_ index: Int, now: Instant, roots: borrowing MachineRoots) -> Bool {
+    precondition(!sources[index].isBeingRead, "a source has one reader at a time")
+    precondition(sources[index].answer < 0, "an answer that nobody took would be lost")
     let source = sources[index]
     guard let path = roots.path(of: source.kind, place: text.span.extracting(source.place)) else {
       sources[index].fail(.notFound, now: now)
@@ -245,6 +247,7 @@ struct SourceTable: ~Copyable {
   private mutating func promote(_ index: Int, _ answer: mote_answer, _ file: Int32) {
     let isQuick = sources[index].noteChildReading(.milliseconds(Int64(answer.milliseconds)))
     let trust = FileSystemTrust(statfsNumber: answer.file_system)
+    precondition(sources[index].mode == .inChild && sources[index].descriptor < 0, "only a child's source is promoted")
     if isQuick, file >= 0, trust == .attributes {
       sources[index].mode = .promotedOpen
       sources[index].descriptor = file
