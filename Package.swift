@@ -171,6 +171,7 @@ let package = Package(
     .target(name: "Bytes", swiftSettings: noHeap),
     .target(name: "JSON", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "HostInterface", dependencies: ["Bytes"], swiftSettings: noHeap),
+    .target(name: "Storage", dependencies: ["Bytes", "HostInterface"], exclude: ["FORMAT.md"], swiftSettings: noHeap),
     .target(name: "CLinux"),
     .target(name: "CMbedTLS", linkerSettings: mbedTLS),
     .target(
@@ -188,7 +189,7 @@ let package = Package(
     .testTarget(name: "MQTTTests", dependencies: ["Bytes", "MQTT", "TestSupport"], swiftSettings: common),
     .target(
       name: "Simulator",
-      dependencies: ["Agent", "Bytes", "AgentConfiguration", "HostInterface", "MQTT", "TestSupport"],
+      dependencies: ["Agent", "Bytes", "AgentConfiguration", "HostInterface", "MQTT", "Storage", "TestSupport"],
       path: "Tests/Simulator", swiftSettings: common),
     .executableTarget(
       name: "simulate", dependencies: ["Simulator"], path: "Tests/Simulate", swiftSettings: common),
@@ -197,6 +198,9 @@ let package = Package(
       dependencies: [
         "Agent", "AgentConfiguration", "Bytes", "HostInterface", "IoTPlatform", "Simulator", "TestSupport",
       ],
+      swiftSettings: common),
+    .testTarget(
+      name: "StorageTests", dependencies: ["Bytes", "HostInterface", "Simulator", "Storage", "TestSupport"],
       swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
     .testTarget(

@@ -8,12 +8,13 @@
 // or that another one is in the way and this one has not begun; which of the two, nobody needs to know. The host wakes
 // the loop when the one under way has ended, which is at most `StorageLimits.timeMax` after it began, so that its owner
 // gets the answer and the next one can begin. An answer that nobody fetches in the turn after its wake-up is forgotten:
-// its owner is gone, and the others must not wait for him. Every operation may therefore be done twice.
+// its owner is gone, and the others must not wait for him. Every operation may therefore be done twice. Whoever tries
+// again what has failed does so later, not in the same turn.
 //
-// Promises. After `.done` of a replacement, of an append with `isFlushed`, or of a deletion, the effect survives a power
-// cut. Before, and after any other answer, it may have happened or not: of a record either the old or the new content
-// is found, never a mix; a segment keeps everything up to the last successful flush, and behind it may be less than was
-// appended, or bytes that nobody wrote.
+// Promises. After `.done` of a replacement, of an append with `isFlushed`, or of a deletion, the effect survives a
+// power cut. Before, and after any other answer, it may have happened or not: of a record either the old or the new
+// content is found, never a mix; a segment keeps everything up to the last successful flush, and behind it may be less
+// than was appended, or bytes that nobody wrote.
 
 import Bytes
 
@@ -21,7 +22,7 @@ import Bytes
 public protocol HostStorage: ~Copyable {
   // MARK: Records
 
-  /// Appends the content of `record` to `buffer`, which needs `record.bytesMax` of room.
+  /// Appends the content of `record` to `buffer`, which needs `record.roomNeeded`.
   ///
   /// `.notFound`: it was never stored. `.damaged`: its file is not as it was written; nothing was appended, and the
   /// next replacement mends it.
@@ -32,8 +33,8 @@ public protocol HostStorage: ~Copyable {
 
   // MARK: Segments
 
-  /// Writes `bytes` into `segment` from `offset` on, and forgets whatever is behind them. An offset of 0 begins the
-  /// segment, or begins it anew; without bytes this only flushes.
+  /// Writes `bytes`, which may be none, into `segment` from `offset` on, and cuts off what was behind. An offset of 0
+  /// begins the segment, or begins it anew.
   ///
   /// `.damaged`: the segment is shorter than `offset`. After `.failed` of a call, this segment can promise nothing more
   /// about what is behind its last successful flush, whatever later calls answer: its owner writes what he still has
@@ -61,10 +62,10 @@ public protocol HostStorage: ~Copyable {
 
 /// What became of an operation.
 public enum StorageAnswer: UInt8, Equatable, Sendable, BitwiseCopyable {
-  /// It is done.
-  case done
   /// Ask again after a wake-up.
   case pending
+  /// It is done.
+  case done
   /// There is no such record or segment.
   case notFound
   /// There is no room, or no more than others may use.
@@ -107,6 +108,12 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
     case .clock: 16
     }
   }
+
+  /// What a file has in front of its content, in bytes.
+  public static var headerBytes: Int { 16 }
+
+  /// The free room that reading takes: a whole file, and one byte more, by which one that is too long is noticed.
+  public var roomNeeded: Int { StorageRecord.headerBytes + bytesMax + 1 }
 }
 
 /// The series of segments that there are.
