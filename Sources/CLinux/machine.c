@@ -349,6 +349,25 @@ ssize_t mote_read_directory(int descriptor, void *buffer, size_t room) {
   return syscall(SYS_getdents64, descriptor, buffer, room);
 }
 
+// MARK: Storage
+
+pid_t mote_fork_for_storage(int reply) {
+  pid_t parent = getpid();
+  pid_t process = fork_quietly();
+  if (process != 0) return process;
+  // A write for a dead parent could meet one for its successor. It may have died before this.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(255);
+  prctl(PR_SET_NAME, "mote-storage");
+  if (reply < 0) reply = open("/dev/null", O_RDWR);
+  // A file that took one of these numbers would get whatever is written there.
+  for (int descriptor = 0; descriptor <= 2; descriptor++) {
+    if (dup2(reply, descriptor) < 0) _exit(255);
+  }
+  close_from(3);
+  return 0;
+}
+
 // MARK: Log
 
 ssize_t mote_write_line(int descriptor, int is_socket, const void *prefix, size_t prefix_count, const void *line,

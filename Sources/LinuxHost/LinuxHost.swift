@@ -5,7 +5,7 @@ import CLinux
 import HostInterface
 
 /// The machine that the agent runs on. There can be one at a time in a process, as it owns the signal handlers.
-public struct LinuxHost: ~Copyable, Host {
+public struct LinuxHost: ~Copyable, Host, HostStorage {
   private let pinned = Pinned()
   private let roots: MachineRoots
   private var signals: Signals
@@ -14,6 +14,7 @@ public struct LinuxHost: ~Copyable, Host {
   private var programs: Programs
   private var link: Link
   private var clock: Clock
+  private var storage: LinuxStorage
   /// When to let go of what opening the link took, or a reload; nil while there is nothing to let go of.
   private var releaseTime: Instant?
 
@@ -22,18 +23,20 @@ public struct LinuxHost: ~Copyable, Host {
   /// - Parameters:
   ///   - link: the way to the server, closed.
   ///   - clock: the system's clocks.
+  ///   - storage: the state folder.
   ///   - plan: what the configuration needs; its tables are taken from `arena`.
   ///   - roots: where the kernel shows itself.
   /// - Throws: `HostSetupFailure` when the arena is too small or the system has no file descriptor left.
   public init(
-    link: consuming Link, clock: consuming Clock, plan: HostPlan, roots: consuming MachineRoots = MachineRoots(),
-    from arena: inout Arena
+    link: consuming Link, clock: consuming Clock, storage: consuming LinuxStorage, plan: HostPlan,
+    roots: consuming MachineRoots = MachineRoots(), from arena: inout Arena
   ) throws(HostSetupFailure) {
     let newSources = try makeSources(plan, from: &arena)
     let newPrograms = try makePrograms(plan, from: &arena)
     let newSignals = try makeSignals()
     self.link = link
     self.clock = clock
+    self.storage = storage
     self.roots = roots
     sources = newSources
     programs = newPrograms
@@ -80,6 +83,7 @@ public struct LinuxHost: ~Copyable, Host {
     var first = earlier(deadline, link.deadline)
     first = earlier(first, sources.deadline)
     first = earlier(first, programs.register(in: &set, now: now))
+    if !storage.isIdle { first = earlier(first, storage.endTurn() ? now : storage.deadline) }
     if let time = releaseTime, time <= now {
       releaseTime = nil
       releaseUnused()
@@ -93,7 +97,9 @@ public struct LinuxHost: ~Copyable, Host {
     if hasSignal, signals.collect() {
       sources.reap()
       programs.reap()
+      storage.reap()
     }
+    if !storage.isIdle { storage.expire(now: System.bootTime()) }
     if sources.deadline != nil { sources.expire(now: System.bootTime()) }
     clock.store(now: now, isEnding: false)
   }
@@ -115,21 +121,28 @@ public struct LinuxHost: ~Copyable, Host {
   /// How long `close` waits for killed children to end, in milliseconds. Only one that is stuck in the kernel takes
   /// longer.
   private static var closeWaitMs: Int { 100 }
+  /// How long it waits before it kills the one that stores something: what the agent keeps at its end is worth a wait,
+  /// and a flush may take that long.
+  private static var storageWaitMs: Int { 2000 }
 
-  /// Closes the link, kills readers and programs, and gives the signals back. Nothing but `init` of another host may
-  /// follow; where one will, `holdingSignals` keeps those that come in between for it.
+  /// Closes the link, kills readers and programs, waits for storage, and gives the signals back. Nothing but `init` of
+  /// another host may follow; where one will, `holdingSignals` keeps those that come in between for it.
   public mutating func close(holdingSignals: Bool = false) {
     link.close()
     clock.store(now: System.bootTime(), isEnding: true)
     sources.close()
     programs.killAll()
     // Whoever goes on with another host wants no zombies of this one.
-    for _ in 0..<LinuxHost.closeWaitMs {
+    for millisecond in 0..<(LinuxHost.storageWaitMs + LinuxHost.closeWaitMs) {
       sources.reap()
       programs.reap()
-      guard sources.hasReaders || programs.areRunning else { break }
+      storage.reap()
+      if millisecond == LinuxHost.storageWaitMs { storage.abandon() }
+      let areDying = millisecond < LinuxHost.closeWaitMs && (sources.hasReaders || programs.areRunning)
+      guard areDying || storage.isRunning else { break }
       usleep(1000)
     }
+    storage.abandon()
     signals.remove(holding: holdingSignals)
   }
 
@@ -169,6 +182,42 @@ public struct LinuxHost: ~Copyable, Host {
   public mutating func stopProgram(slot: Int, forcibly: Bool) {
     programs.stop(slot: slot, forcibly: forcibly)
   }
+
+  // MARK: Storage
+
+  /// Reads a record in a child.
+  public mutating func readRecord(_ record: StorageRecord, into buffer: inout ByteBuffer) -> StorageAnswer {
+    storage.readRecord(record, into: &buffer)
+  }
+
+  /// Replaces a record in a child.
+  public mutating func replaceRecord(_ record: StorageRecord, _ content: Span<UInt8>) -> StorageAnswer {
+    storage.replaceRecord(record, content)
+  }
+
+  /// Appends to a segment in a child.
+  public mutating func appendToSegment(
+    _ segment: StorageSegment, at offset: Int, _ bytes: Span<UInt8>, isFlushed: Bool
+  ) -> StorageAnswer {
+    storage.appendToSegment(segment, at: offset, bytes, isFlushed: isFlushed)
+  }
+
+  /// Reads from a segment in a child.
+  public mutating func readSegment(
+    _ segment: StorageSegment, at offset: Int, into buffer: inout ByteBuffer
+  ) -> StorageAnswer {
+    storage.readSegment(segment, at: offset, into: &buffer)
+  }
+
+  /// Looks for segments in a child.
+  public mutating func findSegments(
+    of series: StorageSeries, from number: UInt64, _ found: inout StorageSegmentRange
+  ) -> StorageAnswer {
+    storage.findSegments(of: series, from: number, &found)
+  }
+
+  /// Deletes a segment in a child.
+  public mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer { storage.deleteSegment(segment) }
 
   // MARK: Log
 

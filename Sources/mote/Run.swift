@@ -6,6 +6,9 @@ import Bytes
 import HostInterface
 import LinuxHost
 
+/// What the agent keeps between starts is there, if there is such a folder.
+private let stateFolder: StaticString = "/var/lib/mote"
+
 /// Where the last known time is kept between starts, if there is such a folder.
 private let clockPath: StaticString = "/var/lib/mote/clock"
 
@@ -142,8 +145,11 @@ private func makeHost(
 ) throws(ExitStatus) -> LinuxHost {
   let link = try makeLink(settings, from: &connection)
   let clock = try makeClock(settings, from: &connection)
+  // Quickstart leaves no traces.
+  let storage = settings.isQuickstart ? LinuxStorage(folder: nil) : LinuxStorage(folder: stateFolder)
   do throws(HostSetupFailure) {
-    return try LinuxHost(link: link, clock: clock, plan: hostPlan(of: settings), from: &configuration)
+    return try LinuxHost(
+      link: link, clock: clock, storage: storage, plan: hostPlan(of: settings), from: &configuration)
   } catch {
     throw .system
   }

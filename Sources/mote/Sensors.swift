@@ -200,7 +200,8 @@ private func makeReadingHost(from arena: inout Arena) throws(ExitStatus) -> Linu
   let link = try makeUnusedLink(from: &arena)
   let clock = try makeUnusedClock(from: &arena)
   do throws(HostSetupFailure) {
-    return try LinuxHost(link: link, clock: clock, plan: plan, from: &arena)
+    return try LinuxHost(
+      link: link, clock: clock, storage: LinuxStorage(folder: nil), plan: plan, from: &arena)
   } catch {
     throw .system
   }

@@ -15,7 +15,10 @@ final class MachineHost {
   var host: LinuxHost
   private var buffer = makeBuffer(capacity: 8192)
 
-  init(sys: String = "/sys", proc: String = "/proc", sourceTimeout: TimeSpan = .seconds(2)) throws {
+  init(
+    sys: String = "/sys", proc: String = "/proc", sourceTimeout: TimeSpan = .seconds(2), stateFolder: String = "",
+    storageTimeout: TimeSpan = StorageLimits.timeMax
+  ) throws {
     var arena = makeArena(byteCount: 4 << 20)
     let empty: [UInt8] = []
     let name = Array("localhost".utf8)
@@ -25,11 +28,13 @@ final class MachineHost {
     let clock = try Clock(path: empty.span, from: &arena)
     let plan = HostPlan(
       sensorCount: 32, sensorTextBytes: 4096, commandCount: 16, commandTextBytes: 2048, sourceTimeout: sourceTimeout)
+    // Never freed, as a path of the agent.
+    let storage = LinuxStorage(folder: stateFolder.isEmpty ? nil : strdup(stateFolder), timeMax: storageTimeout)
     let sysBytes = Array(sys.utf8)
     let procBytes = Array(proc.utf8)
     host = try LinuxHost(
-      link: link, clock: clock, plan: plan, roots: MachineRoots(sys: sysBytes.span, proc: procBytes.span),
-      from: &arena)
+      link: link, clock: clock, storage: storage, plan: plan,
+      roots: MachineRoots(sys: sysBytes.span, proc: procBytes.span), from: &arena)
   }
 
   func close(holdingSignals: Bool = false) { host.close(holdingSignals: holdingSignals) }
@@ -144,33 +149,63 @@ final class TemporaryFolder {
   }
 }
 
-/// A mounted file system of slowfiles.py.
+/// A mounted file system of slowfiles.py, or of another script of the same manners.
 final class SlowFiles {
   let path: String
   private let folder: TemporaryFolder
   private let server = Process()
   private let input = Pipe()
+  private let output = Pipe()
 
   /// Nil where the machine has no FUSE or we may not mount: what needs it is then not tested here.
-  init?(at mountPoint: String? = nil) throws {
+  init?(at mountPoint: String? = nil, script name: String = "slowfiles.py") throws {
     folder = try TemporaryFolder()
     path = mountPoint ?? folder.path
-    let output = Pipe()
     server.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("slowfiles.py")
+    let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(name)
     server.arguments = ["python3", script.path, path]
     server.standardInput = input
     server.standardOutput = output
     try server.run()
-    let answer = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-    guard answer.hasPrefix("ready") else {
+    guard readLine().hasPrefix("ready") else {
       end()
       return nil
     }
   }
 
+  /// Has the script do what one of its lines says; gives its answer.
+  @discardableResult
+  func command(_ line: String) -> String {
+    input.fileHandleForWriting.write(Data((line + "\n").utf8))
+    return readLine()
+  }
+
+  /// The next line of the script's output; what there was of it at its end.
+  private func readLine() -> String {
+    var line: [UInt8] = []
+    var byte: UInt8 = 0
+    while true {
+      let count = read(output.fileHandleForReading.fileDescriptor, &byte, 1)
+      // Children of other tests end meanwhile.
+      if count < 0, errno == EINTR { continue }
+      if count <= 0 || byte == UInt8(ascii: "\n") { return line.text }
+      line.append(byte)
+    }
+  }
+
   /// From now on no request is even taken: readers hang, but can be killed.
-  func freeze() { kill(server.processIdentifier, SIGSTOP) }
+  func freeze() {
+    kill(server.processIdentifier, SIGSTOP)
+    // Until it stands still it may take one more, and who waits for that cannot be killed.
+    let threads = "/proc/\(server.processIdentifier)/task"
+    func isStanding(_ thread: String) -> Bool {
+      let stat = try? String(contentsOfFile: "\(threads)/\(thread)/stat", encoding: .utf8)
+      return stat?.contains(") T ") ?? true
+    }
+    while !((try? FileManager.default.contentsOfDirectory(atPath: threads)) ?? []).allSatisfy(isStanding) {
+      usleep(1000)
+    }
+  }
 
   /// Ends the server, which also ends every reader that is stuck in it.
   func end() {

@@ -109,6 +109,17 @@ int mote_disk_sizes(const char *_Nonnull path, struct mote_answer *_Nonnull answ
 // heap.
 ssize_t mote_read_directory(int descriptor, void *_Nullable buffer, size_t room);
 
+// MARK: Storage
+
+// Forks a child that touches the flash for this process. In it the call returns 0; `reply` (for -1, /dev/null) is open
+// as its standard descriptors, and no other is. It dies with its parent. Returns its process id, or -1 with errno.
+pid_t mote_fork_for_storage(int reply);
+
+// open(2) of a file in the present folder: no link is followed, no writer waited for, no terminal taken.
+static inline int mote_open_in_folder(const char *_Nonnull name, int flags) {
+  return open(name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+}
+
 // MARK: Log
 
 // Writes prefix, line and a line feed at once without waiting for the reader. `is_socket` says what `descriptor` is.

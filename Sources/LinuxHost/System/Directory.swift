@@ -16,14 +16,22 @@ enum Directory {
     let descriptor: Int32
     do throws(Errno) { descriptor = try System.openForReading(path) } catch { return }
     defer { System.close(descriptor) }
+    _ = forEachEntry(of: descriptor, body)
+  }
+
+  /// Calls `body` with each name but `.` and `..` of the folder open at `descriptor`, from where it was last read to.
+  ///
+  /// - Returns: false where the folder could not be read, or has more entries than are looked at.
+  static func forEachEntry(of descriptor: Int32, _ body: (Span<UInt8>) -> Bool) -> Bool {
     var chunk = InlineArray<2048, UInt8>(repeating: 0)
     var entriesLeft = entriesMax
     while entriesLeft > 0 {
       var bytes = chunk.mutableSpan
       let filled = bytes.withUnsafeMutableBufferPointer { mote_read_directory(descriptor, $0.baseAddress, $0.count) }
-      guard filled > 0 else { return }
-      guard visit(chunk.span.extracting(0..<filled), &entriesLeft, body) else { return }
+      guard filled > 0 else { return filled == 0 }
+      guard visit(chunk.span.extracting(0..<filled), &entriesLeft, body) else { return true }
     }
+    return false
   }
 
   private static func visit(
