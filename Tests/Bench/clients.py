@@ -4,6 +4,7 @@ import socket
 import subprocess
 import uuid
 
+import budgets
 from harness import configuration
 from harness.broker import Platform
 
@@ -36,7 +37,7 @@ class Bench:
 class Client:
     """Something that publishes. `lengths` are a short and a long run."""
 
-    name, lengths, has_tls = "", (500, 2000), True
+    name, lengths, has_tls, has_acknowledgements = "", (500, 2000), True, True
     # Where one of these functions begins, callgrind forgets all that it has counted.
     forgotten_at = ()
 
@@ -55,7 +56,7 @@ class Client:
 class Publisher(Client):
     """Mote's MQTT client without the agent, which has the TLS."""
 
-    name, lengths, has_tls = "Mote's MQTT client alone", (1000, 5000), False
+    name, lengths, has_tls = budgets.CLIENT, (1000, 5000), False
 
     def start(self, bench, prefix, qos, tls, length):
         with socket.create_connection(("127.0.0.1", bench.port(tls))) as stream:
@@ -67,7 +68,7 @@ class Publisher(Client):
 class MosquittoPub(Client):
     """`mosquitto_pub -l`: a message for each line of standard input."""
 
-    name = "mosquitto_pub -l"
+    name = budgets.MOSQUITTO
 
     def start(self, bench, prefix, qos, tls, length):
         secure = ["--cafile", bench.trust] if tls else []
@@ -83,7 +84,7 @@ class MosquittoPub(Client):
 class Paho(Client):
     """libpaho-mqtt's synchronous client."""
 
-    name = "libpaho-mqtt"
+    name = budgets.PAHO
 
     def start(self, bench, prefix, qos, tls, length):
         secure = [bench.trust] if tls else []
@@ -91,11 +92,20 @@ class Paho(Client):
                                 stdin=subprocess.PIPE)
 
 
+class Floor(Client):
+    """The work of an event in C, without an agent around it. No event of it is due: it goes on to the next one."""
+
+    name, has_tls, has_acknowledgements = budgets.FLOOR, False, False
+
+    def start(self, bench, prefix, qos, tls, length):
+        return subprocess.Popen([*prefix, self.program, str(bench.port(tls)), str(length)], stdin=subprocess.PIPE)
+
+
 class Agent(Client):
     """The agent with events of three scaled sensors every 100 ms. It is the clock that makes it send: a run's length is
     in seconds."""
 
-    name, lengths = "Mote, whole event", (6, 26)
+    name, lengths = budgets.AGENT, (6, 26)
     # Behind the handshake, when the server's ticket has come. Two handshakes may differ in a few allocations, because
     # numbers in them are random and some shorter than others; a difference of two runs takes those for an event's.
     forgotten_at = ("mote_tls_save_session",)
@@ -108,9 +118,13 @@ class Agent(Client):
         if together > 1:
             self.name = f"Mote, {together} events due together"
 
+    def configure(self, bench, name, qos, tls):
+        """Writes the configuration of a run whose events' names begin with `name`."""
+        return write_configuration(bench, name, tls, interval="100ms", qos=qos, events=self.together)
+
     def start(self, bench, prefix, qos, tls, length):
         name = uuid.uuid4().hex[:8]
-        path = write_configuration(bench, name, tls, interval="100ms", qos=qos, events=self.together)
+        path = self.configure(bench, name, qos, tls)
         with path.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(
                 [*prefix, self.with_names if "valgrind" in prefix else self.program, "run", "--config", path, "--for",
@@ -122,18 +136,27 @@ class Agent(Client):
         return sum(bench.named(f"{process.event}-{number}") for number in range(self.together))
 
 
-def write_configuration(bench, name, tls, *, interval="10s", qos=1, events=1, port=None):
-    """A configuration for the agent with events of three sensors each; `name` makes it unique on the broker."""
-    sections = {"device": {"id": name}}
+# What an event reads: three files of the kernel. Those of a file system would be read by a child as soon as valgrind or
+# strace makes a reading take longer than a healthy source does.
+SENSORS = (("load", {"read": "loadavg:1"}),
+           ("uptime", {"read": "uptime", "scale": "0.001", "decimals": "3"}),
+           ("received", {"read": "network:lo/rx-bytes", "scale": "0.0009765625", "decimals": "1"}))
+
+
+def write_configuration(bench, name, tls, *, interval="10s", qos=1, events=1, port=None, more=None):
+    """A configuration for the agent with events of three sensors each; `name` makes it unique on the broker. `more` are
+    other sections."""
+    sections = {}
     for number in range(events):
         sections[f"event {name}-{number}"] = {"interval": interval, "qos": qos}
-        # Three files of the kernel. Those of a file system would be read by a child as soon as valgrind or strace makes
-        # a reading take longer than a healthy source does.
-        for sensor, read, keys in (
-                ("load", "loadavg:1", {}),
-                ("uptime", "uptime", {"scale": "0.001", "decimals": "3"}),
-                ("received", "network:lo/rx-bytes", {"scale": "0.0009765625", "decimals": "1"})):
-            sections[f"sensor {sensor}{number or ''}"] = {"event": f"{name}-{number}", "read": read, **keys}
+        for sensor, keys in SENSORS:
+            sections[f"sensor {sensor}{number or ''}"] = {"event": f"{name}-{number}", **keys}
+    return write_sections(bench, name, {**sections, **(more or {})}, tls, port)
+
+
+def write_sections(bench, name, sections, tls=False, port=None):
+    """A configuration for the agent `name` with these sections; gives its path."""
+    sections = {"device": {"id": name}, **sections}
     port = port or bench.port(tls)
     if tls:
         sections["server"] = {"host": "localhost", "port": port, "tls": "yes", "ca-file": bench.trust,

@@ -2,6 +2,8 @@
 
 import collections
 import concurrent.futures
+import dataclasses
+import os
 import pathlib
 import re
 import subprocess
@@ -9,6 +11,7 @@ import time
 import uuid
 
 PATIENCE_SECONDS = 120
+EMULATOR = ["qemu-arm-static"]
 # Entries of allocators in the C libraries and in Swift's runtime.
 ALLOCATOR = re.compile(
     r"^(__libc_|default_)?(malloc|calloc|realloc|reallocarray|aligned_alloc|memalign|posix_memalign)(_impl)?$"
@@ -31,29 +34,70 @@ def run(bench, client, prefix, qos, tls, length):
 def callgrind(bench, client, qos, tls, length):
     """Events, instructions and allocations of a run."""
     path = bench.folder / f"callgrind.{uuid.uuid4().hex}"
+    events = run(bench, client, [*callgrind_prefix(path), *(f"--zero-before={name}" for name in client.forgotten_at)],
+                 qos, tls, length)
+    costs = read_callgrind(path)
+    return events, collections.Counter(instructions=costs.instructions, allocations=costs.called(ALLOCATOR))
+
+
+def callgrind_prefix(path):
+    """How a program is run that is to be counted."""
     # `fair` gives each thread its turn; the default lets one spin.
-    prefix = ["valgrind", "-q", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={path}",
-              *(f"--zero-before={function}" for function in client.forgotten_at)]
-    events = run(bench, client, prefix, qos, tls, length)
-    return events, read_callgrind(path)
+    return ["valgrind", "-q", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={path}"]
+
+
+@dataclasses.dataclass
+class Costs:
+    """What callgrind has counted: instructions, those of each function itself, and how often each was called."""
+
+    instructions: int
+    own: collections.Counter
+    calls: collections.Counter
+
+    def spent(self, pattern):
+        """Instructions of the functions with such names."""
+        return sum(count for name, count in self.own.items() if pattern.search(name))
+
+    def called(self, pattern):
+        """Calls of functions with such names."""
+        return sum(count for name, count in self.calls.items() if pattern.search(name))
 
 
 def read_callgrind(path):
-    """Instructions, and calls of allocators, from a file of callgrind's."""
-    # A program that never allocates does not even hold the function.
-    counts = collections.Counter(allocations=0)
-    names, callee = {}, None
+    """Reads a file of callgrind's."""
+    costs, names, function, callee = Costs(0, collections.Counter(), collections.Counter()), {}, None, None
     for line in path.read_text().splitlines():
-        if found := re.match(r"c?fn=\((\d+)\)(?: (.*))?$", line):
-            if found[2]:
+        if found := re.match(r"(c?)fn=\((\d+)\)(?: (.*))?$", line):
+            if found[3]:
                 # Callgrind numbers the levels of a recursion: name'2.
-                names[found[1]] = re.sub(r"'\d+$", "", found[2])
-            callee = names[found[1]]
-        elif line.startswith("calls=") and ALLOCATOR.search(callee):
-            counts["allocations"] += int(line[6:].split()[0])
+                names[found[2]] = re.sub(r"'\d+$", "", found[3])
+            if found[1]:
+                callee = names[found[2]]
+            else:
+                function = names[found[2]]
+        elif line.startswith("calls="):
+            costs.calls[callee] += int(line[6:].split()[0])
+        elif found := re.match(r"[+*-]?\d* (\d+)$", line):
+            # The line behind a call has what the callee spent.
+            if callee is None:
+                costs.own[function] += int(found[1])
+            callee = None
         elif line.startswith("totals:"):
-            counts["instructions"] += int(line.split()[1])
-    return counts
+            costs.instructions += int(line.split()[1])
+    return costs
+
+
+def emulated(bench, client, qos, tls, length):
+    """Events and instructions of a run of an armv7 program: qemu tells each one, in a line that nothing keeps."""
+    path = bench.folder / f"trace.{uuid.uuid4().hex}"
+    os.mkfifo(path)
+    counter = subprocess.Popen(["grep", "-c", "^Trace", path], stdout=subprocess.PIPE)
+    try:
+        events = run(bench, client, [*EMULATOR, "-singlestep", "-d", "exec,nochain", "-D", path], qos, tls, length)
+        return events, collections.Counter(instructions=int(counter.communicate(timeout=PATIENCE_SECONDS)[0]))
+    finally:
+        counter.kill()
+        counter.wait()
 
 
 def strace(bench, client, qos, tls, length):
@@ -121,11 +165,10 @@ class Counter:
 
     def __init__(self, folder):
         self.path = folder / f"counter.{uuid.uuid4().hex}"
-        self.prefix = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={self.path}",
-                       f"--vgdb-prefix={self.path}.vgdb"]
+        self.prefix = [*callgrind_prefix(self.path), f"--vgdb-prefix={self.path}.vgdb"]
 
     def take(self, process):
-        """Instructions since the last time."""
+        """What it has spent since the last time."""
         before = set(self.path.parent.glob(f"{self.path.name}.[0-9]*"))
         subprocess.run(["vgdb", f"--pid={process.pid}", f"--vgdb-prefix={self.path}.vgdb", "--wait=10", "dump"],
                        capture_output=True, timeout=PATIENCE_SECONDS, check=True)
@@ -133,6 +176,6 @@ class Counter:
         while time.monotonic() < end:
             for dump in set(self.path.parent.glob(f"{self.path.name}.[0-9]*")) - before:
                 if "totals:" in dump.read_text():
-                    return read_callgrind(dump)["instructions"]
+                    return read_callgrind(dump)
             time.sleep(0.05)
         raise AssertionError("callgrind writes no dump")
