@@ -85,7 +85,6 @@ def test_publish_sends_an_event_now(platform, start):
     platform.next_event("command", where=lambda event: event.data["outcome"] in ("unknown", "failed", "refused"))
 
 
-@pytest.mark.core
 def test_interval_changes_an_event(platform, start):
     start(status("1h", 1, a="constant:1"))
     platform.next_event("status")

@@ -44,7 +44,6 @@ def test_the_token_may_come_from_a_file_or_the_environment(
     platform.next_event("status")
 
 
-@pytest.mark.core
 def test_a_wrong_token_is_not_tried_again_soon(guarded, run_agent, authority):
     agent = run_agent(guarded.port, with_token(guarded.port, authority, **{"auth-token": "wrong"}))
     line = agent.wait_log("error", "mqtt", "refused", code=5, reason="not-authorized")

@@ -99,7 +99,6 @@ def test_kernel_sensors_have_the_kernels_values(broker, platform, run_agent):
     assert abs(data["free"] - filesystem.f_bfree * filesystem.f_frsize) < 2**33
 
 
-@pytest.mark.core
 def test_a_sensor_that_vanishes_is_left_out_and_logged_once(broker, platform, run_agent, tmp_path):
     source = tmp_path / "level"
     source.write_text("21.50\n")

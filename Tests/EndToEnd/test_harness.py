@@ -12,6 +12,7 @@ import pytest
 from harness import packets
 from harness.agent import parse_log_line, seconds
 from harness.peer import ScriptedBroker
+from harness.plugin import parts, seconds_of
 from harness.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.native
@@ -124,3 +125,17 @@ def test_log_lines_are_taken_apart():
     assert seconds("1.5s") == 1.5 and seconds("250ms") == 0.25 and seconds("2m") == 120
     for wrong in ("info agent", "notice agent starting", "info agent starting a", "info agent starting a=b c", "x"):
         assert parse_log_line(wrong) is None, wrong
+
+
+def test_parts_have_every_test_once_and_take_equally_long(request):
+    items = request.session.items * 8
+    for count in (1, 4, 7):
+        shares = parts(items, count)
+        assert sorted(map(id, sum(shares, []))) == sorted(map(id, items))
+        loads = [sum(map(seconds_of, share)) for share in shares]
+        assert max(loads) - min(loads) <= max(map(seconds_of, items))
+
+
+@pytest.mark.seconds(45)
+def test_a_mark_says_how_long_a_test_takes(request):
+    assert seconds_of(request.node) == 45

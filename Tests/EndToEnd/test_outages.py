@@ -9,6 +9,9 @@ from harness.configuration import status
 from harness.waiting import DEADLINE, wait_until
 from test_events import moment_of
 
+pytestmark = pytest.mark.seconds(6)
+
+
 def sequence(**mqtt):
     """An event that is due twice a second, and tells when."""
     return {"mqtt": mqtt, **status("500ms", 1, up="uptime")}
@@ -77,7 +80,6 @@ def test_waits_between_attempts_grow_and_differ(run_agent, start_proxy, broker):
     assert sorted(errors)[len(errors) // 2] < 0.3, (errors, waits)
 
 
-@pytest.mark.core
 def test_a_network_that_forgets_us_is_noticed(broker, platform, run_agent, start_proxy):
     proxy = start_proxy(broker.port)
     agent = run_agent(proxy.port, {"mqtt": {"keep-alive": "3s"}, **status("60s", 0, a="constant:1")})
@@ -104,7 +106,6 @@ def test_a_dead_link_is_noticed_while_events_are_sent(broker, platform, run_agen
     agent.wait_connected(2)
 
 
-@pytest.mark.core
 def test_one_byte_at_a_time(broker, platform, run_agent, start_proxy):
     proxy = start_proxy(broker.port)
     proxy.piece_bytes = 1
@@ -115,15 +116,17 @@ def test_one_byte_at_a_time(broker, platform, run_agent, start_proxy):
     assert not agent.find("error", "mqtt", "fault")
 
 
-@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_no_event_is_lost_over_many_short_outages(broker, platform, run_agent, start_proxy, reset):
+@pytest.mark.long
+@pytest.mark.seconds(45)
+def test_no_event_is_lost_over_many_short_outages(broker, platform, run_agent, start_proxy):
     proxy = start_proxy(broker.port)
     agent = run_agent(proxy.port, sequence(**{"queue-size": "256KB"}))
     agent.wait_connected()
-    # Up for three seconds, down for one, whatever the agent is just doing.
-    for _ in range(8):
+    # Up for three seconds, down for one, whatever the agent is just doing. Of more outages it would sleep through most:
+    # its waits grow.
+    for number in range(6):
         time.sleep(3)
-        proxy.cut(reset=reset)
+        proxy.cut(reset=number % 2 == 1)
         proxy.shut()
         time.sleep(1)
         proxy.open()

@@ -58,6 +58,7 @@ def test_refusals_are_named_and_answered_with_patience(start_peer, run_agent, co
     assert peer.accept().wait_ended()
 
 
+@pytest.mark.seconds(6)
 def test_no_more_than_the_window_is_in_flight(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH})
     run_agent(peer.port, status("100ms", 1, a="constant:1"))
@@ -76,6 +77,7 @@ def test_no_more_than_the_window_is_in_flight(start_peer, run_agent):
     comes_to_rest_at(14)
 
 
+@pytest.mark.seconds(6)
 def test_what_was_not_acknowledged_is_sent_again_with_its_identifier(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH}, connack=packets.connack())
     run_agent(peer.port, {"mqtt": {"clean-session": "no"}, **status("1h", 1, a="uptime")})
@@ -87,6 +89,7 @@ def test_what_was_not_acknowledged_is_sent_again_with_its_identifier(start_peer,
     assert again.dup and (again.identifier, again.payload) == (first.identifier, first.payload)
 
 
+@pytest.mark.seconds(6)
 def test_without_a_session_it_is_sent_as_a_new_message(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH})
     run_agent(peer.port, status("1h", 1, a="uptime"))
@@ -161,6 +164,7 @@ def test_a_qos_2_command_that_is_delivered_again_runs_once(start_peer, run_agent
     assert len(agent.find("info", "command", "finished")) == 2
 
 
+@pytest.mark.seconds(6)
 def test_pings_are_sent_when_it_is_quiet_and_their_answer_is_awaited(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PINGREQ})
     agent = run_agent(peer.port, {"mqtt": {"keep-alive": "2s"}})
@@ -206,6 +210,8 @@ def test_a_clean_end_does_not_wait_for_ever(start_peer, run_agent):
     assert agent.wait_end() == 0
     assert time.monotonic() - begin > 1
     agent.wait_log("info", "agent", "stopping", reason="SIGINT")
+    # What was sent last arrives before the end of the connection, and perhaps behind that of the process.
+    assert connection.wait_ended() == "closed"
     assert connection.received[-1].kind == DISCONNECT
 
 
@@ -219,6 +225,7 @@ def test_a_clean_end_without_a_connection_is_at_once(start_peer, run_agent):
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.seconds(6)
 def test_another_client_with_our_identity_is_noticed(start_peer, run_agent):
     peer = start_peer()
     agent = run_agent(peer.port)
@@ -327,6 +334,7 @@ def test_a_flood_of_commands_does_not_stop_the_events(start_peer, run_agent):
     assert agent.is_running() and not agent.find("error", "mqtt", "fault")
 
 
+@pytest.mark.seconds(6)
 def test_a_peer_that_never_reads_does_not_block_the_agent(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH})
     agent = run_agent(peer.port, status("100ms", 1, a="constant:1"))

@@ -5,13 +5,10 @@ import re
 import signal
 import time
 
-import pytest
-
 from harness import packets
 from harness.packets import CONNECT, DISCONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE
 
 
-@pytest.mark.core
 def test_quickstart_keeps_the_rules_of_quickstart(start_peer, start_agent):
     peer = start_peer()
     agent = start_agent("quickstart", "--host", "127.0.0.1", "--port", peer.port, "--for", "6s")

@@ -63,6 +63,7 @@ def test_behind_a_delayed_connect(service):
         assert peer.recv(4) == b"\x20\x02\x00\x00"
 
 
+@pytest.mark.seconds(15)
 def test_who_does_not_read(service):
     """Every PINGREQ wants an answer: from a peer that does not read its answers, no more questions are read."""
     with connect(service, "d:quickstart:t:d1") as peer:
@@ -78,6 +79,7 @@ def test_who_does_not_read(service):
         assert answered == taken // 2 * 2
 
 
+@pytest.mark.seconds(15)
 def test_while_the_disk_is_full(durable, device, application):
     """Messages that cannot be stored are not read without end, and all of them are in the end."""
     keeper = application(durable, "keeper", clean=False)

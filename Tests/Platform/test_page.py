@@ -85,6 +85,8 @@ def test_first_point(browser, service, join):
     assert frames <= FRAMES_MAX, frames
 
 
+@pytest.mark.long
+@pytest.mark.seconds(10)
 @pytest.mark.parametrize("size, name", [(DESK, "desk"), (PHONE, "phone")], ids=["desk", "phone"])
 def test_pictures(browser, publish, size, name):
     """How it looks at a desk and on a phone, light and dark; nothing is wider than the window."""

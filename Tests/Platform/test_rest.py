@@ -494,6 +494,8 @@ def test_headers(service):
 
 # The description
 
+@pytest.mark.long
+@pytest.mark.seconds(10)
 @pytest.mark.parametrize("tag", ["messaging", "registry", "devices", "management", "connections"])
 def test_openapi(start_service, tag):
     """Schemathesis finds no answer that the OpenAPI description does not have."""

@@ -20,7 +20,23 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if part := config.getoption("--part"):
         number, count = map(int, part.split("/"))
-        keep(config, items, items[number - 1::count])
+        keep(config, items, parts(items, count)[number - 1])
+
+
+def seconds_of(item):
+    """How long a test takes, as its mark says; most take about one."""
+    mark = item.get_closest_marker("seconds")
+    return mark.args[0] if mark else 1
+
+
+def parts(items, count):
+    """The tests in `count` parts that take about equally long, the longest tests first."""
+    shares, loads = [[] for _ in range(count)], [0] * count
+    for item in sorted(items, key=seconds_of, reverse=True):
+        least = loads.index(min(loads))
+        shares[least].append(item)
+        loads[least] += seconds_of(item)
+    return shares
 
 
 @pytest.hookimpl(hookwrapper=True)
