@@ -8,6 +8,7 @@ import LinuxHost
 /// Where the C library enters, under the name that the package manager gives to a program's `main`.
 @c(mote_main)
 func main(_ count: Int32, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {
+  reportCrashes()
   let arguments = Arguments(count: count, words: words)
   let invocation: Invocation
   do throws(UsageError) {

@@ -24,3 +24,6 @@ void mote_release_code(void);
 
 // Lets go of the pages of the stack below the caller: deep calls have left them.
 void mote_release_stack(void);
+
+// From now on a signal that only a defect can raise writes a line with its place before it ends the process.
+void mote_report_crashes(void);
