@@ -95,6 +95,9 @@ public struct Client: ~Copyable {
     @inline(__always) get { output.freeCount < ClientLimits.answerBytes + ClientLimits.lastBytes }
   }
 
+  /// The largest PUBLISH that this connection takes, in bytes.
+  public var publishBytesMax: Int { min(packetBytesMax, connection.packetBytesMax) }
+
   /// How many messages of QoS 1 and 2 the server has not confirmed.
   public var inflightCount: Int {
     @inline(__always) get { session.inflight.count }

@@ -9,7 +9,7 @@ public enum PublishRefusal: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
   case notConnected
   /// The topic is no topic name (section 4.7).
   case topicInvalid
-  /// The packet is larger than `Client.packetBytesMax`; it will never fit.
+  /// The packet is larger than `Client.packetBytesMax`, or than what the server takes on this connection.
   case tooLarge
   /// QoS 1 and 2: as many messages or bytes are unconfirmed as may be, or earlier ones are still to be sent again.
   case windowFull
@@ -22,6 +22,9 @@ extension Client {
   public func fits(byteCount: Int, qos: QoS) -> Bool {
     PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount <= packetBytesMax
   }
+
+  /// Keeps to what the server takes on this connection: no PUBLISH of more than `byteCount` bytes is written any more.
+  public mutating func limitPackets(to byteCount: Int) { connection.packetBytesMax = byteCount }
 
   /// Writes a message. With QoS 1 and 2 it is kept until the server has confirmed it, over reconnects, and then told as
   /// `acknowledged(token)`.
@@ -94,7 +97,7 @@ extension Client {
   /// Why a packet of this size cannot be written now.
   @inline(__always)
   private func refusal(of byteCount: Int, qos: QoS) -> PublishRefusal? {
-    guard byteCount <= packetBytesMax else { return .tooLarge }
+    guard byteCount <= publishBytesMax else { return .tooLarge }
     if qos != .atMostOnce {
       // [MQTT-4.6.0-1]: what is sent again goes first.
       guard !isResending, session.inflight.hasRoom(byteCount: byteCount) else { return .windowFull }

@@ -127,6 +127,8 @@ struct Connection {
   var hasAnswered = false
   /// Whether the server had the session.
   var isSessionPresent = false
+  /// The largest packet that the server takes, as far as is known.
+  var packetBytesMax = Int.max
   var oversize: OversizePublish?
   /// Bytes of input that the last event refers to; they go with the next call.
   var handledCount = 0
