@@ -1,6 +1,7 @@
 // Every bound of a configuration in one place: what may be read, and what may be asked for.
 
 import Bytes
+import HostInterface
 
 /// Bounds of what is read, which decide how much memory loading takes.
 public enum ConfigurationLimits {
@@ -38,8 +39,8 @@ public enum ConfigurationLimits {
 
   /// The longest token, in bytes: the platform's have 18, certificates' fingerprints 64.
   public static var tokenBytesMax: Int { 512 }
-  /// The longest host name or address, in bytes (RFC 1035, section 2.3.4: 255 on the wire, 253 as text).
-  public static var hostBytesMax: Int { 253 }
+  /// The longest host name or address, in bytes: what a link takes.
+  public static var hostBytesMax: Int { LinkEndpoint.nameBytesMax }
   /// The longest path, in bytes: what the host makes room for on the stack.
   public static var pathBytesMax: Int { 511 }
   /// The longest name of a network interface, in bytes (the kernel's IFNAMSIZ less its NUL).

@@ -61,6 +61,9 @@ public struct ServerSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var allowPlaintextToken = false
   /// Whether the server's certificate goes unchecked.
   public internal(set) var allowUnverifiedServer = false
+
+  /// How the link is protected.
+  public var security: LinkSecurity { !tls ? .plain : allowUnverifiedServer ? .unverified : .verified }
 }
 
 /// How MQTT is spoken, and what memory it may take.

@@ -157,3 +157,18 @@ public struct StorageSegmentRange: Sendable, BitwiseCopyable {
   /// None.
   public init() {}
 }
+
+extension StorageAnswer {
+  /// The word for a log line.
+  public var name: StaticString {
+    switch self {
+    case .done: "done"
+    case .pending: "pending"
+    case .notFound: "not-found"
+    case .noSpace: "no-space"
+    case .readOnly: "read-only"
+    case .damaged: "damaged"
+    case .failed: "failed"
+    }
+  }
+}

@@ -5,15 +5,14 @@ import CLinux
 import HostInterface
 
 /// The machine that the agent runs on. There can be one at a time in a process, as it owns the signal handlers.
-public struct LinuxHost: ~Copyable, Host, HostStorage {
+public struct LinuxHost: ~Copyable, Host {
   private let pinned = Pinned()
   private let roots: MachineRoots
   private var signals: Signals
   private var log: LogSink
   private var sources: SourceTable
   private var programs: Programs
-  private var link: Link
-  private var clock: Clock
+  private var links: PerLink<Link>
   private var storage: LinuxStorage
   /// When to let go of what opening the link took, or a reload; nil while there is nothing to let go of.
   private var releaseTime: Instant?
@@ -21,21 +20,20 @@ public struct LinuxHost: ~Copyable, Host, HostStorage {
   /// Takes over the process's signals and its standard error.
   ///
   /// - Parameters:
-  ///   - link: the way to the server, closed.
-  ///   - clock: the system's clocks.
+  ///   - links: closed, in the order of `LinkSlot`.
   ///   - storage: the state folder.
   ///   - plan: what the configuration needs; its tables are taken from `arena`.
   ///   - roots: where the kernel shows itself.
   /// - Throws: `HostSetupFailure` when the arena is too small or the system has no file descriptor left.
   public init(
-    link: consuming Link, clock: consuming Clock, storage: consuming LinuxStorage, plan: HostPlan,
+    links: consuming PerLink<Link>, storage: consuming LinuxStorage, plan: HostPlan,
     roots: consuming MachineRoots = MachineRoots(), from arena: inout Arena
   ) throws(HostSetupFailure) {
+    PollSet.check()
     let newSources = try makeSources(plan, from: &arena)
     let newPrograms = try makePrograms(plan, from: &arena)
     let newSignals = try makeSignals()
-    self.link = link
-    self.clock = clock
+    self.links = links
     self.storage = storage
     self.roots = roots
     sources = newSources
@@ -45,7 +43,7 @@ public struct LinuxHost: ~Copyable, Host, HostStorage {
   }
 
   /// Gives up the sources and programs of one configuration and takes memory for those of another. Programs that run go
-  /// on; the link is not touched. After an error the earlier ones are still there.
+  /// on; the links are not touched. After an error the earlier ones are still there.
   public mutating func replacePlan(_ plan: HostPlan, from arena: inout Arena) throws(ArenaExhausted) {
     var newSources = try SourceTable(plan, from: &arena)
     var newPrograms = try Programs(plan, from: &arena)
@@ -78,9 +76,12 @@ public struct LinuxHost: ~Copyable, Host, HostStorage {
   public mutating func wait(until deadline: Instant?) {
     var set = PollSet()
     let signalIndex = set.add(signals.wakeup, events: Int16(POLLIN))
-    link.register(in: &set)
     let now = System.bootTime()
-    var first = earlier(deadline, link.deadline)
+    var first = deadline
+    for slot in links.indices {
+      links[slot].register(in: &set)
+      first = earlier(first, links[slot].deadline)
+    }
     first = earlier(first, sources.deadline)
     first = earlier(first, programs.register(in: &set, now: now))
     if !storage.isIdle { first = earlier(first, storage.endTurn() ? now : storage.deadline) }
@@ -91,7 +92,7 @@ public struct LinuxHost: ~Copyable, Host, HostStorage {
     // One wake-up a connection.
     first = earlier(first, releaseTime)
     let isInterrupted = set.wait(milliseconds: milliseconds(from: now, until: first))
-    link.noteReady(in: set)
+    for slot in links.indices { links[slot].noteReady(in: set) }
     // A signal that interrupted the wait is handled in the same turn, not in a second one.
     let hasSignal = isInterrupted || signalIndex.map { set.readyEvents($0) != 0 } ?? true
     if hasSignal, signals.collect() {
@@ -101,7 +102,6 @@ public struct LinuxHost: ~Copyable, Host, HostStorage {
     }
     if !storage.isIdle { storage.expire(now: System.bootTime()) }
     if sources.deadline != nil { sources.expire(now: System.bootTime()) }
-    clock.store(now: now, isEnding: false)
   }
 
   /// poll(2) does not wake before its time, and counts it on a clock that stands still during suspend: after one, a
@@ -125,11 +125,10 @@ public struct LinuxHost: ~Copyable, Host, HostStorage {
   /// and a flush may take that long.
   private static var storageWaitMs: Int { 2000 }
 
-  /// Closes the link, kills readers and programs, waits for storage, and gives the signals back. Nothing but `init` of
+  /// Closes the links, kills readers and programs, waits for storage, and gives the signals back. Nothing but `init` of
   /// another host may follow; where one will, `holdingSignals` keeps those that come in between for it.
   public mutating func close(holdingSignals: Bool = false) {
-    link.close()
-    clock.store(now: System.bootTime(), isEnding: true)
+    for slot in links.indices { links[slot].close() }
     sources.close()
     programs.killAll()
     // Whoever goes on with another host wants no zombies of this one.
@@ -151,8 +150,8 @@ public struct LinuxHost: ~Copyable, Host, HostStorage {
   /// The boot-time clock. One clock_gettime(2), mostly without entering the kernel.
   public mutating func now() -> Instant { System.bootTime() }
 
-  /// UTC, unless it is earlier than the clock floor.
-  public mutating func wallTime() -> WallTime? { clock.wallTime() }
+  /// The system's time of day. One clock_gettime(2), mostly without entering the kernel.
+  public mutating func systemTime() -> WallTime { WallTime(milliseconds: System.wallMilliseconds()) }
 
   // MARK: Sensors
 
@@ -226,37 +225,55 @@ public struct LinuxHost: ~Copyable, Host, HostStorage {
     log.write(level, line)
   }
 
-  // MARK: Link
+  // MARK: Links
 
-  /// How long after the link has opened connecting is over: session tickets come, the server answers CONNECT.
+  /// How long after a link has opened connecting is over: session tickets come, the server answers CONNECT.
   private static var settlingTime: TimeSpan { .seconds(1) }
 
-  /// Begins to open the link.
-  public mutating func openLink(deadline: Instant) {
+  /// Begins to open a link.
+  public mutating func openLink(
+    _ slot: LinkSlot, to endpoint: borrowing LinkEndpoint, certificateTime: WallTime, deadline: Instant
+  ) {
     releaseUnused()
-    link.open(now: System.bootTime(), deadline: deadline, certificateTime: clock.certificateTime())
+    links[slot.index].open(
+      to: endpoint, now: System.bootTime(), deadline: deadline, certificateTime: certificateTime)
   }
 
-  /// Moves the opening of the link forward. A certificate that was valid proves the time it was checked at.
-  public mutating func pollLink() -> LinkState {
-    let state = link.poll(now: System.bootTime())
-    guard state == .open else { return state }
-    if link.hasCheckedCertificate { clock.noteProven(now: System.bootTime()) }
-    releaseTime = System.bootTime() + LinuxHost.settlingTime
+  /// Moves the opening of a link forward.
+  public mutating func pollLink(_ slot: LinkSlot) -> LinkState {
+    let now = System.bootTime()
+    let state = links[slot.index].poll(now: now)
+    if state == .open { releaseTime = now + LinuxHost.settlingTime }
     return state
   }
 
+  /// Whether the last `pollLink` opened the link with a certificate that was checked in full.
+  public func hasCheckedCertificate(_ slot: LinkSlot) -> Bool { links[slot.index].hasCheckedCertificate }
+
   /// Sends the beginning of `bytes`.
-  public mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer { link.send(bytes) }
+  public mutating func send(_ bytes: Span<UInt8>, on slot: LinkSlot) -> LinkTransfer {
+    links[slot.index].send(bytes)
+  }
 
   /// Receives into the free room of `buffer`.
-  public mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer { link.receive(into: &buffer) }
+  public mutating func receive(on slot: LinkSlot, into buffer: inout ByteBuffer) -> LinkTransfer {
+    links[slot.index].receive(into: &buffer)
+  }
 
-  /// Ends the link.
-  public mutating func closeLink() { link.close() }
+  /// Whether receiving may find something.
+  public func mayReceive(on slot: LinkSlot) -> Bool { links[slot.index].mayReceive }
 
-  /// Appends what is known about the link.
-  public mutating func describeLink(into line: inout ByteBuffer) { link.describe(into: &line) }
+  /// Ends a link.
+  public mutating func closeLink(_ slot: LinkSlot) { links[slot.index].close() }
+
+  /// Appends what is known about a link.
+  public mutating func describeLink(_ slot: LinkSlot, into line: inout ByteBuffer) {
+    links[slot.index].describe(into: &line)
+  }
+}
+
+extension LinkSlot {
+  fileprivate var index: Int { Int(rawValue) }
 }
 
 // A `~Copyable` value cannot be bound in a `do` whose `catch` leaves it unbound, hence functions.

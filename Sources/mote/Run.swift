@@ -9,9 +9,6 @@ import LinuxHost
 /// What the agent keeps between starts is there, if there is such a folder.
 private let stateFolder: StaticString = "/var/lib/mote"
 
-/// Where the last known time is kept between starts, if there is such a folder.
-private let clockPath: StaticString = "/var/lib/mote/clock"
-
 /// Runs the agent until a signal, or the end of `--for`.
 ///
 /// - Throws: why it could not be started.
@@ -143,35 +140,20 @@ private func makeRoom<Value: ~Copyable>(
 private func makeHost(
   _ settings: borrowing Settings, connection: inout Arena, configuration: inout Arena
 ) throws(ExitStatus) -> LinuxHost {
-  let link = try makeLink(settings, from: &connection)
-  let clock = try makeClock(settings, from: &connection)
+  let links = try makeLinks(settings, from: &connection)
   // Quickstart leaves no traces.
   let storage = settings.isQuickstart ? LinuxStorage(folder: nil) : LinuxStorage(folder: stateFolder)
   do throws(HostSetupFailure) {
-    return try LinuxHost(
-      link: link, clock: clock, storage: storage, plan: hostPlan(of: settings), from: &configuration)
+    return try LinuxHost(links: links, storage: storage, plan: hostPlan(of: settings), from: &configuration)
   } catch {
     throw .system
   }
 }
 
-private func makeClock(_ settings: borrowing Settings, from arena: inout Arena) throws(ExitStatus) -> Clock {
+/// The links that a configuration needs. Nothing is transferred beside the messages yet.
+private func makeLinks(_ settings: borrowing Settings, from arena: inout Arena) throws(ExitStatus) -> PerLink<Link> {
   do throws(ArenaExhausted) {
-    // Quickstart leaves no traces.
-    return try Clock(path: settings.isQuickstart ? Span() : clockPath.bytes, from: &arena)
-  } catch {
-    throw .software
-  }
-}
-
-private func makeLink(_ settings: borrowing Settings, from arena: inout Arena) throws(ExitStatus) -> Link {
-  let security: LinkSecurity =
-    !settings.server.tls ? .plain : settings.server.allowUnverifiedServer ? .unverified : .verified
-  do throws(ArenaExhausted) {
-    return try Link(
-      host: settings.bytes(settings.server.host), port: settings.server.port, security: security,
-      serverName: settings.bytes(settings.server.serverName),
-      trustedCertificates: settings.bytes(settings.server.caFile), from: &arena)
+    return try makeLinks(message: settings.server.tls ? .tls : .plain, transfer: .none, from: &arena)
   } catch {
     throw .software
   }
@@ -232,7 +214,7 @@ private func replacePlan(
 
 private func makeAgent(_ plan: consuming Plan, now: Instant, arena: inout Arena) throws(ExitStatus) -> Agent {
   do throws(ArenaExhausted) {
-    return try Agent(plan: plan, now: now, seed: randomSeed(), from: &arena)
+    return try Agent(plan: plan, buildTime: buildTime, now: now, seed: randomSeed(), from: &arena)
   } catch {
     throw .software
   }

@@ -197,27 +197,18 @@ private func makeReadingHost(from arena: inout Arena) throws(ExitStatus) -> Linu
   let plan = HostPlan(
     sensorCount: SensorList.sensorsMax, sensorTextBytes: SensorList.textBytes, commandCount: 0, commandTextBytes: 0,
     sourceTimeout: SensorList.patience)
-  let link = try makeUnusedLink(from: &arena)
-  let clock = try makeUnusedClock(from: &arena)
+  let links = try makeUnusedLinks(from: &arena)
   do throws(HostSetupFailure) {
-    return try LinuxHost(
-      link: link, clock: clock, storage: LinuxStorage(folder: nil), plan: plan, from: &arena)
+    return try LinuxHost(links: links, storage: LinuxStorage(folder: nil), plan: plan, from: &arena)
   } catch {
     throw .system
   }
 }
 
-private func makeUnusedLink(from arena: inout Arena) throws(ExitStatus) -> Link {
-  do throws(ArenaExhausted) {
-    return try Link(
-      host: Span(), port: 0, security: .plain, serverName: Span(), trustedCertificates: Span(), from: &arena)
-  } catch {
+private func makeUnusedLinks(from arena: inout Arena) throws(ExitStatus) -> PerLink<Link> {
+  do throws(ArenaExhausted) { return try makeLinks(message: .none, transfer: .none, from: &arena) } catch {
     throw .software
   }
-}
-
-private func makeUnusedClock(from arena: inout Arena) throws(ExitStatus) -> Clock {
-  do throws(ArenaExhausted) { return try Clock(path: Span(), from: &arena) } catch { throw .software }
 }
 
 private func takeBuffer(_ byteCount: Int, from arena: inout Arena) throws(ExitStatus) -> ByteBuffer {

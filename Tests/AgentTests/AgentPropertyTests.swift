@@ -72,6 +72,41 @@ import Testing
     }
   }
 
+  @Test func publishesAtOnceWhatASensorTells() throws {
+    var tally = Tally()
+    for seed in Seeds.all(5) {
+      var scenario = Scenario()
+      scenario.events = [
+        EventSpec("door", every: .minutes(60), qos: 1, sensors: [.telling]),
+        EventSpec("status", every: .minutes(60), qos: 1),
+      ]
+      try run(seed, scenario, &tally) { simulation in
+        simulation.run(for: .minutes(2))
+        let arrived = (simulation.arrivedCount(0), simulation.arrivedCount(1))
+        for _ in 1...5 {
+          simulation.tell(1)
+          simulation.run(for: .seconds(5))
+        }
+        #expect(simulation.arrivedCount(0) == arrived.0 + 5)
+        #expect(simulation.arrivedCount(1) == arrived.1, "nobody has told anything about the other event")
+      }
+    }
+  }
+
+  @Test func startsWithoutAnAnswerOfTheStorage() throws {
+    var tally = Tally()
+    for seed in Seeds.all(5) {
+      var scenario = Scenario()
+      scenario.storageHangOdds = 1
+      try run(seed, scenario, &tally) { simulation in
+        simulation.run(for: .minutes(2))
+        #expect(simulation.isOnline)
+        #expect(simulation.arrivedCount(0) > 0)
+      }
+      #expect(tally.marks["storage-hangs"] ?? 0 > 0)
+    }
+  }
+
   @Test func closesTheConnectionOnWhateverIsMalformed() throws {
     var tally = Tally()
     for seed in Seeds.all(4) {

@@ -63,8 +63,27 @@ import Testing
 @Suite struct TopicTests {
   private func parse(_ topic: String) -> (name: String, format: String)? {
     let bytes = Array(topic.utf8)
-    guard let command = Topics.parseCommand(bytes.span) else { return nil }
+    guard case .command(let command) = Topics.classify(bytes.span) else { return nil }
     return (Array(bytes[command.name]).text, Array(bytes[command.format]).text)
+  }
+
+  @Test(arguments: [
+    ("iot-2/cmd/reboot/fmt/json", "command"), ("iotdm-1/response", "answer"),
+    ("iotdm-1/mgmt/initiate/device/reboot", "request"), ("iotdm-1/device/update", "request"),
+    ("iotdm-1/responses", "request"), ("iot-2/notify", "notification"), ("iot-2/mon", "notification"),
+    ("iot-2/cmd/reboot/fmt/", "stranger"), ("iot-2/cmd//fmt/json", "stranger"), ("iotdm-1", "stranger"),
+    ("iot-2/evt/status/fmt/json", "stranger"), ("", "stranger"),
+  ]) func classifiesWhatComes(topic: String, expected: String) {
+    let bytes = Array(topic.utf8)
+    let found =
+      switch Topics.classify(bytes.span) {
+      case .command: "command"
+      case .managementRequest: "request"
+      case .managementAnswer: "answer"
+      case .notification: "notification"
+      case .stranger: "stranger"
+      }
+    #expect(found == expected)
   }
 
   @Test func writesEventTopics() {

@@ -10,6 +10,11 @@ import TestSupport
 /// A link, driven as the event loop does. The clock is real but can be moved ahead.
 final class LinkDriver {
   var link: Link
+  private let host: [UInt8]
+  private let port: UInt16
+  private let security: LinkSecurity
+  private let serverName: [UInt8]
+  private let trusted: [UInt8]
   private var ahead = TimeSpan.zero
   var certificateTime: WallTime
   /// Lives as long as the driver.
@@ -20,9 +25,12 @@ final class LinkDriver {
     certificateTime: WallTime? = nil
   ) throws {
     var arena = makeArena(byteCount: 32 << 10)
-    link = try Link(
-      host: Array(text: host).span, port: port, security: security, serverName: Array(text: serverName).span,
-      trustedCertificates: Array(text: trusted).span, from: &arena)
+    link = try Link(security == .plain ? .plain : .tls, from: &arena)
+    self.host = Array(text: host)
+    self.port = port
+    self.security = security
+    self.serverName = Array(text: serverName)
+    self.trusted = Array(text: trusted)
     self.certificateTime = certificateTime ?? WallTime(milliseconds: System.wallMilliseconds())
   }
 
@@ -61,8 +69,16 @@ final class LinkDriver {
   /// Opens the link and goes on until it is open or has failed.
   @discardableResult
   func open(attempt: TimeSpan = .seconds(20)) -> LinkState {
-    link.open(now: now, deadline: now + attempt, certificateTime: certificateTime)
+    begin(deadline: now + attempt)
     return finishOpening()
+  }
+
+  /// Begins to open the link.
+  func begin(deadline: Instant) {
+    let (host, serverName, trusted) = (host, serverName, trusted)
+    let endpoint = LinkEndpoint(
+      host: host.span, port: port, security: security, serverName: serverName.span, trustedCertificates: trusted.span)
+    link.open(to: endpoint, now: now, deadline: deadline, certificateTime: certificateTime)
   }
 
   func finishOpening() -> LinkState {

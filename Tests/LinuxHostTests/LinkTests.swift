@@ -50,11 +50,11 @@ import Testing
     let listener = Listener(backlog: 0)
     let fillers = try (0..<4).map { _ in try LinkDriver(host: "127.0.0.1", port: listener.port) }
     for filler in fillers {
-      filler.link.open(now: filler.now, deadline: filler.now + .seconds(60), certificateTime: filler.certificateTime)
+      filler.begin(deadline: filler.now + .seconds(60))
     }
     let driver = try LinkDriver(host: "127.0.0.1", port: listener.port)
     let start = driver.now
-    driver.link.open(now: start, deadline: start + .seconds(60), certificateTime: driver.certificateTime)
+    driver.begin(deadline: start + .seconds(60))
     driver.turn(milliseconds: 50)
     #expect(driver.poll() == .opening)
     // One address: all of the longest time for it.
@@ -67,11 +67,11 @@ import Testing
     let listener = Listener(backlog: 0)
     let fillers = try (0..<4).map { _ in try LinkDriver(host: "127.0.0.1", port: listener.port) }
     for filler in fillers {
-      filler.link.open(now: filler.now, deadline: filler.now + .seconds(60), certificateTime: filler.certificateTime)
+      filler.begin(deadline: filler.now + .seconds(60))
     }
     let driver = try LinkDriver(host: "127.0.0.1", port: listener.port)
     let deadline = driver.now + .milliseconds(300)
-    driver.link.open(now: driver.now, deadline: deadline, certificateTime: driver.certificateTime)
+    driver.begin(deadline: deadline)
     #expect(driver.deadline == deadline)
     #expect(driver.finishOpening() == .failed(.connectTimeout))
   }

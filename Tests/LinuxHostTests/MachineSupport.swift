@@ -20,12 +20,7 @@ final class MachineHost {
     storageTimeout: TimeSpan = StorageLimits.timeMax
   ) throws {
     var arena = makeArena(byteCount: 4 << 20)
-    let empty: [UInt8] = []
-    let name = Array("localhost".utf8)
-    let link = try Link(
-      host: name.span, port: 1, security: .plain, serverName: empty.span, trustedCertificates: empty.span,
-      from: &arena)
-    let clock = try Clock(path: empty.span, from: &arena)
+    let links = try makeLinks(message: .plain, transfer: .none, from: &arena)
     let plan = HostPlan(
       sensorCount: 32, sensorTextBytes: 4096, commandCount: 16, commandTextBytes: 2048, sourceTimeout: sourceTimeout)
     // Never freed, as a path of the agent.
@@ -33,8 +28,8 @@ final class MachineHost {
     let sysBytes = Array(sys.utf8)
     let procBytes = Array(proc.utf8)
     host = try LinuxHost(
-      link: link, clock: clock, storage: storage, plan: plan,
-      roots: MachineRoots(sys: sysBytes.span, proc: procBytes.span), from: &arena)
+      links: links, storage: storage, plan: plan, roots: MachineRoots(sys: sysBytes.span, proc: procBytes.span),
+      from: &arena)
   }
 
   func close(holdingSignals: Bool = false) { host.close(holdingSignals: holdingSignals) }

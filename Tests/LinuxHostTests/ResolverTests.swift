@@ -10,18 +10,20 @@ import Testing
 private final class ResolverUnderTest {
   var resolver = Resolver()
   var addresses: FixedArray<mote_address>
-  private let arenaHost: CText
+  private var name: CText
 
   init(_ host: String) throws {
     var arena = makeArena(byteCount: 4096)
-    arenaHost = try CText(Array(text: host).span, for: "test", from: &arena)
+    name = try CText(countMax: LinkEndpoint.nameBytesMax, for: "test", from: &arena)
+    let isSet = name.set(Array(text: host).span)
+    #expect(isSet)
     addresses = try FixedArray(capacity: Int(MOTE_ADDRESSES_MAX), for: "test", from: &arena)
   }
 
   deinit { resolver.stop() }
 
   func start(now: Instant = System.bootTime()) -> Lookup {
-    resolver.start(arenaHost, now: now, addresses: &addresses)
+    resolver.start(name, now: now, addresses: &addresses)
   }
 
   func poll(now: Instant = System.bootTime()) -> Lookup { resolver.poll(now: now, addresses: &addresses) }

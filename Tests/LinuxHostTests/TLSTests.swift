@@ -195,7 +195,7 @@ import Testing
     let listener = Listener()
     let driver = try LinkDriver(
       host: "127.0.0.1", port: listener.port, security: .verified, trusted: pki.root.certificate)
-    driver.link.open(now: driver.now, deadline: driver.now + .seconds(20), certificateTime: now)
+    driver.begin(deadline: driver.now + .seconds(20))
     let peer = listener.accept()
     peer.send(Array(text: "HTTP/1.1 400 Bad Request\r\n\r\n"))
     #expect(driver.finishOpening() == .failed(.tlsFailed))
@@ -207,7 +207,7 @@ import Testing
     let driver = try LinkDriver(
       host: "127.0.0.1", port: listener.port, security: .verified, trusted: pki.root.certificate)
     let start = driver.now
-    driver.link.open(now: start, deadline: start + .seconds(60), certificateTime: now)
+    driver.begin(deadline: start + .seconds(60))
     let peer = listener.accept()
     driver.turn()
     #expect(driver.poll() == .opening)
@@ -220,7 +220,7 @@ import Testing
     let listener = Listener()
     let driver = try LinkDriver(
       host: "127.0.0.1", port: listener.port, security: .verified, trusted: pki.root.certificate)
-    driver.link.open(now: driver.now, deadline: driver.now + .seconds(20), certificateTime: now)
+    driver.begin(deadline: driver.now + .seconds(20))
     listener.accept().end()
     // The system may report the end as a reset, for our greeting was never read.
     let state = driver.finishOpening()

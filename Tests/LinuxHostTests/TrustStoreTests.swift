@@ -15,7 +15,8 @@ private final class StoreFile {
   init(_ name: String, indexesFreshFiles: Bool = true) throws {
     url = Certificates.shared.folder.appendingPathComponent("index-\(name)")
     var arena = makeArena(byteCount: 16 << 10)
-    store = try TrustStore(path: Array(text: url.path).span, from: &arena)
+    store = try TrustStore(from: &arena)
+    store.use(Array(text: url.path).span)
     if indexesFreshFiles { store.versionAgeMin = .zero }
   }
 

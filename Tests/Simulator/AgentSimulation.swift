@@ -16,6 +16,7 @@ public final class AgentSimulation {
   let machine: Machine
   let ledger: Ledger
   let attempts: AttemptLog
+  let storage: SimulatedStorage
   private var host: SimulatedHost
   private var agent: Agent
   private var dice: Dice
@@ -53,17 +54,22 @@ public final class AgentSimulation {
     machine.secret = Array(Scenario.token.utf8)
     attempts = AttemptLog(
       world: world, lateness: .milliseconds(Int64(scenario.latenessMilliseconds)),
-      firstDelayMax: .seconds(Int64(scenario.connectDelaySeconds)))
+      firstDelayMax: .seconds(Int64(scenario.connectDelaySeconds)) + scenario.storagePatience)
     machine.attempts = attempts
     ledger = Ledger(
       world: world, machine: machine, events: scenario.events, counters: sources.counters)
-    host = SimulatedHost(world: world, network: network, machine: machine, attempts: attempts)
+    var delays = StorageDelays()
+    delays.range = scenario.storageDelay
+    delays.hangOdds = scenario.storageHangOdds
+    storage = SimulatedStorage(world: world, disk: SimulatedDisk(), delays: delays)
+    host = SimulatedHost(
+      world: world, network: network, machine: machine, attempts: attempts, storage: storage)
     dice = Dice(seed: seed, colour: 4)
     suspendedUntil = world.now
     wake = world.now
     faultsEnd = world.now + scenario.faultTime
     let plan = try makePlan(scenario, now: world.now, &arena)
-    agent = try Agent(plan: plan, now: world.now, seed: seed, from: &arena)
+    agent = try Agent(plan: plan, buildTime: Machine.buildTime, now: world.now, seed: seed, from: &arena)
     broker.observer = ledger
   }
 
@@ -75,6 +81,7 @@ public final class AgentSimulation {
     if !scenario.weathers.isEmpty { changeWeather() }
     if scenario.hasClockFaults { planClockFault() }
     if scenario.isSuspended { planSuspend() }
+    if scenario.hasDiskFaults { planDiskFault() }
     if scenario.commandPause != nil { planCommand() }
     run(for: scenario.faultTime)
     beginCalm()
@@ -114,7 +121,7 @@ public final class AgentSimulation {
   /// One turn of the agent's loop; gives the moment at which it wants to wake.
   private func step() -> Instant {
     stepCount += 1
-    let deadline = agent.step(&host)
+    let deadline = storage.endTurn(after: agent.step(&host), now: world.now)
     ledger.checkPrograms()
     if deadline > world.now + AgentSimulation.sleepMax { world.violate("no deadline within two hours") }
     if deadline > world.now { checkAttention() }
@@ -184,6 +191,20 @@ public final class AgentSimulation {
     default: break
     }
     world.after(dice.span(60_000...7_200_000)) { [self] in planClockFault() }
+  }
+
+  private func planDiskFault() {
+    world.after(dice.span(1_800_000...14_400_000)) { [self] in
+      var faults = DiskFaults()
+      switch isCalm ? 0 : dice.number(0...3) {
+      case 1: faults.failingFrom = storage.disk.callCount
+      case 2: faults.readOnlyFrom = storage.disk.callCount
+      case 3: faults.capacity = storage.disk.usedBytes
+      default: break
+      }
+      storage.disk.faults = faults
+      planDiskFault()
+    }
   }
 
   private func planSuspend() {
@@ -265,10 +286,10 @@ public final class AgentSimulation {
 
   private func checkBooks() {
     guard world.violation == nil else { return }
-    let dropped = Int(agent.queue.droppedCount)
+    let dropped = Int(agent.counters.eventsDropped)
     if dropped > 0 { world.mark("queue-overflow") }
     if !agent.isOnline { return world.violate("not online after a calm time") }
-    if agent.queue.count > 0 { world.violate("\(agent.queue.count) messages still wait after a calm time") }
+    if agent.queuedCount > 0 { world.violate("\(agent.queuedCount) messages still wait after a calm time") }
     if agent.inflightCount > 0 { world.violate("\(agent.inflightCount) messages in flight after a calm time") }
     if let session = broker.session, session.incomingCount > 0 {
       world.violate("\(session.incomingCount) exchanges were never completed")
@@ -315,15 +336,18 @@ public final class AgentSimulation {
 
   // MARK: For tests of single properties
 
+  /// Has a telling sensor, by the index of its source, tell.
+  public func tell(_ source: Int) { machine.tell(source) }
+
   /// Has the broker close the connection whenever it gets the message that comes next.
   public func poisonNextMessage() { broker.poisonWanted += 1 }
 
   /// Whether the server has accepted the present connection.
   public var isOnline: Bool { agent.isOnline }
   /// Messages that wait.
-  public var queuedCount: Int { agent.queue.count }
+  public var queuedCount: Int { agent.queuedCount }
   /// Messages that were dropped.
-  public var droppedCount: Int { Int(agent.queue.droppedCount) }
+  public var droppedCount: Int { Int(agent.counters.eventsDropped) }
   /// Messages that are unacknowledged.
   public var inflightCount: Int { agent.inflightCount }
   /// Connections attempted.

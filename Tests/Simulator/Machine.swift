@@ -15,6 +15,8 @@ public enum SensorBehaviour: Sendable {
   case wordy
   /// Never has a value.
   case broken
+  /// Has something to say now and then, without being asked.
+  case telling
 }
 
 /// A reading of a counter that the agent was given.
@@ -81,6 +83,15 @@ final class Machine {
   private var slowReady: [Instant?]
   private var isFailing: [Bool]
 
+  /// Telling sensors that have not been asked since they told, and how often each has told.
+  private var telling: [Int] = []
+  private(set) var toldCount: [Int: Int] = [:]
+
+  // Outputs and power.
+  private(set) var outputs: [Int: Decimal] = [:]
+  private(set) var rebootCount = 0
+  var lastStart = LastStart.power
+
   // Programs.
   private var slots: [SimulatedProgram?]
   private(set) var programs: [SimulatedProgram] = []
@@ -109,12 +120,17 @@ final class Machine {
 
   // MARK: Time
 
-  func wallTime() -> WallTime? {
-    let wall = isWallKnown ? WallTime(milliseconds: wallOffset + world.now.milliseconds) : nil
+  /// When the agent's program was built.
+  static let buildTime = WallTime(milliseconds: 1_690_000_000_000)
+
+  /// The time of day: a machine that does not know it counts from 1970.
+  func systemTime() -> WallTime {
+    let time = WallTime(milliseconds: (isWallKnown ? wallOffset : 0) + world.now.milliseconds)
+    let wall = time < Machine.buildTime ? nil : time
     if wallReadings.last?.time != world.now || wallReadings.last?.wall != wall {
       wallReadings.append(WallReading(time: world.now, wall: wall))
     }
-    return wall
+    return time
   }
 
   func stepWallClock(by span: TimeSpan) {
@@ -137,6 +153,9 @@ final class Machine {
     case .faulty: return readFaulty(index, into: &buffer)
     case .slow: return readSlow(index, into: &buffer)
     case .broken: return .failed(.inputOutput)
+    case .telling:
+      append("\(toldCount[index] ?? 0)", to: &buffer)
+      return .complete
     case .wordy:
       append(String(repeating: "mäuse ", count: dice.once(in: 10) ? 600 : 2), to: &buffer)
       return .complete
@@ -161,6 +180,31 @@ final class Machine {
     }
     append("\(dice.number(-1000...1000)).\(dice.number(0...999))\n", to: &buffer)
     return .complete
+  }
+
+  /// A telling sensor tells.
+  func tell(_ index: Int) {
+    toldCount[index, default: 0] += 1
+    if !telling.contains(index) { telling.append(index) }
+    world.hasNews = true
+  }
+
+  func nextTellingSource() -> Int? { telling.isEmpty ? nil : telling.removeFirst() }
+
+  // MARK: Outputs and power
+
+  /// Sets one of as many outputs as there are sensors; the last one is somebody else's.
+  func setOutput(_ index: Int, to value: Decimal) -> OutputAnswer {
+    guard sensors.indices.contains(index) else { return .notFound }
+    guard index < sensors.count - 1 else { return .notPermitted }
+    outputs[index] = value
+    return .done
+  }
+
+  func reboot() -> RebootAnswer {
+    rebootCount += 1
+    lastStart = .request
+    return .accepted
   }
 
   /// Begins to read a slow source; others need no preparation.
@@ -305,34 +349,73 @@ final class Machine {
 }
 
 /// The host that the agent sees.
-struct SimulatedHost: Host {
+struct SimulatedHost: Host, HostOutputs, HostPower {
   let world: World
   let network: Network
   let machine: Machine
   let attempts: AttemptLog
+  let storage: SimulatedStorage
 
   mutating func now() -> Instant { world.now }
-  mutating func wallTime() -> WallTime? { machine.wallTime() }
+  mutating func systemTime() -> WallTime { machine.systemTime() }
 
-  mutating func openLink(deadline: Instant) {
+  mutating func openLink(
+    _ slot: LinkSlot, to endpoint: borrowing LinkEndpoint, certificateTime: WallTime, deadline: Instant
+  ) {
+    if slot != .message { world.violate("host: a link that nobody needs is opened") }
     attempts.noteOpen(at: world.now)
     network.open(deadline: deadline)
   }
 
-  mutating func pollLink() -> LinkState { network.state }
-  mutating func send(_ bytes: Span<UInt8>) -> LinkTransfer { network.send(bytes) }
-  mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer { network.receive(into: &buffer) }
+  mutating func pollLink(_ slot: LinkSlot) -> LinkState { network.state }
+  func hasCheckedCertificate(_ slot: LinkSlot) -> Bool { true }
+  mutating func send(_ bytes: Span<UInt8>, on slot: LinkSlot) -> LinkTransfer { network.send(bytes) }
 
-  mutating func closeLink() {
+  mutating func receive(on slot: LinkSlot, into buffer: inout ByteBuffer) -> LinkTransfer {
+    network.receive(into: &buffer)
+  }
+
+  func mayReceive(on slot: LinkSlot) -> Bool { network.mayReceive }
+
+  mutating func closeLink(_ slot: LinkSlot) {
     attempts.noteClose(at: world.now)
     network.close()
   }
 
-  mutating func describeLink(into line: inout ByteBuffer) {
+  mutating func describeLink(_ slot: LinkSlot, into line: inout ByteBuffer) {
     line.append(" address=192.0.2.1")
   }
 
+  // MARK: Storage
+
+  mutating func readRecord(_ record: StorageRecord, into buffer: inout ByteBuffer) -> StorageAnswer {
+    storage.readRecord(record, into: &buffer)
+  }
+
+  mutating func replaceRecord(_ record: StorageRecord, _ content: Span<UInt8>) -> StorageAnswer {
+    storage.replaceRecord(record, content)
+  }
+
+  mutating func appendToSegment(
+    _ segment: StorageSegment, at offset: Int, _ bytes: Span<UInt8>, isFlushed: Bool
+  ) -> StorageAnswer {
+    storage.appendToSegment(segment, at: offset, bytes, isFlushed: isFlushed)
+  }
+
+  mutating func readSegment(
+    _ segment: StorageSegment, at offset: Int, into buffer: inout ByteBuffer
+  ) -> StorageAnswer { storage.readSegment(segment, at: offset, into: &buffer) }
+
+  mutating func findSegments(
+    of series: StorageSeries, from number: UInt64, _ found: inout StorageSegmentRange
+  ) -> StorageAnswer { storage.findSegments(of: series, from: number, &found) }
+
+  mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer { storage.deleteSegment(segment) }
+
+  // MARK: Sensors and programs
+
   mutating func prepareSource(_ index: Int) -> Bool { machine.prepare(index) }
+  mutating func nextTellingSource() -> Int? { machine.nextTellingSource() }
 
   mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     machine.read(index, into: &buffer)
@@ -348,4 +431,10 @@ struct SimulatedHost: Host {
 
   mutating func stopProgram(slot: Int, forcibly: Bool) { machine.stop(slot: slot, forcibly: forcibly) }
   mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>) { machine.log(level, line) }
+
+  // MARK: Outputs and power
+
+  mutating func setOutput(_ index: Int, to value: Decimal) -> OutputAnswer { machine.setOutput(index, to: value) }
+  mutating func lastStart() -> LastStart { machine.lastStart }
+  mutating func reboot() -> RebootAnswer { machine.reboot() }
 }

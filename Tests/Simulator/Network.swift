@@ -203,6 +203,13 @@ final class Network {
     return .wouldBlock
   }
 
+  /// Whether the client's system has news for `receive`: it says no only once the last one would have blocked and
+  /// nothing has come since.
+  var mayReceive: Bool {
+    guard let link, case .open = link.state else { return true }
+    return !link.wantsInput || link.unread > 0 || link.death != nil || link.peerHasClosed
+  }
+
   private func ended(_ link: SimulatedLink, _ failure: LinkFailure) -> LinkTransfer {
     link.state = .failed(failure)
     lastFailure = failure

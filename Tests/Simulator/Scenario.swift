@@ -59,6 +59,12 @@ public struct Scenario: Sendable {
   public var hasClockFaults = false
   /// Whether the machine is suspended at times.
   public var isSuspended = false
+  /// How long the storage takes, in milliseconds.
+  public var storageDelay = 0...0
+  /// Once in so many times it hangs; 0 for never.
+  public var storageHangOdds = 0
+  /// Whether the flash fills up, fails, and becomes read-only at times.
+  public var hasDiskFaults = false
   /// How late the loop wakes at most, in milliseconds.
   public var latenessMilliseconds = 0
 
@@ -81,6 +87,9 @@ public struct Scenario: Sendable {
     scenario.commandPause = 100...600_000
     scenario.hasClockFaults = true
     scenario.isSuspended = true
+    scenario.storageDelay = 0...2500
+    scenario.storageHangOdds = 20
+    scenario.hasDiskFaults = true
     scenario.asksForEvents = true
     scenario.cleanSession = seed % 4 == 0
     scenario.latenessMilliseconds = 20
@@ -89,6 +98,9 @@ public struct Scenario: Sendable {
     scenario.events[2].sensors = [.slow, .faulty]
     return scenario
   }
+
+  /// How much later the agent may begin because it waits for what was stored: what it is patient for, at most.
+  var storagePatience: TimeSpan { storageDelay.upperBound > 0 || storageHangOdds > 0 ? .seconds(2) : .zero }
 
   /// The marks of everything malformed that a broker can send here.
   public static var malformedMarks: [String] { Rubbish.all.map { "malformed-\($0.name)" } }
@@ -143,7 +155,7 @@ public struct Scenario: Sendable {
         text += "[sensor s\(index)-\(number)]\nevent = \(event.name)\nread = file:/sensors/\(event.name)/\(number)\n"
         switch sensor {
         case .wordy: text += "type = text\n"
-        case .counter, .faulty, .slow, .broken: break
+        case .counter, .faulty, .slow, .broken, .telling: break
         }
       }
     }

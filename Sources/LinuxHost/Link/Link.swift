@@ -4,17 +4,17 @@ import Bytes
 import CLinux
 import HostInterface
 
-/// How a link is protected.
-public enum LinkSecurity: Equatable, Sendable {
+/// What a link can be asked for: this decides about its memory.
+public enum LinkEquipment: UInt8, Sendable, BitwiseCopyable {
+  /// It is never opened.
+  case none
   /// Plain TCP.
   case plain
-  /// TLS with a checked certificate.
-  case verified
-  /// TLS with any certificate: whoever is in between can read and change everything.
-  case unverified
+  /// TLS as well.
+  case tls
 }
 
-/// At most one connection at a time to one server.
+/// At most one connection at a time.
 ///
 /// Nothing here blocks. The loop registers what the link waits for (`register`), sleeps, tells what became ready
 /// (`noteReady`) and calls again. As long as the last `receive` (`send`) has not answered `.wouldBlock`, the link does
@@ -37,11 +37,13 @@ public struct Link: ~Copyable {
   /// How long a TLS handshake may take.
   static var handshakeTimeout: TimeSpan { .seconds(30) }
 
-  private let host: CText
-  private let port: UInt16
+  private var host: CText
+  private var port: UInt16 = 0
+  private var security = LinkSecurity.plain
   // DEVIATION(unsafe-pointer): these live in start-up memory, because mbedTLS's callbacks point to them.
   private let socket: UnsafeMutablePointer<Socket>
-  private let tls: UnsafeMutablePointer<TLSConnection>?
+  private let equippedTLS: UnsafeMutablePointer<TLSConnection>?
+  private let trust: UnsafeMutablePointer<TrustStore>?
   private var resolver = Resolver()
   private var addresses: FixedArray<mote_address>
   /// The address in use is the one before.
@@ -56,44 +58,44 @@ public struct Link: ~Copyable {
   /// The most telling failure of this attempt so far.
   private var account = FailureAccount()
   private var pollIndex: Int?
+  /// Whether TLS could not receive because it has to send first.
+  private var receivingWantsOutput = false
   /// Whether the last `poll` opened the link with a certificate that was checked in full against the time given to
   /// `open`:
   /// that time is plausible then. False for a resumed session.
   public private(set) var hasCheckedCertificate = false
 
-  /// Remembers the server and takes all memory the link will use from `arena`, but for what mbedTLS allocates from the
-  /// start of a handshake until `close`.
-  ///
-  /// `host` is a name or a numeric address. `serverName` is the name the certificate must have, sent as SNI; empty
-  /// means `host`. `trustedCertificates` is the path of a PEM file or of a folder of such; empty means the system's
-  /// store.
-  public init(
-    host: Span<UInt8>, port: UInt16, security: LinkSecurity, serverName: Span<UInt8>,
-    trustedCertificates: Span<UInt8>, from arena: inout Arena
-  ) throws(ArenaExhausted) {
-    let newHost = try CText(host, for: "link", from: &arena)
-    let newAddresses = try FixedArray<mote_address>(capacity: Int(MOTE_ADDRESSES_MAX), for: "link", from: &arena)
-    let newSocket = try makeSocket(from: &arena)
-    let name = certificateName(serverName.isEmpty ? host : serverName)
-    let newTLS =
-      security == .plain
-      ? nil
-      : try makeTLS(
-        name: name, isVerified: security == .verified, trustedCertificates: trustedCertificates, socket: newSocket,
-        from: &arena)
-    self.host = newHost
-    self.port = port
+  /// Takes all memory that the link will use from `arena`, but for what mbedTLS allocates from the start of a handshake
+  /// until `close`.
+  public init(_ equipment: LinkEquipment, from arena: inout Arena) throws(ArenaExhausted) {
+    let isUsed = equipment != .none
+    let newHost = try CText(countMax: isUsed ? LinkEndpoint.nameBytesMax : 0, for: "link", from: &arena)
+    let newAddresses = try FixedArray<mote_address>(
+      capacity: isUsed ? Int(MOTE_ADDRESSES_MAX) : 0, for: "link", from: &arena)
+    let newSocket = try makeSocket(isUsed: isUsed, from: &arena)
+    let newTrust = equipment == .tls ? try makeTrust(from: &arena) : nil
+    let newTLS = try newTrust.map { trust throws(ArenaExhausted) in
+      try makeTLS(socket: newSocket, trust: trust, from: &arena)
+    }
+    host = newHost
     addresses = newAddresses
     socket = newSocket
-    tls = newTLS
+    trust = newTrust
+    equippedTLS = newTLS
   }
+
+  /// TLS, where the present endpoint has it.
+  private var tls: UnsafeMutablePointer<TLSConnection>? { security == .plain ? nil : equippedTLS }
 
   // MARK: Opening
 
   /// Begins to open the link; any earlier one must have been closed. All addresses are tried; at `deadline` the whole
   /// attempt fails. `certificateTime` is the time certificates are checked against.
-  public mutating func open(now: Instant, deadline: Instant, certificateTime: WallTime) {
+  public mutating func open(
+    to endpoint: borrowing LinkEndpoint, now: Instant, deadline: Instant, certificateTime: WallTime
+  ) {
     close()
+    if !leads(to: endpoint) { turn(to: endpoint) }
     attemptDeadline = deadline
     self.certificateTime = certificateTime
     account = FailureAccount()
@@ -101,6 +103,26 @@ public struct Link: ~Copyable {
     nextAddress = 0
     phase = .lookingUp
     follow(resolver.start(host, now: now, addresses: &addresses), now: now)
+  }
+
+  /// Whether `endpoint` is where the link led last: then the server's TLS session is still worth something.
+  private func leads(to endpoint: borrowing LinkEndpoint) -> Bool {
+    guard port == endpoint.port, security == endpoint.security, host.equals(endpoint.host) else { return false }
+    guard let trust, let tls else { return true }
+    return tls.pointee.isPeer(certificateName(of: endpoint)) && trust.pointee.uses(endpoint.trustedCertificates)
+  }
+
+  private mutating func turn(to endpoint: borrowing LinkEndpoint) {
+    // Names are as long as a configuration allows, and a link is equipped for what it is asked for: see `HostPlan`.
+    precondition(endpoint.security == .plain || equippedTLS != nil)
+    let isHostSet = host.set(endpoint.host)
+    precondition(isHostSet)
+    port = endpoint.port
+    security = endpoint.security
+    guard let trust, let tls else { return }
+    let isPeerSet = tls.pointee.setPeer(certificateName(of: endpoint), isVerified: security == .verified)
+    precondition(isPeerSet)
+    trust.pointee.use(endpoint.trustedCertificates)
   }
 
   /// Moves a link that is being opened forward and says where it stands. Goes on with the handshake for what has
@@ -203,6 +225,7 @@ public struct Link: ~Copyable {
   /// What happened with addresses before this one is forgotten.
   private mutating func becomeOpen() {
     phase = .open
+    receivingWantsOutput = false
     account = FailureAccount()
   }
 
@@ -250,11 +273,16 @@ public struct Link: ~Copyable {
     return transfer(bytes.withUnsafeBufferPointer { socket.pointee.send($0) })
   }
 
+  /// Whether `receive` may have something. TLS that has answered `.wouldBlock` holds nothing back, but it may have to
+  /// send before it can go on.
+  public var mayReceive: Bool { phase != .open || socket.pointee.mayReceive || receivingWantsOutput }
+
   /// Receives what is there into the free room of `buffer`, which must not be full.
   public mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer {
     guard phase == .open else { return .ended(.connectionLost) }
     if let tls {
       let result = tls.pointee.receive(into: &buffer)
+      receivingWantsOutput = result.step == .wantsOutput
       return transfer(result.step, result.count)
     }
     var room = buffer.freeSpan
@@ -359,22 +387,40 @@ public struct Link: ~Copyable {
 
 // MARK: Parts
 
-private func makeSocket(from arena: inout Arena) throws(ArenaExhausted) -> UnsafeMutablePointer<Socket> {
-  let ahead = try arena.take(Socket.aheadBytesMax, for: "link")
+/// Links for all slots, equipped as each is used, in memory from `arena`.
+public func makeLinks(
+  message: LinkEquipment, transfer: LinkEquipment, from arena: inout Arena
+) throws(ArenaExhausted) -> PerLink<Link> {
+  try PerLink<Link> { slot throws(ArenaExhausted) in
+    try Link(slot == Int(LinkSlot.message.rawValue) ? message : transfer, from: &arena)
+  }
+}
+
+/// The name that the certificate of `endpoint` must have.
+@_lifetime(copy endpoint)
+private func certificateName(of endpoint: borrowing LinkEndpoint) -> Span<UInt8> {
+  certificateName(endpoint.serverName.isEmpty ? endpoint.host : endpoint.serverName)
+}
+
+private func makeSocket(
+  isUsed: Bool, from arena: inout Arena
+) throws(ArenaExhausted) -> UnsafeMutablePointer<Socket> {
+  let ahead = try arena.take(isUsed ? Socket.aheadBytesMax : 0, for: "link")
   let socket = try takePlace(for: Socket.self, named: "link", from: &arena)
   socket.initialize(to: Socket(ahead: ahead))
   return socket
 }
 
-private func makeTLS(
-  name: Span<UInt8>, isVerified: Bool, trustedCertificates: Span<UInt8>, socket: UnsafeMutablePointer<Socket>,
-  from arena: inout Arena
-) throws(ArenaExhausted) -> UnsafeMutablePointer<TLSConnection> {
-  let name = try CText(name, for: "tls", from: &arena)
+private func makeTrust(from arena: inout Arena) throws(ArenaExhausted) -> UnsafeMutablePointer<TrustStore> {
   let trust = try takePlace(for: TrustStore.self, named: "tls trust", from: &arena)
-  trust.initialize(to: try TrustStore(path: trustedCertificates, from: &arena))
-  let peer = TLSPeer(name: name, address: numericAddress(name), isVerified: isVerified)
+  trust.initialize(to: try TrustStore(from: &arena))
+  return trust
+}
+
+private func makeTLS(
+  socket: UnsafeMutablePointer<Socket>, trust: UnsafeMutablePointer<TrustStore>, from arena: inout Arena
+) throws(ArenaExhausted) -> UnsafeMutablePointer<TLSConnection> {
   let tls = try takePlace(for: TLSConnection.self, named: "tls", from: &arena)
-  tls.initialize(to: try TLSConnection(peer: peer, socket: socket, trust: trust, from: &arena))
+  tls.initialize(to: try TLSConnection(socket: socket, trust: trust, from: &arena))
   return tls
 }

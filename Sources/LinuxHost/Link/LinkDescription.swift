@@ -56,7 +56,7 @@ func connectFailure(_ failure: Errno) -> LinkFailure {
 }
 
 /// The address that `text` is; nil if it is a name.
-func numericAddress(_ text: CText) -> mote_address? {
+func numericAddress(_ text: borrowing CText) -> mote_address? {
   var answer = mote_lookup_answer()
   mote_parse_address(text.start, &answer)
   return answer.count > 0 ? answer.addresses.0 : nil
@@ -122,7 +122,7 @@ extension ByteBuffer {
   }
 
   /// Appends text for a log line, what is not plain ASCII as question marks.
-  mutating func append(plain text: CText) {
+  mutating func append(plain text: borrowing CText) {
     for index in 0..<text.count {
       let byte = UInt8(bitPattern: text.start[index])
       let isPlain = byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "=")

@@ -28,7 +28,7 @@ struct Resolver: ~Copyable {
   private var dyingChildren = InlineArray<4, pid_t>(repeating: 0)
 
   /// Begins to look `host` up. A numeric address is understood at once, without a child.
-  mutating func start(_ host: CText, now: Instant, addresses: inout FixedArray<mote_address>) -> Lookup {
+  mutating func start(_ host: borrowing CText, now: Instant, addresses: inout FixedArray<mote_address>) -> Lookup {
     stop()
     var answer = mote_lookup_answer()
     mote_parse_address(host.start, &answer)

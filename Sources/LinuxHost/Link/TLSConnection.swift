@@ -5,16 +5,6 @@ import CLinux
 import CMbedTLS
 import HostInterface
 
-/// Whom the server must be, and by whom that must be certified.
-struct TLSPeer {
-  /// The name for SNI and the certificate.
-  let name: CText
-  /// Set when that name is an address.
-  let address: mote_address?
-  /// Whether the certificate is checked.
-  let isVerified: Bool
-}
-
 /// What a step of TLS came to.
 enum TLSStep: Equatable {
   case done
@@ -31,7 +21,12 @@ struct TLSConnection: ~Copyable {
   private let state: OpaquePointer
   private let socket: UnsafeMutablePointer<Socket>
   private let trust: UnsafeMutablePointer<TrustStore>
-  private let peer: TLSPeer
+  /// The name for SNI and the certificate.
+  private var peerName: CText
+  /// Set when that name is an address.
+  private var peerAddress: mote_address?
+  /// Whether the certificate is checked.
+  private var isVerified = true
 
   /// The last session that the server gave us, serialized: the full handshake that it saves costs 20 times as much, in
   /// TLS 1.2 80 times.
@@ -50,31 +45,45 @@ struct TLSConnection: ~Copyable {
   static var sessionAgeMax: TimeSpan { .minutes(24 * 60) }
 
   init(
-    peer: TLSPeer, socket: UnsafeMutablePointer<Socket>, trust: UnsafeMutablePointer<TrustStore>,
-    from arena: inout Arena
+    socket: UnsafeMutablePointer<Socket>, trust: UnsafeMutablePointer<TrustStore>, from arena: inout Arena
   ) throws(ArenaExhausted) {
+    let peerName = try CText(countMax: LinkEndpoint.nameBytesMax, for: "tls", from: &arena)
     let newState = try arena.take(mote_tls_byte_count(), for: "tls")
     let newSession = try ByteBuffer(capacity: TLSConnection.sessionBytesMax, for: "tls", from: &arena)
     state = OpaquePointer(newState.start)
     session = newSession
-    self.peer = peer
+    self.peerName = peerName
     self.socket = socket
     self.trust = trust
   }
 
+  /// Says whom the server must be, and by whom that must be certified. The session of another server is worth nothing.
+  ///
+  /// - Returns: whether the name fits.
+  mutating func setPeer(_ name: Span<UInt8>, isVerified: Bool) -> Bool {
+    session.removeAll()
+    self.isVerified = isVerified
+    guard peerName.set(name) else { return false }
+    peerAddress = numericAddress(peerName)
+    return true
+  }
+
+  /// Whether this is the name that the server must have.
+  func isPeer(_ name: Span<UInt8>) -> Bool { peerName.equals(name) }
+
   /// Prepares a handshake; the earlier connection must have been stopped.
   mutating func start(now: Instant, certificateTime: WallTime) -> TLSStep {
     trust.pointee.isUnreadable = false
-    presentTrust = peer.isVerified ? trust.pointee.fingerprint() : 0
+    presentTrust = isVerified ? trust.pointee.fingerprint() : 0
     if now >= sessionEnd || presentTrust != sessionTrust { session.removeAll() }
     wasSessionOffered = !session.isEmpty
     let result = session.span.withUnsafeBufferPointer { bytes in
       // RFC 6066 3: an address is not sent as a name.
       var options = mote_tls_options(
-        server_name: peer.address == nil ? peer.name.start : nil,
-        address: (peer.address ?? mote_address()).bytes,
-        address_count: Int(peer.address?.byte_count ?? 0),
-        is_verified: peer.isVerified,
+        server_name: peerAddress == nil ? peerName.start : nil,
+        address: (peerAddress ?? mote_address()).bytes,
+        address_count: Int(peerAddress?.byte_count ?? 0),
+        is_verified: isVerified,
         time: certificateTime.milliseconds / 1000,
         receive: receiveForTLS, send: sendForTLS, io_context: UnsafeMutableRawPointer(socket),
         find_trusted: findTrustedForTLS, trust_context: UnsafeMutableRawPointer(trust),
@@ -164,7 +173,7 @@ struct TLSConnection: ~Copyable {
   var isResumed: Bool { mote_tls_is_resumed(state) }
 
   /// Whether the open connection's certificate was checked, and is good.
-  var hasCheckedCertificate: Bool { peer.isVerified && !isResumed }
+  var hasCheckedCertificate: Bool { isVerified && !isResumed }
 
   /// Why the last step failed.
   var failure: LinkFailure {

@@ -11,7 +11,7 @@ import CMbedTLS
 /// and never moves.
 struct TrustStore: ~Copyable {
   /// Empty for the system's store.
-  private let path: PathText
+  private var path = PathText()
   private var reader: PEMReader
   private var index: TrustIndex
   /// How many certificates the present look-up knows of, and how many of them matched.
@@ -34,13 +34,18 @@ struct TrustStore: ~Copyable {
   /// How many certificates with the same subject are tried: renewed and cross-signed ones.
   static var foundMax: Int { 6 }
 
-  /// `path` is empty for the system's store.
-  init(path: Span<UInt8>, from arena: inout Arena) throws(ArenaExhausted) {
+  /// Begins with the system's store.
+  init(from arena: inout Arena) throws(ArenaExhausted) {
     let newReader = try PEMReader(for: "tls trust", from: &arena)
     index = try TrustIndex(for: "tls trust", from: &arena)
     reader = newReader
-    self.path = PathText(path)
   }
+
+  /// Looks in another place from now on; empty means the system's store.
+  mutating func use(_ path: Span<UInt8>) { self.path = PathText(path) }
+
+  /// Whether this is where it looks.
+  func uses(_ path: Span<UInt8>) -> Bool { self.path.equals(path) }
 
   /// Hands the trusted certificates whose subject is `issuer`, a DER Name, to mbedTLS. False if there are no
   /// certificates at all.

@@ -9,5 +9,8 @@ public var buildVersion: Span<UInt8> {
   get { CString(mote_version()).span }
 }
 
+/// When this was built, in UTC. No clock that is right shows an earlier time.
+public var buildTime: WallTime { WallTime(milliseconds: mote_build_time() * 1000) }
+
 /// The boot-time clock, for a program that has no host yet.
 public func bootTime() -> Instant { System.bootTime() }

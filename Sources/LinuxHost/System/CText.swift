@@ -4,24 +4,42 @@ import Bytes
 import CLinux
 
 /// Bytes that end with a zero, in start-up memory.
-struct CText {
+struct CText: ~Copyable {
   // DEVIATION(unsafe-pointer): a piece of start-up memory for C.
-  let start: UnsafePointer<CChar>
+  private let bytes: UnsafeMutablePointer<CChar>
+  private let countMax: Int
   /// Without the zero.
-  let count: Int
+  private(set) var count = 0
+
+  /// Takes room for `countMax` bytes and the zero behind them.
+  init(countMax: Int, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
+    let region = try arena.take(countMax + 1, for: name)
+    bytes = region.start.bindMemory(to: CChar.self, capacity: region.count)
+    bytes[0] = 0
+    self.countMax = countMax
+  }
+
+  var start: UnsafePointer<CChar> { UnsafePointer(bytes) }
 
   /// Copies `text` up to its first zero, if it has one.
-  init(_ text: Span<UInt8>, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
-    let region = try arena.take(text.count + 1, for: name)
-    let bytes = region.start.bindMemory(to: CChar.self, capacity: region.count)
-    var used = 0
-    while used < text.count, text[used] != 0 {
-      bytes[used] = CChar(bitPattern: text[used])
-      used += 1
+  ///
+  /// - Returns: whether it fits; nothing was copied otherwise.
+  mutating func set(_ text: Span<UInt8>) -> Bool {
+    guard text.count <= countMax else { return false }
+    count = 0
+    while count < text.count, text[count] != 0 {
+      bytes[count] = CChar(bitPattern: text[count])
+      count += 1
     }
-    bytes[used] = 0
-    start = UnsafePointer(bytes)
-    count = used
+    bytes[count] = 0
+    return true
+  }
+
+  /// Whether it has exactly these bytes.
+  func equals(_ text: Span<UInt8>) -> Bool {
+    guard text.count == count else { return false }
+    for index in 0..<count where UInt8(bitPattern: bytes[index]) != text[index] { return false }
+    return true
   }
 }
 

@@ -2,14 +2,24 @@
 
 import Bytes
 import CLinux
+import HostInterface
 
 /// The file descriptors of one `poll` call: made anew for each call, asked afterwards.
 struct PollSet: ~Copyable {
   private let pinned = Pinned()
-  /// How many descriptors fit: 1 of signals, 2 of the link, 1 of each of 4 programs.
-  static var entriesMax: Int { 8 }
+  private typealias Entries = InlineArray<8, pollfd>
 
-  private var entries = InlineArray<8, pollfd>(repeating: pollfd(fd: -1, events: 0, revents: 0))
+  // What a turn of the loop waits for at most, as a sum with a term for each.
+  static var signalTerms: Int { 1 }  // the pipe that handlers write to
+  static var linkTerms: Int { HostLimits.linksMax }  // a socket, or the answer of a look-up
+  static var programTerms: Int { HostLimits.programsMax }  // its output
+  /// How many descriptors fit.
+  static var entriesMax: Int { Entries.count }
+
+  /// Holds the sum against the room that there is; to be called once at start.
+  static func check() { precondition(signalTerms + linkTerms + programTerms <= entriesMax) }
+
+  private var entries = Entries(repeating: pollfd(fd: -1, events: 0, revents: 0))
   /// How many descriptors are in the set.
   private(set) var count = 0
 

@@ -48,6 +48,9 @@ public final class SimulatedStorage: HostStorage {
   /// - Returns: whether the next one must follow at once.
   public func endTurn() -> Bool { desk.endTurn() }
 
+  /// The same, as the moment of the next turn where the agent has named `deadline`.
+  func endTurn(after deadline: Instant, now: Instant) -> Instant { endTurn() ? now : deadline }
+
   /// What was asked, answered or begun. The medium does it all at once, before or after the delay: a power cut in
   /// between finds all of it or nothing, and `DiskFaults.cutAt` the rest.
   private func ask(_ operation: StorageOperation, _ perform: @escaping () -> StorageAnswer) -> StorageAnswer {

@@ -7,14 +7,16 @@ import Bytes
 struct RecentCommands: Sendable {
   /// How many are remembered: more than a server has unacknowledged towards a device (10 on the platform, 20 with
   /// Mosquitto, 32 with EMQX). With fewer, a whole window that comes again would be carried out again.
-  static var countMax: Int { 64 }
+  static var countMax: Int { Entries.count }
 
   private struct Entry: BitwiseCopyable {
     var packetIdentifier: UInt16 = 0  // 0 is no identifier: a free entry
     var digest: UInt64 = 0
   }
 
-  private var entries = InlineArray<64, Entry>(repeating: Entry())
+  private typealias Entries = InlineArray<64, Entry>
+
+  private var entries = Entries(repeating: Entry())
   private var next = 0
 
   /// Notes a command; says whether it is a redelivery of one that is remembered.

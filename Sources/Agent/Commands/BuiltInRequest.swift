@@ -12,12 +12,6 @@ struct BuiltInRequest: Equatable {
   /// The interval, within the range that a configuration may give.
   private(set) var interval: TimeSpan?
 
-  /// Parses the `range` of `buffer`, as `init(parsing:)` does.
-  init?(parsing range: Range<Int>, of buffer: borrowing ByteBuffer) {
-    self.init(parsing: buffer.span.extracting(range))
-    if let event { self.event = (event.lowerBound + range.lowerBound)..<(event.upperBound + range.lowerBound) }
-  }
-
   /// Parses `text`; an empty payload asks for everything. Returns nil when it is not JSON of this shape, or a value is
   /// out of range.
   init?(parsing text: Span<UInt8>) {
@@ -62,10 +56,10 @@ struct BuiltInRequest: Equatable {
     if let interval, !(ConfigurationLimits.eventInterval ~= interval) { return nil }
   }
 
-  /// Whether this request, parsed from `buffer`, is about an event of `settings`.
-  func names(event index: Int, of settings: borrowing Settings, in buffer: borrowing ByteBuffer) -> Bool {
+  /// Whether this request, parsed from `text`, is about the event `name`.
+  func names(_ name: Span<UInt8>, in text: Span<UInt8>) -> Bool {
     guard let event else { return true }
-    return buffer.span.extracting(event).equals(settings.bytes(settings.events[index].name))
+    return text.extracting(event).equals(name)
   }
 }
 

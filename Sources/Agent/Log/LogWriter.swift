@@ -72,11 +72,6 @@ public struct LogWriter: ~Copyable {
     add(key, text: text.span)
   }
 
-  /// Adds a text of the settings.
-  public mutating func add(_ key: StaticString, _ text: Text, of settings: borrowing Settings) {
-    add(key, text: settings.bytes(text))
-  }
-
   /// Adds the terms of an arena, with blanks in their names made hyphens.
   public mutating func add(termsOf arena: borrowing Arena) {
     guard isOpen else { return }
@@ -90,13 +85,34 @@ public struct LogWriter: ~Copyable {
   }
 
   /// Lets a host add what it knows, as ` key=value` pairs.
-  public mutating func addLink<H: Host & ~Copyable>(from host: inout H) {
+  public mutating func addLink<H: HostLinks & ~Copyable>(_ slot: LinkSlot, from host: inout H) {
     guard isOpen else { return }
-    host.describeLink(into: &line)
+    host.describeLink(slot, into: &line)
+  }
+
+  /// Adds the MQTT client identifier of the device that `settings` name.
+  mutating func addClientIdentifier(of settings: borrowing Settings) {
+    guard isOpen else { return }
+    appendKey("client-id")
+    line.appendClientIdentifier(of: settings)
+  }
+
+  /// Adds the server that `settings` name, with its port.
+  mutating func addServer(of settings: borrowing Settings) {
+    guard isOpen else { return }
+    appendKey("server")
+    let host = settings.bytes(settings.server.host)
+    // RFC 3986, section 3.2.2: an IPv6 address before a port is in brackets.
+    let isIPv6 = host.firstIndex(of: UInt8(ascii: ":")) != nil
+    if isIPv6 { line.append(UInt8(ascii: "[")) }
+    line.append(host)
+    if isIPv6 { line.append(UInt8(ascii: "]")) }
+    line.append(UInt8(ascii: ":"))
+    line.append(decimal: Int(settings.server.port))
   }
 
   /// Writes the line.
-  public mutating func end<H: Host & ~Copyable>(to host: inout H) {
+  public mutating func end<H: HostLog & ~Copyable>(to host: inout H) {
     guard isOpen else { return }
     isOpen = false
     host.writeLog(level, line.span)

@@ -1,0 +1,41 @@
+// The agent's bounds and waits, each with its reason.
+
+import Bytes
+import HostInterface
+import IoTPlatform
+import MQTT
+
+/// Bounds and waits of the agent.
+public enum AgentLimits {
+  /// How long a whole connection attempt may take: look-up (10 s), every address (5 s each), TLS handshake (30 s).
+  public static var linkOpenTimeout: TimeSpan { .seconds(90) }
+  /// How long a clean end waits for acknowledgements.
+  public static var stopTimeout: TimeSpan { .seconds(5) }
+  /// How many connections in a row may end on a message before it is given up: the waits between them leave a server
+  /// that only restarts the time to come back.
+  public static var messageAttemptsMax: Int { 5 }
+  /// Packets handled in one step, so that a flood of them cannot keep sensors from being read.
+  public static var packetsPerStepMax: Int { 32 }
+  /// A program that does not end after the polite signal is killed after this time.
+  public static var programGrace: TimeSpan { .seconds(2) }
+  /// The longest sleep: nothing depends on it, it only keeps the deadline finite.
+  public static var idleMax: TimeSpan { .minutes(60) }
+  /// The longest name of a command that is kept for its outcome: all that can be configured.
+  public static var commandNameBytesMax: Int { IdentityRules.componentBytesMax }
+  /// Room for the outcome of a command: output at its worst (every byte escaped to six) and a frame around it.
+  public static var outcomeBytesMax: Int { HostLimits.programOutputBytesMax * 6 + 256 }
+  /// Subscriptions that the agent can have.
+  public static var subscriptionsMax: Int { PerSubscription<UInt8>.count }
+
+  /// Holds related limits against each other; they stand in different modules.
+  static func check() {
+    // A subscription is asked for with one packet; the client must be able to have all of them unanswered.
+    precondition(subscriptionsMax <= ClientLimits.requestsMax)
+    // With fewer, a server's whole window that comes again would be carried out again.
+    precondition(RecentCommands.countMax > HostLimits.programsMax)
+    precondition(commandNameBytesMax * 2 + HostLimits.programOutputBytesMax < outcomeBytesMax)
+  }
+}
+
+/// One of something for each subscription: the one place where their number stands.
+typealias PerSubscription<Element> = InlineArray<4, Element>

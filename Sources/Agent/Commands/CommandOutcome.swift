@@ -1,0 +1,19 @@
+// How commands end.
+
+/// How a command ended, as published in the outcome event.
+enum CommandOutcome {
+  case ok, failed, timeout, refused, busy, unknown, notExecutable, tooLarge
+
+  var name: StaticString {
+    switch self {
+    case .ok: "ok"
+    case .failed: "failed"
+    case .timeout: "timeout"
+    case .refused: "refused"
+    case .busy: "busy"
+    case .unknown: "unknown"
+    case .notExecutable: "not-executable"
+    case .tooLarge: "too-large"
+    }
+  }
+}

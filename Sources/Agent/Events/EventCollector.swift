@@ -1,0 +1,197 @@
+// Events: read just in time, written into one buffer, handed to the outbox.
+
+import AgentConfiguration
+import Bytes
+import HostInterface
+import IoTPlatform
+import MQTT
+import Telemetry
+
+/// Collects what is due. Schedules, channels and slow sources in the making are its own.
+struct EventCollector: ~Copyable {
+  /// The next moments of events of one kind.
+  private struct Moments: BitwiseCopyable {
+    /// When the first is due.
+    var due = Instant(milliseconds: .max)
+    /// When the first has to be looked at without news: those that wait for slow sources are, when their patience ends.
+    var wake = Instant(milliseconds: .max)
+
+    mutating func note(_ event: EventEntry) {
+      due = min(due, event.schedule.due)
+      wake = min(wake, event.collectionDeadline ?? event.schedule.due)
+    }
+  }
+
+  private let pinned = Pinned()
+  private var table: EventTable
+  /// Of the events that are kept while there is no connection (QoS 1 and 2), and of those that are not.
+  private var kept = Moments()
+  private var fleeting = Moments()
+  /// Raw text of the source that was read last.
+  private var sourceText: ByteBuffer
+  /// The payload being written.
+  private var payload: ByteBuffer
+  private var stamp = TimeStampWriter()
+
+  /// Takes buffers for one source's text and one payload from `arena`.
+  init(table: consuming EventTable, packetBytesMax: Int, from arena: inout Arena) throws(ArenaExhausted) {
+    let sourceText = try ByteBuffer(capacity: HostLimits.sourceBytesMax, for: "source", from: &arena)
+    let payload = try ByteBuffer(capacity: packetBytesMax, for: "payload", from: &arena)
+    self.table = table
+    self.sourceText = sourceText
+    self.payload = payload
+    findNext()
+  }
+
+  /// Goes over to the events of a new configuration.
+  mutating func replaceTable(_ newTable: consuming EventTable) {
+    table = newTable
+    findNext()
+  }
+
+  // MARK: When
+
+  /// The next moment at which an event is due or its slow sources are given up. A QoS 0 event has none without the
+  /// connection, and none before the rate allows it.
+  @inline(__always)
+  func deadline(_ outbox: borrowing Outbox) -> Instant {
+    guard outbox.client.isConnected else { return kept.wake }
+    return min(kept.wake, max(fleeting.wake, outbox.allowedFrom))
+  }
+
+  private mutating func findNext() {
+    kept = Moments()
+    fleeting = Moments()
+    for index in 0..<table.events.count {
+      if table.events[index].qos == .atMostOnce {
+        fleeting.note(table.events[index])
+      } else {
+        kept.note(table.events[index])
+      }
+    }
+  }
+
+  /// Makes the events that `request`, parsed from `text`, names due now; gives how many.
+  mutating func trigger(
+    _ request: BuiltInRequest, in text: Span<UInt8>, _ settings: borrowing Settings, _ now: Instant
+  ) -> Int {
+    var count = 0
+    for index in 0..<table.events.count where request.names(settings.bytes(settings.events[index].name), in: text) {
+      table.events[index].schedule.trigger(at: now)
+      count += 1
+    }
+    findNext()
+    return count
+  }
+
+  /// Changes the interval of the events that `request`, parsed from `text`, names; gives how many.
+  mutating func setInterval(
+    _ interval: TimeSpan, of request: BuiltInRequest, in text: Span<UInt8>, _ settings: borrowing Settings,
+    _ now: Instant
+  ) -> Int {
+    var count = 0
+    for index in 0..<table.events.count where request.names(settings.bytes(settings.events[index].name), in: text) {
+      table.events[index].schedule.setInterval(interval, now: now)
+      // Slow sources that are being read belong to the event that will not come.
+      table.events[index].collectionDeadline = nil
+      count += 1
+    }
+    findNext()
+    return count
+  }
+
+  // MARK: Collecting
+
+  /// Collects and publishes every event that is due; those due together end up in one write.
+  @inline(__always)
+  mutating func collect<H: HostClock & HostSensors & HostLog & ~Copyable>(
+    _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant,
+    _ log: inout LogWriter, _ host: inout H
+  ) {
+    while let source = host.nextTellingSource() { triggerEvents(ofSource: source, now) }
+    guard kept.due <= now || (fleeting.due <= now && outbox.isReady(at: now)) else { return }
+    for index in 0..<table.events.count where table.events[index].schedule.due <= now {
+      // A QoS 0 event is of use only now, and is then read freshly.
+      guard table.events[index].qos != .atMostOnce || outbox.isReady(at: now) else { continue }
+      collectEvent(index, settings, clock, &outbox, now, &log, &host)
+    }
+    findNext()
+  }
+
+  /// A source has told something: the events that it belongs to are due.
+  private mutating func triggerEvents(ofSource source: Int, _ now: Instant) {
+    for event in 0..<table.events.count {
+      for index in table.events[event].firstSensor..<table.events[event].sensorEnd
+      where table.sensors[index].source == source { table.events[event].schedule.trigger(at: now) }
+    }
+    findNext()
+  }
+
+  private mutating func collectEvent<H: HostClock & HostSensors & HostLog & ~Copyable>(
+    _ index: Int, _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
+    _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) {
+    let sensors = table.events[index].firstSensor..<table.events[index].sensorEnd
+    guard prepareSources(sensors, &host) || isPatienceOver(index, settings, now) else { return }
+    table.events[index].collectionDeadline = nil
+    table.events[index].schedule.advance(past: now)
+    payload.removeAll()
+    var envelope = EventEnvelope(into: &payload)
+    writeMembers(sensors, into: &envelope, settings, &log, &host)
+    let memberCount = envelope.memberCount
+    envelope.finish(at: clock.wallTime(&host), using: &stamp, into: &payload)
+    guard memberCount > 0 else { return }
+    let topic = TopicName(alreadyChecked: table.bytes(table.events[index].topic))
+    outbox.publish(payload, on: topic, qos: table.events[index].qos, now, &log, &host)
+  }
+
+  /// Whether slow sources of an event have been waited for long enough. Begins to wait where that has not begun.
+  private mutating func isPatienceOver(_ index: Int, _ settings: borrowing Settings, _ now: Instant) -> Bool {
+    let deadline = table.events[index].collectionDeadline ?? now + settings.agent.sourceTimeout
+    table.events[index].collectionDeadline = deadline
+    return now >= deadline
+  }
+
+  /// Has the slow sources of an event read, all of them side by side; true when every source is ready.
+  private func prepareSources<H: HostSensors & ~Copyable>(_ sensors: Range<Int>, _ host: inout H) -> Bool {
+    var areReady = true
+    for index in sensors where !host.prepareSource(table.sensors[index].source) { areReady = false }
+    return areReady
+  }
+
+  /// Writes a member for each sensor that has a value. What is still not there now comes too late.
+  private mutating func writeMembers<H: HostSensors & HostLog & ~Copyable>(
+    _ sensors: Range<Int>, into envelope: inout EventEnvelope, _ settings: borrowing Settings,
+    _ log: inout LogWriter, _ host: inout H
+  ) {
+    var lastSource = -1
+    var lastRead = SourceRead.pending
+    for index in sensors {
+      let source = table.sensors[index].source
+      if source != lastSource {
+        sourceText.removeAll()
+        lastRead = host.readSource(source, into: &sourceText)
+        lastSource = source
+      }
+      let failure: ReadFailure?
+      switch lastRead {
+      case .complete: failure = table.writeMember(index, from: sourceText, to: &envelope, into: &payload, settings)
+      case .failed(let reason): failure = reason
+      case .pending: failure = .timeout
+      }
+      // A lasting fault is logged once when it begins, and its end once.
+      if table.sensors[index].channel.note(isFailing: failure != nil) {
+        logChange(ofSensor: table.sensors[index].name, failure, settings, &log, &host)
+      }
+    }
+  }
+}
+
+private func logChange<H: HostLog & ~Copyable>(
+  ofSensor name: Text, _ failure: ReadFailure?, _ settings: borrowing Settings, _ log: inout LogWriter, _ host: inout H
+) {
+  log.begin(failure != nil ? .warning : .info, "sensor", failure != nil ? "failed" : "recovered")
+  log.add("sensor", text: settings.bytes(name))
+  if let failure { log.add("reason", failure.name) }
+  log.end(to: &host)
+}

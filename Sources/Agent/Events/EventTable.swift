@@ -1,0 +1,214 @@
+// The events and sensors of one configuration, with the state that belongs to them, in memory that a reload gives back
+// whole.
+
+import AgentConfiguration
+import Bytes
+import HostInterface
+import IoTPlatform
+import JSON
+import MQTT
+import Telemetry
+
+/// Where something stands in a table's text.
+struct TextRange: BitwiseCopyable {
+  private let start: Int
+  private let end: Int
+
+  init(_ range: Range<Int>) {
+    start = range.lowerBound
+    end = range.upperBound
+  }
+
+  var range: Range<Int> { start..<end }
+}
+
+/// One configured event and where its collection stands.
+struct EventEntry: BitwiseCopyable {
+  /// Its topic.
+  let topic: TextRange
+  /// How it is published.
+  let qos: QoS
+  /// Its sensors.
+  let firstSensor: Int
+  let sensorEnd: Int
+  /// When it is due.
+  var schedule: Schedule
+  /// Set while slow sources are awaited: the moment at which those still missing are given up.
+  var collectionDeadline: Instant?
+}
+
+/// One configured sensor.
+struct SensorEntry: BitwiseCopyable {
+  /// Its name and its field, as the settings have them.
+  let name: Text
+  let field: Text
+  /// The host's index of its source; the same source serves several sensors with one reading.
+  let source: Int
+  /// Its member's name, as the envelope takes it.
+  let memberName: TextRange
+  /// How its value is made.
+  var channel: Channel
+}
+
+/// The events and sensors of one configuration.
+struct EventTable: ~Copyable {
+  private let pinned = Pinned()
+  var events: FixedArray<EventEntry>
+  /// Event by event; those of one event that have the same source stand together.
+  var sensors: FixedArray<SensorEntry>
+  /// What messages are made of and never changes.
+  private let text: ByteBuffer
+
+  /// Takes tables and text from `arena`. `sources` has the host's source index of each configured sensor, in their
+  /// order. Every event is due at `now`.
+  init(
+    settings: borrowing Settings, sources: borrowing FixedArray<Int>, now: Instant, from arena: inout Arena
+  ) throws(ArenaExhausted) {
+    precondition(sources.count == settings.sensors.count)
+    var events = try FixedArray<EventEntry>(capacity: settings.events.count, for: "events", from: &arena)
+    var sensors = try FixedArray<SensorEntry>(capacity: settings.sensors.count, for: "sensors", from: &arena)
+    var text = try ByteBuffer(capacity: textBytes(of: settings), for: "events", from: &arena)
+    var order = try SensorOrder(settings: settings, sources: sources, from: &arena)
+    for index in 0..<settings.events.count {
+      let firstSensor = sensors.count
+      while let sensor = order.next(ofEvent: index) {
+        _ = sensors.append(entry(of: settings.sensors[sensor], source: sources[sensor], settings, &text))
+      }
+      let start = text.count
+      text.appendEventTopic(name: settings.bytes(settings.events[index].name))
+      _ = events.append(
+        EventEntry(
+          topic: TextRange(start..<text.count), qos: QoS(rawValue: settings.events[index].qos) ?? .atLeastOnce,
+          firstSensor: firstSensor, sensorEnd: sensors.count,
+          schedule: Schedule(interval: settings.events[index].interval, startingAt: now), collectionDeadline: nil))
+    }
+    precondition(sensors.count == settings.sensors.count && !text.hasOverflowed)
+    self.events = events
+    self.sensors = sensors
+    self.text = text
+  }
+
+  /// The bytes of one of this table's texts.
+  @_lifetime(borrow self)
+  @inline(__always)
+  func bytes(_ range: TextRange) -> Span<UInt8> {
+    let span = text.span.extracting(range.range)
+    return _overrideLifetime(span, borrowing: self)
+  }
+
+  /// Writes the member of a sensor whose source said `text`; gives the reason where it has no value.
+  @inline(__always)
+  mutating func writeMember(
+    _ index: Int, from text: borrowing ByteBuffer, to envelope: inout EventEnvelope, into payload: inout ByteBuffer,
+    _ settings: borrowing Settings
+  ) -> ReadFailure? {
+    let field = settings.bytes(sensors[index].field)
+    let reading = sensors[index].channel.interpret(text.span, field: field)
+    if case .failed(let failure) = reading { return failure }
+    envelope.name(prepared: bytes(sensors[index].memberName), into: &payload)
+    switch reading {
+    case .number(let value): payload.append(value)
+    case .boolean(let value): payload.append(value ? "true" : "false")
+    case .text(let range): payload.appendJSON(string: text.span.extracting(range))
+    case .failed: break
+    }
+    return nil
+  }
+}
+
+/// The order in which sensors are read: by event, and within it those that get their values from one reading together,
+/// as a slow source has one answer for each event and is not asked again in the middle of it.
+///
+/// Sorted, for comparing each of two hundred sensors with each other takes a second on a slow board.
+private struct SensorOrder: ~Copyable {
+  /// Of each sensor its event, then what it is ordered by within that, and its own index, 16 bits each.
+  private var keys: FixedArray<UInt64>
+  private var position = 0
+
+  init(
+    settings: borrowing Settings, sources: borrowing FixedArray<Int>, from arena: inout Arena
+  ) throws(ArenaExhausted) {
+    keys = try FixedArray(capacity: settings.sensors.count, for: "sensors", from: &arena)
+    for index in 0..<settings.sensors.count {
+      _ = keys.append(key(event: settings.sensors[index].event, place: sources[index], sensor: index))
+    }
+    sort()
+    // Those of one source are together now. They go where the first of them stands in the configuration.
+    var group = UInt64.max
+    var first = 0
+    for index in 0..<keys.count {
+      let sensor = Int(keys[index] & 0xFFFF)
+      if keys[index] >> 16 != group { first = sensor }
+      group = keys[index] >> 16
+      keys[index] = key(event: settings.sensors[sensor].event, place: first, sensor: sensor)
+    }
+    sort()
+  }
+
+  /// The next sensor of `event`; nil when there is no more of it. To be asked for the events in their order.
+  mutating func next(ofEvent event: Int) -> Int? {
+    guard position < keys.count, keys[position] >> 32 == UInt64(event) else { return nil }
+    position += 1
+    return Int(keys[position - 1] & 0xFFFF)
+  }
+
+  /// Heapsort: in place, and never slower than n log n.
+  private mutating func sort() {
+    for root in stride(from: keys.count / 2 - 1, through: 0, by: -1) { sink(root, below: keys.count) }
+    for end in stride(from: keys.count - 1, to: 0, by: -1) {
+      let largest = keys[0]
+      keys[0] = keys[end]
+      keys[end] = largest
+      sink(0, below: end)
+    }
+  }
+
+  private mutating func sink(_ start: Int, below end: Int) {
+    var root = start
+    while 2 * root + 1 < end {
+      var child = 2 * root + 1
+      if child + 1 < end, keys[child + 1] > keys[child] { child += 1 }
+      guard keys[child] > keys[root] else { return }
+      let smaller = keys[root]
+      keys[root] = keys[child]
+      keys[child] = smaller
+      root = child
+    }
+  }
+}
+
+private func key(event: Int, place: Int, sensor: Int) -> UInt64 {
+  precondition(max(max(event, place), sensor) <= Int(UInt16.max))
+  return UInt64(event) << 32 | UInt64(place) << 16 | UInt64(sensor)
+}
+
+/// How much text a table needs. Names are of `A-Z a-z 0-9 - _ .`, so JSON needs no escapes.
+private func textBytes(of settings: borrowing Settings) -> Int {
+  var byteCount = settings.events.count * Topics.eventTopicBytesMax
+  for index in 0..<settings.sensors.count { byteCount += settings.sensors[index].name.count + 4 }
+  return byteCount
+}
+
+private func entry(
+  of sensor: SensorSettings, source: Int, _ settings: borrowing Settings, _ text: inout ByteBuffer
+) -> SensorEntry {
+  let start = text.count
+  text.appendMember(name: settings.bytes(sensor.name))
+  return SensorEntry(
+    name: sensor.name, field: sensor.field, source: source, memberName: TextRange(start..<text.count),
+    channel: Channel(
+      quantity: quantity(of: sensor, in: settings), offset: sensor.offset, scale: sensor.scale,
+      fractionDigits: sensor.decimals))
+}
+
+/// What a sensor takes from its source. The configuration has been checked, so an unknown argument cannot come here; if
+/// it did, the first number would be tried and its failure logged.
+private func quantity(of sensor: SensorSettings, in settings: borrowing Settings) -> Quantity {
+  switch sensor.valueType {
+  case .text: return .text
+  case .boolean: return .boolean
+  case .number:
+    return Quantity.number(
+      of: sensor.kind, argument: settings.bytes(sensor.argument), hasField: sensor.field.count > 0) ?? .firstNumber
+  }
+}

@@ -1,0 +1,260 @@
+// What goes to the server: the client with its window, the messages that wait for it, and how often one may go out.
+// This is the only place that publishes.
+
+import Bytes
+import HostInterface
+import IoTPlatform
+import MQTT
+import Spool
+import Telemetry
+
+/// Why a message does not go out.
+enum SendRefusal: Error {
+  /// It can go out later.
+  case wait(Obstacle)
+  /// It never can.
+  case never(Defect)
+
+  /// What a message waits for.
+  enum Obstacle {
+    /// The server's acknowledgements: the window is full.
+    case window
+    /// The configured rate.
+    case rate
+    /// Room in the output.
+    case room
+    /// A connection.
+    case noConnection
+  }
+
+  /// What is wrong with a message.
+  enum Defect {
+    /// No packet of this connection can hold it.
+    case tooLarge
+    /// It may not be published at all.
+    case notAllowed
+  }
+
+  init(_ refusal: PublishRefusal) {
+    self =
+      switch refusal {
+      case .notConnected: .wait(.noConnection)
+      case .windowFull: .wait(.window)
+      case .outputFull: .wait(.room)
+      case .tooLarge: .never(.tooLarge)
+      case .topicInvalid: .never(.notAllowed)
+      }
+  }
+}
+
+/// What the outbox counts.
+struct OutboxCounters {
+  /// Messages published or queued.
+  var messages: UInt64 = 0
+  /// QoS 0 messages that could not be sent.
+  var skipped: UInt64 = 0
+  /// Messages that could never be sent.
+  var setAside: UInt64 = 0
+}
+
+/// How a stretch of time ends in which messages are dropped.
+private enum Dropping {
+  /// Nothing is dropped.
+  case none
+  /// Its first drop has been logged; so many had been dropped before it.
+  case sinceLogged(before: UInt64)
+}
+
+/// What goes to the server.
+struct Outbox: ~Copyable {
+  private let pinned = Pinned()
+  /// The MQTT session. Its connection is the uplink's to drive; publishing through it is done here and nowhere else.
+  var client: Client
+  /// QoS 1 and 2 messages that wait for the network.
+  private(set) var queue: MessageQueue
+  private var rate: RateLimit
+  private var dropping = Dropping.none
+  /// What has happened so far.
+  private(set) var counters = OutboxCounters()
+
+  /// Takes `queueBytes` for messages that wait from `arena`.
+  init(
+    client: consuming Client, queueBytes: Int, messagesPerSecondMax: Int, from arena: inout Arena
+  ) throws(ArenaExhausted) {
+    queue = try MessageQueue(byteCapacity: queueBytes, messageBytesMax: client.packetBytesMax, from: &arena)
+    self.client = client
+    rate = RateLimit(messagesPerSecond: messagesPerSecondMax)
+  }
+
+  /// What came in and is being handled: the ranges of an `IncomingMessage` are of it.
+  var input: Span<UInt8> {
+    @_lifetime(borrow self)
+    @inline(__always)
+    get {
+      let span = client.input.span
+      return _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// Whether a QoS 0 message could go out now.
+  @inline(__always)
+  func isReady(at now: Instant) -> Bool { client.isConnected && rate.allows(at: now) }
+
+  /// The earliest moment at which the rate lets another message go out.
+  var allowedFrom: Instant { rate.allowedFrom }
+
+  /// Whether nothing waits, is in flight, or is being sent.
+  var isDrained: Bool { queue.count == 0 && client.inflightCount == 0 && client.output.isEmpty }
+
+  /// Messages that wait for the network.
+  var waitingCount: Int { queue.count }
+
+  /// Messages that were dropped, for whatever reason.
+  var droppedCount: UInt64 { queue.droppedCount }
+
+  /// Messages whose fate is open.
+  var pendingCount: Int { queue.count + client.inflightCount }
+
+  /// When waiting messages can go on; nil while it is not the rate that they wait for.
+  @inline(__always)
+  func deadline(_ now: Instant) -> Instant? {
+    guard queue.count > 0, client.isConnected, !rate.allows(at: now) else { return nil }
+    return rate.allowedFrom
+  }
+
+  /// Whether a waiting message could go out but for room in the output or the window.
+  @inline(__always)
+  func lacksRoom(_ now: Instant) -> Bool { queue.count > 0 && isReady(at: now) }
+
+  /// Changes the rate.
+  mutating func limitRate(messagesPerSecond: Int) { rate = RateLimit(messagesPerSecond: messagesPerSecond) }
+
+  // MARK: Publishing
+
+  /// Publishes `payload` on `topic`, now or through the queue. What can never be sent is counted and logged.
+  mutating func publish<H: HostLog & ~Copyable>(
+    _ payload: borrowing ByteBuffer, on topic: borrowing TopicName, qos: QoS, _ now: Instant, _ log: inout LogWriter,
+    _ host: inout H
+  ) {
+    guard !payload.hasOverflowed, payload.count <= PayloadLimits.bytesMax,
+      client.fits(byteCount: topic.bytes.count + payload.count, qos: qos)
+    else { return setAside(.tooLarge, topic.bytes, &log, &host) }
+    counters.messages += 1
+    if qos == .atMostOnce {
+      do throws(SendRefusal) {
+        try send(payload.span, on: topic, qos: qos, token: 0, now)
+      } catch { counters.skipped += 1 }
+      return
+    }
+    // Nothing may overtake what waits already.
+    if client.isConnected, let token = queue.tokenForDirectMessage() {
+      do throws(SendRefusal) { return try send(payload.span, on: topic, qos: qos, token: token, now) } catch {}
+    }
+    let dropped = queue.append(topic: topic.bytes, payload: payload.span, qos: qos.rawValue)
+    if dropped > 0 { noteDropping(dropped, &log, &host) }
+  }
+
+  private mutating func send(
+    _ payload: Span<UInt8>, on topic: borrowing TopicName, qos: QoS, token: UInt64, _ now: Instant
+  ) throws(SendRefusal) {
+    guard rate.allows(at: now) else { throw .wait(.rate) }
+    do throws(PublishRefusal) {
+      try client.publish(topic: topic, payload: payload, qos: qos, token: token, now: now)
+    } catch { throw SendRefusal(error) }
+    rate.spend(at: now)
+  }
+
+  /// Hands waiting messages to the client while it, the window and the rate have room; at most all that wait.
+  mutating func sendQueued<H: HostLog & ~Copyable>(_ now: Instant, _ log: inout LogWriter, _ host: inout H) {
+    guard client.isConnected else { return }
+    while let message = queue.front {
+      do throws(SendRefusal) {
+        guard rate.allows(at: now) else { throw .wait(.rate) }
+        try forward(message, of: queue, through: &client, now)
+        rate.spend(at: now)
+      } catch {
+        guard case .never(let defect) = error else { return }
+        // It would block all those behind it.
+        setAsideFront(message, defect, &log, &host)
+      }
+      queue.removeFront()
+    }
+    if case .sinceLogged(let before) = dropping {
+      dropping = .none
+      log.begin(.info, "queue", "drained")
+      log.add("dropped", Int(truncatingIfNeeded: queue.droppedCount - before))
+      log.end(to: &host)
+    }
+  }
+
+  // MARK: What becomes of messages
+
+  /// The server has the message.
+  @inline(__always)
+  mutating func acknowledge(_ token: UInt64) { queue.acknowledge(token) }
+
+  /// Gives up a message that the server answers by closing the connection, again and again: it would keep all others
+  /// from being delivered for ever. To be called between two connections.
+  mutating func abandonPoison<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
+    let attempts = client.oldestInflightAttempts
+    guard attempts >= AgentLimits.messageAttemptsMax, let token = client.abandonOldestInflight() else { return }
+    queue.abandon(token)
+    log.begin(.error, "event", "abandoned")
+    log.add("attempts", attempts)
+    log.end(to: &host)
+  }
+
+  private mutating func setAside<H: HostLog & ~Copyable>(
+    _ defect: SendRefusal.Defect, _ topic: Span<UInt8>, _ log: inout LogWriter, _ host: inout H
+  ) {
+    counters.setAside += 1
+    logDefect(defect, topic, packetBytesMax: client.publishBytesMax, &log, &host)
+  }
+
+  private mutating func setAsideFront<H: HostLog & ~Copyable>(
+    _ message: QueuedMessage, _ defect: SendRefusal.Defect, _ log: inout LogWriter, _ host: inout H
+  ) {
+    queue.abandon(message.token)
+    counters.setAside += 1
+    logDefect(
+      defect, queue.bytes.extracting(message.topic), packetBytesMax: client.publishBytesMax, &log, &host)
+  }
+
+  private mutating func noteDropping<H: HostLog & ~Copyable>(
+    _ dropped: Int, _ log: inout LogWriter, _ host: inout H
+  ) {
+    guard case .none = dropping else { return }
+    dropping = .sinceLogged(before: queue.droppedCount - UInt64(dropped))
+    log.begin(.warning, "queue", "dropping")
+    log.add("policy", "oldest")
+    log.add("waiting", queue.count)
+    log.end(to: &host)
+  }
+}
+
+private func logDefect<H: HostLog & ~Copyable>(
+  _ defect: SendRefusal.Defect, _ topic: Span<UInt8>, packetBytesMax: Int, _ log: inout LogWriter, _ host: inout H
+) {
+  switch defect {
+  case .tooLarge:
+    log.begin(.error, "event", "too-large")
+    log.add("topic", text: topic)
+    log.add("packet-size", packetBytesMax)
+  case .notAllowed:
+    log.begin(.error, "event", "not-allowed")
+    log.add("topic", text: topic)
+  }
+  log.end(to: &host)
+}
+
+// The queue's bytes are borrowed while the client changes: as members of one value they would overlap.
+private func forward(
+  _ message: QueuedMessage, of queue: borrowing MessageQueue, through client: inout Client, _ now: Instant
+) throws(SendRefusal) {
+  let bytes = queue.bytes
+  do throws(PublishRefusal) {
+    try client.publish(
+      topic: TopicName(alreadyChecked: bytes.extracting(message.topic)), payload: bytes.extracting(message.payload),
+      qos: QoS(rawValue: message.qos) ?? .atLeastOnce, token: message.token, now: now)
+  } catch { throw SendRefusal(error) }
+}

@@ -1,0 +1,13 @@
+// Bounds that the agent and every host share.
+
+/// What a host does at most.
+public enum HostLimits {
+  /// The longest raw text of one source, in bytes: all of /proc/meminfo fits.
+  public static var sourceBytesMax: Int { 4096 }
+  /// Programs that run at the same time.
+  public static var programsMax: Int { PerProgram<UInt8>.count }
+  /// What is kept of a program's output, in bytes.
+  public static var programOutputBytesMax: Int { 1024 }
+  /// Links that are open at the same time.
+  public static var linksMax: Int { PerLink<UInt8>.count }
+}

@@ -1,0 +1,31 @@
+// Reading sensors. What the raw text means is decided by `Telemetry`, which needs no system.
+
+import Bytes
+
+/// Sources of raw text, numbered in the order in which the configuration opened them.
+public protocol HostSensors: ~Copyable {
+  /// Begins to read source `index` where that takes time, and says whether `readSource` has something to say at once.
+  ///
+  /// A caller that needs several sources together asks for all of them first, so that slow ones are read side by side,
+  /// and reads when all are ready or its patience ends. An answer waits until it is read.
+  mutating func prepareSource(_ index: Int) -> Bool
+
+  /// Appends the raw text of source `index` to `buffer`, at most `HostLimits.sourceBytesMax` bytes of it; the rest of a
+  /// longer one is ignored.
+  ///
+  /// `.pending`: the source is slow and is being read elsewhere; the host wakes the loop when it is there.
+  mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead
+
+  /// The next source that has something to tell although nobody asked: an edge on a line, a batch that has filled up.
+  /// Each news is told once; reading the source then gives it. Nil when there is none; the host wakes the loop for one.
+  mutating func nextTellingSource() -> Int?
+}
+
+extension HostSensors where Self: ~Copyable {
+  /// A host without slow sources is always ready.
+  public mutating func prepareSource(_ index: Int) -> Bool { true }
+
+  /// A host whose sources only answer has nothing to tell.
+  @inline(__always)
+  public mutating func nextTellingSource() -> Int? { nil }
+}

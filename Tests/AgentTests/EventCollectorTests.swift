@@ -1,0 +1,160 @@
+import AgentConfiguration
+import Bytes
+import HostInterface
+import MQTT
+import TestSupport
+import Testing
+
+@testable import Agent
+
+@Suite struct EventCollectorTests {
+  private static let configuration = """
+    [event status]
+    interval = 10s
+    qos = 1
+    [event other]
+    interval = 60s
+    qos = 1
+    [event loose]
+    interval = 10s
+    [sensor a]
+    event = status
+    read = file:/slow
+    field = a
+    [sensor b]
+    event = status
+    read = file:/quick
+    [sensor elsewhere]
+    event = other
+    read = file:/third
+    field = a
+    [sensor c]
+    event = status
+    read = file:/slow
+    field = c
+    [sensor d]
+    event = other
+    read = file:/third
+    field = none
+    [sensor e]
+    event = loose
+    read = file:/fifth
+    """
+
+  /// A rig whose machine does not know the time, so that payloads have no time stamp, with a connection.
+  private func makeRig(isConnected: Bool = true) throws -> Rig {
+    let rig = try Rig(EventCollectorTests.configuration, sources: [0, 1, 2, 0, 2, 4])
+    rig.host.texts = [0: "a: 1\nc: 3\n", 1: "2\n", 2: "a: 4\n", 4: "5"]
+    rig.host.wall = WallTime(milliseconds: 0)
+    if isConnected { try rig.connect() }
+    return rig
+  }
+
+  @Test func readsEachSourceOnceForAnEvent() throws {
+    let rig = try makeRig()
+    rig.collect()
+    #expect(rig.host.reads == [0, 1, 2, 4])
+    #expect(
+      try rig.published() == [#"{"d":{"a":1,"c":3,"b":2}}"#, #"{"d":{"elsewhere":4}}"#, #"{"d":{"e":5}}"#])
+    // The names in the log are those of the configuration, whatever order sources are read in.
+    #expect(rig.host.lines == ["warning sensor failed sensor=d reason=not-understood"])
+  }
+
+  @Test func stampsEventsWithATimeThatIsBelieved() throws {
+    let rig = try makeRig()
+    rig.host.wall = WallTime(milliseconds: 1_800_000_000_000)
+    rig.collect()
+    #expect(try rig.published().last == #"{"d":{"e":5},"ts":"2027-01-15T08:00:00.000Z"}"#)
+  }
+
+  @Test func sleepsUntilTheNextEventThatIsOfUse() throws {
+    let rig = try makeRig(isConnected: false)
+    rig.collect()
+    // Without a connection the event that is not kept has no time, and is not read.
+    #expect(rig.eventDeadline == Instant(milliseconds: 10_000))
+    #expect(rig.host.reads == [0, 1, 2])
+    try rig.connect()
+    #expect(rig.eventDeadline <= rig.host.time)
+    rig.collect()
+    #expect(rig.eventDeadline == Instant(milliseconds: 10_000))
+    #expect(rig.host.reads == [0, 1, 2, 4])
+  }
+
+  @Test func waitsForSlowSourcesUntilItsPatienceEnds() throws {
+    let rig = try makeRig()
+    rig.host.slowSources = [0]
+    rig.collect()
+    // The others went on without it.
+    #expect(try rig.published() == [#"{"d":{"elsewhere":4}}"#, #"{"d":{"e":5}}"#])
+    #expect(rig.eventDeadline == rig.host.time + .seconds(5))
+    rig.host.time = rig.host.time + .seconds(5)
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"b":2}}"#])
+    #expect(rig.host.lines.suffix(2).allSatisfy { $0.hasSuffix("reason=timeout") })
+  }
+
+  @Test func takesASlowAnswerAsSoonAsItIsThere() throws {
+    let rig = try makeRig()
+    rig.host.slowSources = [0]
+    rig.collect()
+    _ = try rig.published()
+    rig.host.time = rig.host.time + .milliseconds(300)
+    rig.host.slowSources = []
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"a":1,"c":3,"b":2}}"#])
+  }
+
+  @Test func collectsAtOnceWhatASourceTells() throws {
+    let rig = try makeRig()
+    rig.collect()
+    _ = try rig.published()
+    rig.host.time = rig.host.time + .seconds(1)
+    rig.host.tellingSources = [2]
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"elsewhere":4}}"#])
+    // And not again, and no other one.
+    rig.collect()
+    #expect(try rig.published() == [])
+  }
+
+  @Test func goesOverToAnotherTable() throws {
+    let rig = try makeRig()
+    rig.collect()
+    _ = try rig.published()
+    let other = try Rig("[event new]\nqos = 1\n[sensor x]\nevent = new\nread = file:/x\n", sources: [1])
+    rig.events.replaceTable(try other.makeTable(now: rig.host.time))
+    // Its names are those of its own settings.
+    rig.events.collect(other.settings, rig.clock, &rig.outbox, rig.host.time, &rig.log, &rig.host)
+    #expect(try rig.published() == [#"{"d":{"x":2}}"#])
+  }
+
+  /// Sensors that share a source stand where the first of them does; otherwise the configuration's order is kept. The
+  /// expected order is made the slow way: each sensor is followed by all later ones of its source.
+  @Test(arguments: [1, 2, 3, 7, 64, 200], [1, 2, 5, 200])
+  func groupsSensorsByTheirSourceAndKeepsTheOrder(count: Int, sourceCount: Int) throws {
+    let events = ["e", "f"]
+    var text = "[event e]\nqos = 1\n[event f]\nqos = 1\n"
+    let sensors = (0..<count).map { (event: $0 % 3 == 0 ? 0 : 1, source: $0 * 7 % sourceCount) }
+    for (index, sensor) in sensors.enumerated() {
+      text += "[sensor s\(index)]\nevent = \(events[sensor.event])\nread = file:/\(sensor.source)\n"
+    }
+    let rig = try Rig(text, sources: sensors.map(\.source), packetBytes: 16_384)
+    for source in 0..<sourceCount { rig.host.texts[source] = "\(source)" }
+    rig.host.wall = WallTime(milliseconds: 0)
+    try rig.connect()
+    rig.collect()
+    var expected: [String] = []
+    for event in 0..<2 {
+      var left = (0..<count).filter { sensors[$0].event == event }
+      var members: [String] = []
+      while let first = left.first {
+        let group = left.filter { sensors[$0].source == sensors[first].source }
+        members += group.map { "\"s\($0)\":\(sensors[$0].source)" }
+        left.removeAll { group.contains($0) }
+      }
+      if !members.isEmpty { expected.append("{\"d\":{\(members.joined(separator: ","))}}") }
+    }
+    #expect(try rig.published() == expected)
+    #expect(rig.host.reads.count == Set(sensors.map { $0.event * 1000 + $0.source }).count)
+  }
+}

@@ -1,0 +1,170 @@
+// A host for tests of single parts: it says what the test tells it to say, and notes what it was asked for.
+
+import Bytes
+import HostInterface
+import TestSupport
+
+/// A host without a world behind it. What a test does not set is calm: nothing comes, everything is there at once.
+struct ScriptedHost: Host {
+  // Time.
+  var time = Instant(milliseconds: 1000)
+  var wall = WallTime(milliseconds: 1_800_000_000_000)
+
+  // Links.
+  var linkStates: [LinkState] = []
+  var isCertificateChecked = false
+  var inbox: [UInt8] = []
+  var linkEnd: LinkFailure?
+  var takesOutput = true
+  private(set) var sent: [UInt8] = []
+  private(set) var opened: [OpenedLink] = []
+  private(set) var closeCount = 0
+
+  // Storage.
+  var storedClock: [UInt8]?
+  var readAnswer: StorageAnswer?
+  var storeAnswers: [StorageAnswer] = []
+  private(set) var stored: [[UInt8]] = []
+
+  // Sensors.
+  var texts: [Int: String] = [:]
+  var slowSources: Set<Int> = []
+  var tellingSources: [Int] = []
+  private(set) var reads: [Int] = []
+
+  // Programs.
+  var programStart = ProgramStart.started
+  var programStates: [Int: ProgramState] = [:]
+  var programOutput: [UInt8] = []
+  private(set) var started: [StartedProgram] = []
+  private(set) var stops: [StoppedProgram] = []
+
+  // Log.
+  private(set) var lines: [String] = []
+
+  /// What a link was opened to.
+  struct OpenedLink: Equatable {
+    let slot: LinkSlot
+    let host: String
+    let port: UInt16
+    let security: LinkSecurity
+    let certificateTime: WallTime
+  }
+
+  struct StartedProgram: Equatable {
+    let slot: Int
+    let command: Int
+    let input: String
+  }
+
+  struct StoppedProgram: Equatable {
+    let slot: Int
+    let forcibly: Bool
+  }
+
+  mutating func now() -> Instant { time }
+  mutating func systemTime() -> WallTime { wall }
+  mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>) { lines.append(Array(line).text) }
+
+  // MARK: Links
+
+  mutating func openLink(
+    _ slot: LinkSlot, to endpoint: borrowing LinkEndpoint, certificateTime: WallTime, deadline: Instant
+  ) {
+    opened.append(
+      OpenedLink(
+        slot: slot, host: Array(endpoint.host).text, port: endpoint.port, security: endpoint.security,
+        certificateTime: certificateTime))
+  }
+
+  mutating func pollLink(_ slot: LinkSlot) -> LinkState { linkStates.isEmpty ? .open : linkStates.removeFirst() }
+  func hasCheckedCertificate(_ slot: LinkSlot) -> Bool { isCertificateChecked }
+
+  mutating func send(_ bytes: Span<UInt8>, on slot: LinkSlot) -> LinkTransfer {
+    guard takesOutput else { return .wouldBlock }
+    sent += Array(bytes)
+    return .moved(bytes.count)
+  }
+
+  mutating func receive(on slot: LinkSlot, into buffer: inout ByteBuffer) -> LinkTransfer {
+    guard inbox.isEmpty else {
+      let count = min(inbox.count, buffer.freeCount)
+      let piece = Array(inbox.prefix(count))
+      buffer.append(piece.span)
+      inbox.removeFirst(count)
+      return .moved(count)
+    }
+    guard let linkEnd else { return .wouldBlock }
+    self.linkEnd = nil
+    return .ended(linkEnd)
+  }
+
+  func mayReceive(on slot: LinkSlot) -> Bool { !inbox.isEmpty || linkEnd != nil }
+  mutating func closeLink(_ slot: LinkSlot) { closeCount += 1 }
+  mutating func describeLink(_ slot: LinkSlot, into line: inout ByteBuffer) { line.append(" tls=TLSv1.3") }
+
+  /// Takes what was sent.
+  mutating func takeSent() -> [UInt8] {
+    defer { sent = [] }
+    return sent
+  }
+
+  // MARK: Storage
+
+  mutating func readRecord(_ record: StorageRecord, into buffer: inout ByteBuffer) -> StorageAnswer {
+    if let readAnswer { return readAnswer }
+    guard let storedClock else { return .notFound }
+    buffer.append(storedClock.span)
+    return .done
+  }
+
+  mutating func replaceRecord(_ record: StorageRecord, _ content: Span<UInt8>) -> StorageAnswer {
+    let answer = storeAnswers.isEmpty ? .done : storeAnswers.removeFirst()
+    if answer != .pending { stored.append(Array(content)) }
+    return answer
+  }
+
+  mutating func appendToSegment(
+    _ segment: StorageSegment, at offset: Int, _ bytes: Span<UInt8>, isFlushed: Bool
+  ) -> StorageAnswer { .readOnly }
+  mutating func readSegment(
+    _ segment: StorageSegment, at offset: Int, into buffer: inout ByteBuffer
+  ) -> StorageAnswer { .notFound }
+  mutating func findSegments(
+    of series: StorageSeries, from number: UInt64, _ found: inout StorageSegmentRange
+  ) -> StorageAnswer { .notFound }
+  mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer { .done }
+
+  // MARK: Sensors
+
+  mutating func prepareSource(_ index: Int) -> Bool { !slowSources.contains(index) }
+
+  mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
+    reads.append(index)
+    guard !slowSources.contains(index) else { return .pending }
+    guard let text = texts[index] else { return .failed(.notFound) }
+    buffer.append(Array(text.utf8).span)
+    return .complete
+  }
+
+  mutating func nextTellingSource() -> Int? { tellingSources.isEmpty ? nil : tellingSources.removeFirst() }
+
+  // MARK: Programs
+
+  mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
+    if programStart == .started {
+      started.append(StartedProgram(slot: slot, command: command, input: Array(input).text))
+    }
+    return programStart
+  }
+
+  mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState {
+    let state = programStates[slot] ?? .running
+    if state != .running { output.append(programOutput.span) }
+    return state
+  }
+
+  mutating func stopProgram(slot: Int, forcibly: Bool) {
+    stops.append(StoppedProgram(slot: slot, forcibly: forcibly))
+  }
+}
