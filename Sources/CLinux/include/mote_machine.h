@@ -115,6 +115,9 @@ ssize_t mote_read_directory(int descriptor, void *_Nullable buffer, size_t room)
 // as its standard descriptors, and no other is. It dies with its parent. Returns its process id, or -1 with errno.
 pid_t mote_fork_for_storage(int reply);
 
+// Opens the present folder. A literal in Swift would be a String on its way here.
+static inline int mote_open_folder(void) { return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }
+
 // open(2) of a file in the present folder: no link is followed, no writer waited for, no terminal taken.
 static inline int mote_open_in_folder(const char *_Nonnull name, int flags) {
   return open(name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);

@@ -26,7 +26,7 @@ struct StateFolder: ~Copyable, StorageMedium {
   init(_ path: CString) throws(StorageFailure) {
     // Links are followed: whoever set up the machine may have put the folder elsewhere. No file in it is reached so.
     _ = try checked(chdir(path.start))
-    let opened = mote_open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let opened = mote_open_folder()
     _ = try checked(opened)
     folder = opened
   }
