@@ -133,10 +133,8 @@ public struct Agent: ~Copyable {
   private mutating func nextDeadline(_ now: Instant) -> Instant {
     var deadline = uplink.deadline(outbox.client, now)
     guard !uplink.isEnded else { return deadline }
-    if let programDeadline = commands.deadline { deadline = min(deadline, programDeadline) }
-    if let queueDeadline = outbox.deadline(now) { deadline = min(deadline, queueDeadline) }
-    guard let stopDeadline else { return min(deadline, events.deadline(outbox)) }
-    return min(deadline, stopDeadline)
+    deadline = min(deadline, min(commands.deadline, outbox.deadline(now)))
+    return min(deadline, stopDeadline ?? events.deadline(outbox))
   }
 
   // MARK: Routing
@@ -150,7 +148,7 @@ public struct Agent: ~Copyable {
       let request = commands.take(message, topic, settings, clock, &outbox, now, &log, &host)
       carryOut(request, of: message, now, &host)
     case .managementRequest, .managementAnswer, .notification, .stranger:
-      log.begin(.debug, "mqtt", "message-ignored")
+      log.begin(.debug, "mqtt message-ignored")
       log.end(to: &host)
     }
   }
@@ -212,9 +210,7 @@ public struct Agent: ~Copyable {
     let now = host.now()
     stopDeadline = now + AgentLimits.stopTimeout
     clock.prepareEnd(now)
-    log.begin(.info, "agent", "stopping")
-    log.add("reason", reason)
-    log.end(to: &host)
+    log.write(.info, "agent stopping", "reason", reason, to: &host)
   }
 
   /// Carries a requested end through: without a connection as soon as what is known is stored, otherwise when nothing
@@ -225,7 +221,7 @@ public struct Agent: ~Copyable {
     guard owesNothing || now >= stopDeadline else { return }
     uplink.end(&outbox.client, now, &log, &host)
     commands.stopAll(&host)
-    log.begin(.info, "agent", "stopped")
+    log.begin(.info, "agent stopped")
     log.add("unacknowledged", outbox.pendingCount)
     log.end(to: &host)
   }

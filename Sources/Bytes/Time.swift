@@ -36,6 +36,9 @@ public struct Instant: Comparable, Sendable, BitwiseCopyable {
   /// The moment `milliseconds` after the clock's start.
   public init(milliseconds: Int64) { self.milliseconds = milliseconds }
 
+  /// Later than any other moment: the deadline of what has none.
+  public static var never: Instant { Instant(milliseconds: .max) }
+
   /// The earlier of two comes first.
   public static func < (left: Instant, right: Instant) -> Bool { left.milliseconds < right.milliseconds }
   /// The moment `span` later.

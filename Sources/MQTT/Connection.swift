@@ -39,11 +39,11 @@ struct AnswerWait: BitwiseCopyable {
   }
 
   @inline(__always)
-  func deadline(after timeout: TimeSpan) -> Instant? { isActive && bytesAhead == 0 ? end(after: timeout) : nil }
+  func deadline(after timeout: TimeSpan) -> Instant { isActive && bytesAhead == 0 ? end(after: timeout) : .never }
 
   private func end(after timeout: TimeSpan) -> Instant {
-    let (longest, overflow) = timeout.milliseconds.multipliedReportingOverflow(by: AnswerWait.patience)
-    return overflow ? since + timeout : min(since + timeout, asked + .milliseconds(longest))
+    guard timeout.milliseconds < Int64.max / AnswerWait.patience else { return since + timeout }
+    return min(since + timeout, asked + .milliseconds(timeout.milliseconds &* AnswerWait.patience))
   }
 }
 

@@ -257,7 +257,8 @@ public actor ApplicationConnection {
       promise?.succeed()
     }
     timer?.cancel()
-    guard let deadline = client.deadline() else { return }
+    let deadline = client.deadline()
+    guard deadline != .never else { return }
     let delay = max(0, (deadline - now).milliseconds)
     timer = eventLoop.scheduleTask(in: .milliseconds(delay)) { self.assumeIsolated { $0.tick() } }
   }

@@ -98,7 +98,7 @@ import Testing
     rig.host.programOutput = Array("done".utf8)
     rig.advanceCommands()
     #expect(try rig.published() == outcome(#""command":"blink","outcome":"ok","status":0,"output":"done""#))
-    #expect(rig.commandDeadline == nil)
+    #expect(rig.commandDeadline == .never)
     // The slot is free again.
     try deliver("blink", "again", to: rig, identifier: 2)
     #expect(rig.host.started.last?.slot == 0)
@@ -124,7 +124,7 @@ import Testing
     rig.advanceCommands()
     #expect(rig.host.stops.last == ScriptedHost.StoppedProgram(slot: 0, forcibly: true))
     // Its end is the system's to tell, however long that takes.
-    #expect(rig.commandDeadline == nil)
+    #expect(rig.commandDeadline == .never)
     rig.advanceCommands()
     #expect(rig.host.stops.count == 2)
     rig.host.programStates = [0: .signalled(9)]
@@ -147,7 +147,7 @@ import Testing
     rig.host.programStart = start
     try deliver("blink", to: rig)
     #expect(try rig.published() == outcome(#""command":"blink","outcome":"\#(word)""#))
-    #expect(rig.commandDeadline == nil)
+    #expect(rig.commandDeadline == .never)
   }
 
   @Test func carriesARedeliveryOutOnce() throws {

@@ -19,7 +19,7 @@ import Testing
 
   @Test func writesLevelComponentEventAndPairs() throws {
     let lines = try lines { log, host in
-      log.begin(.warning, "link", "failed")
+      log.begin(.warning, "link failed")
       log.add("reason", "timeout")
       log.add("count", -5)
       log.add("retry-in", TimeSpan.milliseconds(1249))
@@ -33,7 +33,7 @@ import Testing
     let lines = try lines { log, host in
       for text in ["plain/text:1.2-3_x", "", "two words", "a=b", "line\nfeed", "quo\"te", "b\\s", "ä", "\u{7F}"] {
         let bytes = Array(text.utf8)
-        log.begin(.info, "a", "b")
+        log.begin(.info, "a b")
         log.add("k", text: bytes.span)
         log.end(to: &host)
       }
@@ -48,7 +48,7 @@ import Testing
   @Test func writesNothingBelowItsThreshold() throws {
     let lines = try lines(threshold: .warning) { log, host in
       for level in [LogLevel.error, .warning, .info, .debug] {
-        log.begin(level, "a", "b")
+        log.begin(level, "a b")
         log.add("k", 1)
         log.end(to: &host)
       }
@@ -59,7 +59,7 @@ import Testing
   @Test func cutsWhatIsTooLong() throws {
     let lines = try lines { log, host in
       let bytes = [UInt8](repeating: UInt8(ascii: "x"), count: 2 * LogWriter.lineBytesMax)
-      log.begin(.info, "a", "b")
+      log.begin(.info, "a b")
       log.add("first", 1)
       log.add("long", text: bytes.span)
       log.end(to: &host)
@@ -73,7 +73,7 @@ import Testing
     (0, "0.0s"), (49, "0.0s"), (50, "0.1s"), (999, "1.0s"), (1234, "1.2s"), (3_600_000, "3600.0s"),
   ]) func writesTimesInTenthsOfASecond(milliseconds: Int64, expected: String) throws {
     let lines = try lines { log, host in
-      log.begin(.info, "a", "b")
+      log.begin(.info, "a b")
       log.add("t", TimeSpan.milliseconds(milliseconds))
       log.end(to: &host)
     }

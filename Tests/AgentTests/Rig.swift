@@ -93,10 +93,10 @@ final class Rig {
   var waitingCount: Int { outbox.queue.count }
   var droppedCount: UInt64 { outbox.queue.droppedCount }
   var acknowledgedCount: UInt64 { outbox.queue.acknowledgedCount }
-  var outboxDeadline: Instant? { outbox.deadline(host.time) }
+  var outboxDeadline: Instant { outbox.deadline(host.time) }
   var outboxCounters: OutboxCounters { outbox.counters }
 
-  var commandDeadline: Instant? { commands.deadline }
+  var commandDeadline: Instant { commands.deadline }
   var commandCount: UInt64 { commands.count }
 
   // MARK: Turns

@@ -27,7 +27,7 @@ final class Harness {
   var isConnected: Bool { client.isConnected }
   var inflightCount: Int { client.inflightCount }
   var attempts: Int { client.oldestInflightAttempts }
-  var deadline: Instant? { client.deadline() }
+  var deadline: Instant? { client.deadline() == .never ? nil : client.deadline() }
   var outputFreeCount: Int { client.output.freeCount }
   func fits(_ byteCount: Int, _ qos: QoS) -> Bool { client.fits(byteCount: byteCount, qos: qos) }
   func abandonOldest() -> UInt64? { client.abandonOldestInflight() }
@@ -111,7 +111,7 @@ final class Harness {
   func tickAtDeadline(within limit: TimeSpan) throws -> Bool {
     tickCount += 1
     if tickCount > 1000 { throw PeerFault.lengthMismatch }
-    guard let deadline = client.deadline(), deadline <= now + limit else { return false }
+    guard let deadline, deadline <= now + limit else { return false }
     now = max(now, deadline)
     try client.tick(now: now)
     return true

@@ -145,7 +145,7 @@ public final class ClientSimulation: BrokerObserver {
     case .connected:
       serve()
       guard case .connected = phase else { return world.now }
-      return client.deadline() ?? world.now + .minutes(10)
+      return min(client.deadline(), world.now + .minutes(10))
     }
   }
 

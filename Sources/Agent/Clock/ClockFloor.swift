@@ -114,7 +114,7 @@ struct ClockFloor: ~Copyable {
     work = .none
     switch answer {
     case .done: adoptStored()
-    case .damaged, .failed: logAnswer(answer, "not-read", &log, &host)
+    case .damaged, .failed: logAnswer(answer, "clock not-read", &log, &host)
     case .pending, .notFound, .noSpace, .readOnly: break
     }
   }
@@ -132,7 +132,7 @@ struct ClockFloor: ~Copyable {
   private mutating func beginStoring<H: HostClock & HostStorage & HostLog & ~Copyable>(
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
-    nextStore = isEnding ? Instant(milliseconds: .max) : now + ClockFloor.storeInterval
+    nextStore = isEnding ? .never : now + ClockFloor.storeInterval
     guard let proof else { return }
     // Counted on the clock that cannot jump, and not ahead of the other, which may have been corrected since.
     var time = WallTime(milliseconds: proof.time.milliseconds + max(0, (now - proof.now).milliseconds))
@@ -151,7 +151,7 @@ struct ClockFloor: ~Copyable {
     work = .none
     // That nothing can be kept here is how some boards are built.
     let hasFailed = answer != .done && answer != .readOnly
-    if hasFailed, !isFailing { logAnswer(answer, "not-stored", &log, &host) }
+    if hasFailed, !isFailing { logAnswer(answer, "clock not-stored", &log, &host) }
     isFailing = hasFailed
   }
 }
@@ -159,7 +159,5 @@ struct ClockFloor: ~Copyable {
 private func logAnswer<H: HostLog & ~Copyable>(
   _ answer: StorageAnswer, _ event: StaticString, _ log: inout LogWriter, _ host: inout H
 ) {
-  log.begin(.warning, "clock", event)
-  log.add("reason", answer.name)
-  log.end(to: &host)
+  log.write(.warning, event, "reason", answer.name, to: &host)
 }

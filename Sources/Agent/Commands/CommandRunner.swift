@@ -144,6 +144,7 @@ struct CommandRunner: ~Copyable {
     for slot in slots.indices where !slots[slot].isFree { poll(slot, clock, &outbox, now, &log, &host) }
   }
 
+  @inline(never)  // small code: the loop around it is unrolled
   private mutating func poll<H: HostClock & HostPrograms & HostLog & ~Copyable>(
     _ slot: Int, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant, _ log: inout LogWriter,
     _ host: inout H
@@ -154,7 +155,7 @@ struct CommandRunner: ~Copyable {
     case .signalled(let signal):
       finishProgram(slot, exitStatus: nil, signal: signal, clock, &outbox, now, &log, &host)
     case .running:
-      guard let deadline = slots[slot].deadline, now >= deadline else { return }
+      guard now >= slots[slot].deadline else { return }
       host.stopProgram(slot: slot, forcibly: slots[slot].passDeadline(now))
     }
   }
@@ -170,12 +171,14 @@ struct CommandRunner: ~Copyable {
     report(outcome, status: status, slot: slot, clock, &outbox, now, &log, &host)
   }
 
+  // Called from three places, each of which would be twice as large with it.
   /// Publishes and logs the outcome of the command `name`, with the output of the program that was in `slot`.
+  @inline(never)
   private mutating func report<H: HostClock & HostLog & ~Copyable>(
     _ outcome: CommandOutcome, status: Int?, slot: Int?, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
-    log.begin(outcome == .ok ? .info : .warning, "command", "finished")
+    log.begin(outcome == .ok ? .info : .warning, "command finished")
     log.add("command", text: name)
     log.add("outcome", outcome.name)
     if let status { log.add("status", status) }
@@ -193,19 +196,25 @@ struct CommandRunner: ~Copyable {
 
   /// The next moment at which something has to be done to a program.
   @inline(__always)
-  var deadline: Instant? {
-    guard runningCount > 0 else { return nil }
-    var deadline: Instant?
-    for slot in slots.indices { deadline = earlier(deadline, slots[slot].deadline) }
+  var deadline: Instant { runningCount > 0 ? slotDeadline : .never }
+
+  private var slotDeadline: Instant {
+    var deadline = Instant.never
+    for slot in slots.indices { deadline = min(deadline, slots[slot].deadline) }
     return deadline
   }
 
   /// The agent ends: so do the programs that it started.
   mutating func stopAll<H: HostPrograms & ~Copyable>(_ host: inout H) {
-    for slot in slots.indices where !slots[slot].isFree {
-      host.stopProgram(slot: slot, forcibly: true)
-      slots[slot].abandon()
-    }
+    guard runningCount > 0 else { return }
+    for slot in slots.indices { abandon(slot, &host) }
     runningCount = 0
+  }
+
+  @inline(never)  // small code: the loop around it is unrolled
+  private mutating func abandon<H: HostPrograms & ~Copyable>(_ slot: Int, _ host: inout H) {
+    guard !slots[slot].isFree else { return }
+    host.stopProgram(slot: slot, forcibly: true)
+    slots[slot].abandon()
   }
 }

@@ -37,10 +37,10 @@ struct ProgramSlot: ~Copyable {
   }
 
   /// The next moment at which something has to be done to the program.
-  var deadline: Instant? {
+  var deadline: Instant {
     switch phase {
     case .running(let until), .stopping(let until): until
-    case .free, .killed: nil
+    case .free, .killed: .never
     }
   }
 

@@ -12,9 +12,9 @@ struct EventCollector: ~Copyable {
   /// The next moments of events of one kind.
   private struct Moments: BitwiseCopyable {
     /// When the first is due.
-    var due = Instant(milliseconds: .max)
+    var due = Instant.never
     /// When the first has to be looked at without news: those that wait for slow sources are, when their patience ends.
-    var wake = Instant(milliseconds: .max)
+    var wake = Instant.never
 
     mutating func note(_ event: EventEntry) {
       due = min(due, event.schedule.due)
@@ -190,7 +190,7 @@ struct EventCollector: ~Copyable {
 private func logChange<H: HostLog & ~Copyable>(
   ofSensor name: Text, _ failure: ReadFailure?, _ settings: borrowing Settings, _ log: inout LogWriter, _ host: inout H
 ) {
-  log.begin(failure != nil ? .warning : .info, "sensor", failure != nil ? "failed" : "recovered")
+  if failure != nil { log.begin(.warning, "sensor failed") } else { log.begin(.info, "sensor recovered") }
   log.add("sensor", text: settings.bytes(name))
   if let failure { log.add("reason", failure.name) }
   log.end(to: &host)

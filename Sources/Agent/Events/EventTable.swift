@@ -72,7 +72,7 @@ struct EventTable: ~Copyable {
     for index in 0..<settings.events.count {
       let firstSensor = sensors.count
       while let sensor = order.next(ofEvent: index) {
-        _ = sensors.append(entry(of: settings.sensors[sensor], source: sources[sensor], settings, &text))
+        _ = sensors.append(entry(ofSensor: sensor, source: sources[sensor], settings, &text))
       }
       let start = text.count
       text.appendEventTopic(name: settings.bytes(settings.events[index].name))
@@ -190,25 +190,27 @@ private func textBytes(of settings: borrowing Settings) -> Int {
 }
 
 private func entry(
-  of sensor: SensorSettings, source: Int, _ settings: borrowing Settings, _ text: inout ByteBuffer
+  ofSensor index: Int, source: Int, _ settings: borrowing Settings, _ text: inout ByteBuffer
 ) -> SensorEntry {
   let start = text.count
-  text.appendMember(name: settings.bytes(sensor.name))
+  text.appendMember(name: settings.bytes(settings.sensors[index].name))
   return SensorEntry(
-    name: sensor.name, field: sensor.field, source: source, memberName: TextRange(start..<text.count),
+    name: settings.sensors[index].name, field: settings.sensors[index].field, source: source,
+    memberName: TextRange(start..<text.count),
     channel: Channel(
-      quantity: quantity(of: sensor, in: settings), offset: sensor.offset, scale: sensor.scale,
-      fractionDigits: sensor.decimals))
+      quantity: quantity(ofSensor: index, in: settings), offset: settings.sensors[index].offset,
+      scale: settings.sensors[index].scale, fractionDigits: settings.sensors[index].decimals))
 }
 
 /// What a sensor takes from its source. The configuration has been checked, so an unknown argument cannot come here; if
 /// it did, the first number would be tried and its failure logged.
-private func quantity(of sensor: SensorSettings, in settings: borrowing Settings) -> Quantity {
-  switch sensor.valueType {
+private func quantity(ofSensor index: Int, in settings: borrowing Settings) -> Quantity {
+  switch settings.sensors[index].valueType {
   case .text: return .text
   case .boolean: return .boolean
   case .number:
-    return Quantity.number(
-      of: sensor.kind, argument: settings.bytes(sensor.argument), hasField: sensor.field.count > 0) ?? .firstNumber
+    let argument = settings.bytes(settings.sensors[index].argument)
+    let hasField = !settings.sensors[index].field.isEmpty
+    return Quantity.number(of: settings.sensors[index].kind, argument: argument, hasField: hasField) ?? .firstNumber
   }
 }

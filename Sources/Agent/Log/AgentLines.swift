@@ -9,7 +9,7 @@ extension LogWriter {
   mutating func writeStart<H: HostLog & ~Copyable>(
     of settings: borrowing Settings, version: Span<UInt8>, to host: inout H
   ) {
-    begin(.info, "agent", "starting")
+    begin(.info, "agent starting")
     add("version", text: version)
     addClientIdentifier(of: settings)
     addServer(of: settings)
@@ -21,7 +21,7 @@ extension LogWriter {
   mutating func writeMemory<H: HostLog & ~Copyable>(
     connection: borrowing Arena, configuration: borrowing Arena, to host: inout H
   ) {
-    begin(.info, "agent", "memory")
+    begin(.info, "agent memory")
     add("total", connection.byteCount + configuration.byteCount)
     add(termsOf: connection)
     add(termsOf: configuration)
@@ -31,11 +31,11 @@ extension LogWriter {
   /// Unsafe choices are allowed, but not forgotten.
   mutating func warn<H: HostLog & ~Copyable>(about settings: borrowing Settings, to host: inout H) {
     if settings.sendsPlaintextToken {
-      begin(.warning, "server", "plaintext-token")
+      begin(.warning, "server plaintext-token")
       end(to: &host)
     }
     if settings.leavesServerUnverified {
-      begin(.warning, "server", "unverified")
+      begin(.warning, "server unverified")
       end(to: &host)
     }
   }
@@ -44,15 +44,11 @@ extension LogWriter {
 extension LogWriter {
   /// Writes that a new configuration is at work; `connection` says what becomes of the present one.
   mutating func writeReloaded<H: HostLog & ~Copyable>(connection: StaticString, to host: inout H) {
-    begin(.info, "agent", "reloaded")
-    add("connection", connection)
-    end(to: &host)
+    write(.info, "agent reloaded", "connection", connection, to: &host)
   }
 
   /// Writes that a new configuration was wrong and the present one stays.
   mutating func writeReloadRefused<H: HostLog & ~Copyable>(to host: inout H) {
-    begin(.error, "agent", "reload-refused")
-    add("configuration", "kept")
-    end(to: &host)
+    write(.error, "agent reload-refused", "configuration", "kept", to: &host)
   }
 }

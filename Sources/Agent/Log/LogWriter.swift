@@ -22,17 +22,25 @@ public struct LogWriter: ~Copyable {
     line = try ByteBuffer(capacity: LogWriter.lineBytesMax, for: "log", from: &arena)
   }
 
-  /// Begins a line; `end` writes it.
-  public mutating func begin(_ level: LogLevel, _ component: StaticString, _ event: StaticString) {
+  /// Begins a line; `end` writes it. `event` has the component in front of it, with a blank in between.
+  public mutating func begin(_ level: LogLevel, _ event: StaticString) {
     isOpen = level <= threshold
     guard isOpen else { return }
     self.level = level
     line.removeAll()
     line.append(level.name)
     line.append(UInt8(ascii: " "))
-    line.append(component)
-    line.append(UInt8(ascii: " "))
     line.append(event)
+  }
+
+  /// Writes a whole line with one word of our own.
+  @inline(never)  // small code: most lines are like this
+  public mutating func write<H: HostLog & ~Copyable>(
+    _ level: LogLevel, _ event: StaticString, _ key: StaticString, _ word: StaticString, to host: inout H
+  ) {
+    begin(level, event)
+    add(key, word)
+    end(to: &host)
   }
 
   /// Adds a word of our own, which never needs quotes.

@@ -115,11 +115,10 @@ struct Outbox: ~Copyable {
   /// Messages whose fate is open.
   var pendingCount: Int { queue.count + client.inflightCount }
 
-  /// When waiting messages can go on; nil while it is not the rate that they wait for.
+  /// When waiting messages can go on; `never` while it is not the rate that they wait for.
   @inline(__always)
-  func deadline(_ now: Instant) -> Instant? {
-    guard queue.count > 0, client.isConnected, !rate.allows(at: now) else { return nil }
-    return rate.allowedFrom
+  func deadline(_ now: Instant) -> Instant {
+    queue.count > 0 && client.isConnected && !rate.allows(at: now) ? rate.allowedFrom : .never
   }
 
   /// Whether a waiting message could go out but for room in the output or the window.
@@ -181,7 +180,7 @@ struct Outbox: ~Copyable {
     }
     if case .sinceLogged(let before) = dropping {
       dropping = .none
-      log.begin(.info, "queue", "drained")
+      log.begin(.info, "queue drained")
       log.add("dropped", Int(truncatingIfNeeded: queue.droppedCount - before))
       log.end(to: &host)
     }
@@ -199,7 +198,7 @@ struct Outbox: ~Copyable {
     let attempts = client.oldestInflightAttempts
     guard attempts >= AgentLimits.messageAttemptsMax, let token = client.abandonOldestInflight() else { return }
     queue.abandon(token)
-    log.begin(.error, "event", "abandoned")
+    log.begin(.error, "event abandoned")
     log.add("attempts", attempts)
     log.end(to: &host)
   }
@@ -225,7 +224,7 @@ struct Outbox: ~Copyable {
   ) {
     guard case .none = dropping else { return }
     dropping = .sinceLogged(before: queue.droppedCount - UInt64(dropped))
-    log.begin(.warning, "queue", "dropping")
+    log.begin(.warning, "queue dropping")
     log.add("policy", "oldest")
     log.add("waiting", queue.count)
     log.end(to: &host)
@@ -237,11 +236,11 @@ private func logDefect<H: HostLog & ~Copyable>(
 ) {
   switch defect {
   case .tooLarge:
-    log.begin(.error, "event", "too-large")
+    log.begin(.error, "event too-large")
     log.add("topic", text: topic)
     log.add("packet-size", packetBytesMax)
   case .notAllowed:
-    log.begin(.error, "event", "not-allowed")
+    log.begin(.error, "event not-allowed")
     log.add("topic", text: topic)
   }
   log.end(to: &host)

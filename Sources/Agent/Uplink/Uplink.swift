@@ -106,7 +106,7 @@ struct Uplink: ~Copyable {
     switch phase {
     case .waiting(let until): wake = min(wake, until)
     case .opening(let until): wake = min(wake, until)
-    case .handshaking, .online: wake = min(wake, client.deadline() ?? wake)
+    case .handshaking, .online: wake = min(wake, client.deadline())
     case .ended: break
     }
     return wake
@@ -130,7 +130,7 @@ struct Uplink: ~Copyable {
       guard now >= until, !isEnding else { return }
       let deadline = now + AgentLimits.linkOpenTimeout
       reconnect.noteAttempt()
-      log.begin(.info, "link", "connecting")
+      log.begin(.info, "link connecting")
       log.add("attempt", reconnect.attempts)
       log.end(to: &host)
       openLink(settings, certificateTime: clock.certificateTime(&host), deadline: deadline, &host)
@@ -175,7 +175,7 @@ struct Uplink: ~Copyable {
     _ failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = reconnect.delay(after: failure)
-    log.begin(.warning, "link", "failed")
+    log.begin(.warning, "link failed")
     log.add("reason", failure.name)
     log.addLink(.message, from: &host)
     log.add("retry-in", delay)
@@ -253,9 +253,7 @@ struct Uplink: ~Copyable {
     case .subscribed(let packetIdentifier, let returnCode):
       let refused = subscriptions.note(packetIdentifier: packetIdentifier, returnCode: returnCode)
       if let refused {
-        log.begin(.warning, "mqtt", "subscription-refused")
-        log.add("filter", refused)
-        log.end(to: &host)
+        log.write(.warning, "mqtt subscription-refused", "filter", refused, to: &host)
       }
       return .handled
     case .unsubscribed, .pingResponse: return .handled
@@ -267,7 +265,7 @@ struct Uplink: ~Copyable {
   ) {
     phase = .online(since: now)
     connectionCount += 1
-    log.begin(.info, "mqtt", "connected")
+    log.begin(.info, "mqtt connected")
     log.add("session", sessionPresent ? "present" : "new")
     log.addLink(.message, from: &host)
     log.end(to: &host)
@@ -322,7 +320,7 @@ struct Uplink: ~Copyable {
     _ refusal: ConnectRefusal, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = reconnect.delay(after: refusal.reconnectClass)
-    log.begin(.error, "mqtt", "refused")
+    log.begin(.error, "mqtt refused")
     log.add("code", Int(refusal.returnCode))
     log.add("reason", refusal.name)
     log.add("retry-in", delay)
@@ -335,7 +333,7 @@ struct Uplink: ~Copyable {
     for fault: PeerFault, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = delayAfterLoss(now, &log, &host)
-    log.begin(fault.kind == .timeout ? .warning : .error, "mqtt", "fault")
+    log.begin(fault.kind == .timeout ? .warning : .error, "mqtt fault")
     log.add("clause", fault.clause)
     log.add("what", text: fault.what.bytes)
     log.add("retry-in", delay)
@@ -350,7 +348,7 @@ struct Uplink: ~Copyable {
     for failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> Bool {
     let delay = delayAfterLoss(now, &log, &host)
-    log.begin(.warning, "mqtt", "disconnected")
+    log.begin(.warning, "mqtt disconnected")
     log.add("reason", failure.name)
     log.add("retry-in", delay)
     log.end(to: &host)
@@ -364,7 +362,7 @@ struct Uplink: ~Copyable {
     guard case .online(let since) = phase else { return reconnect.delay(after: ReconnectClass.ordinary) }
     let delay = reconnect.delay(afterConnectionOf: now - since)
     if reconnect.suspectsDuplicate {
-      log.begin(.warning, "agent", "duplicate-identity")
+      log.begin(.warning, "agent duplicate-identity")
       log.add("hint", text: StaticString("another client seems to use this client identifier").bytes)
       log.end(to: &host)
     }

@@ -335,6 +335,7 @@ public struct Link: ~Copyable {
 
   /// Adds what the link waits for to `set`: at most one descriptor, and none while the caller has something to do
   /// first.
+  @inline(never)  // small code: called in a loop that the compiler unrolls
   mutating func register(in set: inout PollSet) {
     pollIndex = nil
     var events: Int16 = 0
@@ -354,6 +355,7 @@ public struct Link: ~Copyable {
   }
 
   /// Takes over what `set` found out since `register`.
+  @inline(never)  // as above
   mutating func noteReady(in set: borrowing PollSet) {
     guard let index = pollIndex, phase != .lookingUp else { return }
     socket.pointee.note(set.readyEvents(index))

@@ -126,7 +126,8 @@ private struct Player: ~Copyable {
       precondition(error.kind == .timeout)
       hasEnded = true
     }
-    if let deadline = client.deadline() {
+    let deadline = client.deadline()
+    if deadline != .never {
       precondition(hasEnded || deadline > now, "a deadline that tick did not serve")
     }
   }
@@ -200,7 +201,7 @@ private struct Player: ~Copyable {
     precondition(client.inflightCount == unacknowledged.count, "lost a message")
     precondition(client.inflightCount <= window, "more in flight than the window")
     if isOpen && (hasEnded || !isConnected || client.inflightCount > 0 || !client.output.isEmpty) {
-      precondition(client.deadline() != nil, "a state without a deadline")
+      precondition(client.deadline() != .never, "a state without a deadline")
     }
   }
 }
