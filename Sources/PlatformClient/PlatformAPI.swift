@@ -129,6 +129,38 @@ extension RESTClient {
     _ = try await call(.DELETE, path(device) + "/" + name)
   }
 
+  // MARK: - API keys
+
+  private var keys: String { "/authorization/apikeys" }
+
+  /// All API keys, as the platform describes them.
+  public func apiKeys() async throws(ClientError) -> [JSONValue] { try await pages(keys) }
+
+  /// Makes an API key: the token is in the answer, for the only time.
+  public func addAPIKey(role: String, comment: String, expiresInDays: Int?) async throws(ClientError) -> JSONValue {
+    let body = JSONValue.members([
+      "role": .string(role), "comment": .string(comment), "expiresInDays": expiresInDays.map { .integer($0) },
+    ])
+    guard let json = try await call(.POST, keys, body: body).json, json["token"]?.string != nil else {
+      throw malformed(.POST, keys, "token")
+    }
+    return json
+  }
+
+  /// Gives an API key a new token, which is in the answer.
+  public func rotateAPIKey(_ key: String) async throws(ClientError) -> JSONValue {
+    let path = "\(keys)/\(pathPart(key))/token"
+    guard let json = try await call(.POST, path).json, json["token"]?.string != nil else {
+      throw malformed(.POST, path, "token")
+    }
+    return json
+  }
+
+  /// Takes an API key back.
+  public func removeAPIKey(_ key: String) async throws(ClientError) {
+    _ = try await call(.DELETE, "\(keys)/\(pathPart(key))")
+  }
+
   // MARK: - Device management
 
   /// Asks devices for an action.

@@ -43,47 +43,68 @@ extension Interface {
   /// How long an answer to wrong credentials takes: guessing is slow.
   private static var failureDelay: Duration { .milliseconds(250) }
 
-  /// The API key that makes a request, with its token or by a login.
+  /// The API key that makes a request, with its token or by a login, and that may do what is asked for.
   ///
-  /// - Throws: `unauthorized`.
+  /// - Throws: `unauthorized`, `forbidden`.
   @discardableResult
   func application(_ request: Request, _ context: PlatformContext) async throws -> String {
-    guard let credentials = try request.credentials() else {
-      if let login = request.login, let key = logins.key(of: login) {
-        await context.noteLogin(platform)
-        return key
+    let key: String
+    if let credentials = try request.credentials() {
+      guard case .application(let found) = try await credential(credentials, context).principal else {
+        throw ServiceError(.forbidden, "This needs an API key; a device's token is not enough.")
       }
+      key = found
+    } else if let found = await login(of: request) {
+      await context.noteLogin(platform)
+      key = found
+    } else {
       throw ServiceError(.unauthorized, "This needs an API key and its token, by basic authentication.")
     }
-    guard case .application(let key) = try await principal(credentials, context) else {
-      throw ServiceError(.forbidden, "This needs an API key; a device's token is not enough.")
-    }
+    try await checkRole(key, KeyRole(needed: request))
     return key
   }
 
-  /// Who has these credentials.
+  func checkRole(_ key: String, _ needed: KeyRole) async throws {
+    guard let role = await platform.read({ $0.role(ofKey: key, now: .now) }) else {
+      throw ServiceError(.unauthorized, "The API key is not there any more.")
+    }
+    guard role >= needed else {
+      throw ServiceError(.forbidden, "This API key has the role '\(role.rawValue)'; '\(needed.rawValue)' is needed.")
+    }
+  }
+
+  /// The API key of a login that is still one: the key is there, and has the token that it was made with.
+  func login(of request: Request) async -> String? {
+    guard let shown = request.login.flatMap({ logins.credential(of: $0) }), case .application(let key) = shown.principal
+    else { return nil }
+    return await platform.read { $0.credential(user: key, now: .now) == shown } ? key : nil
+  }
+
+  /// What belongs to these credentials, which are right.
   ///
   /// - Throws: `unauthorized`, late.
-  func principal(
+  func credential(
     _ credentials: BasicCredentials, _ context: PlatformContext, device: DeviceKey? = nil
-  ) async throws -> Principal {
-    let found = await platform.read { $0.credential(user: credentials.user, device: device) }
+  ) async throws -> StoredCredential {
+    let found = await platform.read { $0.credential(user: credentials.user, device: device, now: .now) }
     guard try await check.isRight(credentials, found, address: context.address), let found else {
       try await Task.sleep(for: Self.failureDelay)
       throw ServiceError(.unauthorized, "The credentials are wrong or missing.")
     }
     await context.noteLogin(platform)
-    return found.principal
+    return found
   }
 
   // MARK: - Logins of the page
 
   func addLogins(to table: RouteTable) {
     table.on(.get, "/login") { request, _ in
-      let key = request.login.flatMap { logins.key(of: $0) }
+      let key = await login(of: request)
+      let role = await platform.read { service in key.flatMap { service.role(ofKey: $0, now: .now) } }
       return jsonResponse(
         .members([
-          "key": key.map(JSONValue.string), "organization": .string(platform.organizationName),
+          "key": key.map(JSONValue.string), "role": role.map { .string($0.rawValue) },
+          "organization": .string(platform.organizationName),
           "hasKeys": .boolean(!(await platform.read { $0.apiKeys.isEmpty })),
         ]))
     }
@@ -92,12 +113,12 @@ extension Interface {
       guard let user = body["key"]?.string, let password = body["token"]?.string else {
         throw ServiceError(.invalid, #"A login is {"key": API-KEY, "token": TOKEN}."#)
       }
-      guard case .application(let key) = try await principal(BasicCredentials(user: user, password: password), context)
-      else {
+      let found = try await credential(BasicCredentials(user: user, password: password), context)
+      guard case .application = found.principal else {
         throw ServiceError(.unauthorized, "The credentials are wrong or missing.")
       }
       let maxAge = Int(Logins.lifetime.components.seconds)
-      return cookie(logins.add(key: key), maxAge: maxAge, request)
+      return cookie(logins.add(found), maxAge: maxAge, request)
     }
     table.on(.delete, "/login") { request, _ in
       if let login = request.login { logins.remove(login) }
@@ -112,5 +133,20 @@ extension Interface {
       headers: [
         .setCookie: "\(Logins.cookie)=\(value); Path=/; Max-Age=\(maxAge); HttpOnly; SameSite=Strict\(secure)"
       ])
+  }
+}
+
+extension KeyRole {
+  /// What a request needs, by its method and path: whoever reads changes nothing.
+  init(needed request: Request) {
+    let path = request.uri.path
+    let isManagement =
+      path.hasPrefix("/api/v0002/mgmt/requests") || path.hasPrefix("/api/images") || path.contains("/diag/")
+      || path.hasSuffix("/location")
+    switch request.method {
+    case _ where path.hasPrefix("/api/v0002/authorization"): self = .administer
+    case .get, .head: self = .read
+    default: self = isManagement ? .operate : .administer
+    }
   }
 }

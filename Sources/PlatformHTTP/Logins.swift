@@ -16,14 +16,14 @@ final class Logins: Sendable {
   static let cookie = "mote-login"
 
   private struct Login {
-    let key: String
+    let credential: StoredCredential
     let end: ContinuousClock.Instant
   }
 
   private let logins = Mutex<[String: Login]>([:])
 
   /// Logs in who has shown to own `key`, and gives the cookie's value: 256 random bits.
-  func add(key: String) -> String {
+  func add(_ credential: StoredCredential) -> String {
     let value = (0..<4).map { _ in
       let digits = String(UInt64.random(in: .min ... .max), radix: 16)
       return String(repeating: "0", count: 16 - digits.count) + digits
@@ -34,16 +34,16 @@ final class Logins: Sendable {
       if logins.count >= Self.max, let oldest = logins.min(by: { $0.value.end < $1.value.end }) {
         logins[oldest.key] = nil
       }
-      logins[value] = Login(key: key, end: now + Self.lifetime)
+      logins[value] = Login(credential: credential, end: now + Self.lifetime)
     }
     return value
   }
 
-  /// The API key of a login; nil if it is over.
-  func key(of value: String) -> String? {
+  /// What a login has shown; nil if it is over.
+  func credential(of value: String) -> StoredCredential? {
     logins.withLock { logins in
       guard let login = logins[value], login.end > .now else { return nil }
-      return login.key
+      return login.credential
     }
   }
 

@@ -31,35 +31,45 @@ extension Interface {
         name: try context.nameOrAny("command"))
       var device: DeviceKey?
       if let type = filter.typeID, let id = filter.deviceID { device = DeviceKey(typeID: type, deviceID: id) }
-      return try await awaitCommand(request, context, filter, try await messagePrincipal(request, context, device))
+      let principal = try await messagePrincipal(request, context, device)
+      guard principal != .quickstart else { throw credentialsMissing }
+      return try await awaitCommand(request, context, filter, principal)
     }
     for (path, kind) in [("events", MessageKind.event), ("commands", .command)] {
       table.on(.post, "/application/types/:type/devices/:device/\(path)/:name") { request, context in
         let key = try context.device()
         let principal = try await messagePrincipal(request, context, key)
-        guard case .application = principal else { throw notAllowed("This needs an API key.") }
+        guard case .application(let apiKey) = principal else {
+          throw principal == .quickstart ? credentialsMissing : notAllowed("This needs an API key.")
+        }
+        try await checkRole(apiKey, .operate)
         return try await publish(kind, request, to: key, name: try context.name("name"), principal)
       }
     }
   }
 
+  private var credentialsMissing: ServiceError {
+    ServiceError(
+      .unauthorized, "The credentials are missing: a user's name and a token, by basic authentication.")
+  }
+
   private func notAllowed(_ message: String) -> ServiceError { ServiceError(.forbidden, message) }
 
-  /// Who sends a message. Wrong credentials are 403 here. Without any it is Quickstart's organisation, unless the host
-  /// is this one's: a device that has lost its token is told so.
+  /// Who sends a message. Wrong credentials are 403 here, as the protocol has it. Without any it is Quickstart's
+  /// organisation, unless the host is this one's: a device that has lost its token is told so.
   private func messagePrincipal(
     _ request: Request, _ context: PlatformContext, _ key: DeviceKey?
   ) async throws -> Principal {
     let isOwnHost = try await checkOrganization(request)
     do {
-      if let credentials = try request.credentials() { return try await principal(credentials, context, device: key) }
-      if let login = request.login, let key = logins.key(of: login) { return .application(key: key) }
+      if let credentials = try request.credentials() {
+        return try await credential(credentials, context, device: key).principal
+      }
+      if let key = await login(of: request) { return .application(key: key) }
     } catch let error as ServiceError where error.kind == .unauthorized {
       throw notAllowed(error.message)
     }
-    guard !isOwnHost else {
-      throw notAllowed("The credentials are missing: a user's name and a token, by basic authentication.")
-    }
+    guard !isOwnHost else { throw credentialsMissing }
     return .quickstart
   }
 

@@ -23,6 +23,7 @@ extension Interface {
       ("/page/device.js", Self.script, PackageResources.device_js),
       ("/page/firmware.js", Self.script, PackageResources.firmware_js),
       ("/page/fleet.js", Self.script, PackageResources.fleet_js),
+      ("/page/keys.js", Self.script, PackageResources.keys_js),
       ("/page/operations.js", Self.script, PackageResources.operations_js),
       ("/page/quickstart.js", Self.script, PackageResources.quickstart_js),
       ("/page/rest.js", Self.script, PackageResources.rest_js),

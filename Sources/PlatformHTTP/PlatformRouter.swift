@@ -55,6 +55,7 @@ extension Interface {
     addRequests(to: table)
     addBundles(to: table)
     addConnections(to: table)
+    addKeys(to: table)
     table.refuseOtherMethods()
   }
 }

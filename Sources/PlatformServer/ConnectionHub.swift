@@ -149,6 +149,8 @@ final class ConnectionHub: ServiceOutput {
 
   func notify(observer: ObserverID, _ observation: Observation) { observers[observer]?.yield(observation) }
 
+  func end(observer: ObserverID) { observers.removeValue(forKey: observer)?.finish() }
+
   func log(_ entry: ServiceLogEntry) { logger.log(entry) }
 
   // MARK: - Flushing

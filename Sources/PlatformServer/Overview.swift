@@ -27,8 +27,7 @@ extension ServiceActor {
       records = service.devices(inQuickstart: inQuickstart)
     }
     return records.map { record in
-      let events = (try? service.lastEvents(record.key, inQuickstart: inQuickstart)) ?? []
-      return DeviceOverview(record: record, lastEventTime: events.map(\.time).max())
+      DeviceOverview(record: record, lastEventTime: service.lastEventTime(record.key, inQuickstart: inQuickstart))
     }
   }
 }

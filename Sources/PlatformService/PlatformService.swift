@@ -48,6 +48,8 @@ public final class PlatformService {
   var connections: [ConnectionID: ClientConnection] = [:]
   var observers: [ObserverID: ObservationFilter] = [:]
   private var nextObserver = 1
+  /// API keys whose time is over, and whose connections were ended for that.
+  var endedKeys: Set<String> = []
   /// The time of the input being handled.
   var now: Moment
   /// The commit that the answer to the input being handled must wait for.

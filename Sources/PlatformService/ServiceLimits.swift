@@ -100,6 +100,8 @@ public enum ServiceLimits {
   public static let devicesMax = 100_000
   /// API keys.
   public static let apiKeysMax = 1000
+  /// The longest comment of an API key, in characters of Unicode.
+  public static let keyCommentCharactersMax = 60
   /// Bundles of custom actions.
   public static let bundlesMax = 100
   /// The longest name of a bundle, its version, an action or a parameter, in bytes.

@@ -59,6 +59,8 @@ public protocol ServiceOutput: AnyObject {
   func store(_ operation: StoreOperation) -> CommitNumber
   /// A message for an observer of this program.
   func notify(observer: ObserverID, _ observation: Observation)
+  /// Ends an observer's stream. The service has forgotten it already.
+  func end(observer: ObserverID)
   /// A change of state, for the log.
   func log(_ entry: ServiceLogEntry)
 }

@@ -232,7 +232,7 @@ private func readToken(_ file: String) throws -> String {
 }
 
 /// A new file that only its owner can read.
-private struct SecretFile {
+struct SecretFile {
   private let path: String
   private let handle: FileHandle
 

@@ -16,7 +16,8 @@ struct Motectl: AsyncParsableCommand {
         motectl events --type edge
       """,
     subcommands: [
-      PlatformCommand.self, DevicesCommand.self, DeviceCommand.self, EventsCommand.self, CommandCommand.self,
+      PlatformCommand.self, KeyCommand.self, DevicesCommand.self, DeviceCommand.self, EventsCommand.self,
+      CommandCommand.self,
       RebootCommand.self, FactoryResetCommand.self, FirmwareCommand.self, MonitorCommand.self, LogsCommand.self,
     ])
 }

@@ -182,7 +182,7 @@ struct PlatformCommand: AsyncParsableCommand {
       let path = data + "/api-key"
       try writeSecret("WIOTP_AUTH_KEY=\(key)\nWIOTP_AUTH_TOKEN=\(token)\n", to: path)
       _ = try await platform.change {
-        try $0.addAPIKey(key: key, token: token, comment: "made at first start", now: .now)
+        try $0.addAPIKey(APIKeyDraft(key: key, token: token, comment: "made at first start"), now: .now)
       }
       logger.info("registry api-key-made key=\(key) file=\(quoted(path))")
     } catch let error as ServiceError {

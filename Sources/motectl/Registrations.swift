@@ -38,6 +38,7 @@ struct Registrations: Decodable {
   struct KeyEntry: Decodable {
     var key: String
     var token: String
+    var role: KeyRole?
   }
 
   init(apiKeys: [KeyEntry]) { self.apiKeys = apiKeys }
@@ -52,7 +53,7 @@ struct Registrations: Decodable {
       throw RegistrationsError(
         description:
           #"\#(file) is not {"types":[{"id","classId"}],"devices":[{"typeId","deviceId","authToken","resourceGroup"}],"#
-          + #""apiKeys":[{"key","token"}]}: \#(error)"#)
+          + #""apiKeys":[{"key","token","role"}]}: \#(error)"#)
     }
   }
 
@@ -72,7 +73,10 @@ struct Registrations: Decodable {
     }
     for key in apiKeys ?? [] {
       try await unlessRegistered {
-        _ = try await platform.change { try $0.addAPIKey(key: key.key, token: key.token, now: .now) }
+        _ = try await platform.change {
+          try $0.addAPIKey(
+            APIKeyDraft(key: key.key, token: key.token, role: key.role ?? .administer), now: .now)
+        }
       }
     }
   }

@@ -51,7 +51,7 @@ def test_quickstart(browser, publish):
     browser.wait(".waiting")
     wave(publish, 4)
     browser.wait_text("#charts", "temp")
-    assert browser.texts(".panel .label") == ["cpu_usage", "load_1", "memory_available", "temp"]
+    assert browser.texts(".panel .label") == ["cpu_usage", "load_1", "memory_available", "temp", "nested.a"]
     before = browser.drawn()
     wave(publish, 2)
     wait_until(lambda: browser.drawn() != before, DEADLINE, "the chart to move")
@@ -109,9 +109,9 @@ def test_controls(browser, publish):
     browser.open("/quickstart/#/device/demo-1")
     wave(publish, 4)
     browser.wait_text("#charts", "temp")
-    assert len(browser.find(".panel")) == 4
+    assert len(browser.find(".panel")) == 5
     browser.find("#values input")[0].click()
-    assert browser.texts(".panel .label") == ["load_1", "memory_available", "temp"]
+    assert browser.texts(".panel .label") == ["load_1", "memory_available", "temp", "nested.a"]
     browser.find("#values input")[0].click()
     browser.click("#together")
     assert len(browser.find(".panel")) == 1 and browser.find("#together")[0].get_attribute("aria-pressed") == "true"
@@ -181,6 +181,72 @@ def test_odd_payloads(browser, service, join):
     browser.wait_text("#messages", "no JSON")
     assert len(browser.find(".panel")) <= 12
     assert len(browser.find("#values tr")) <= 41
+
+
+def test_numbers_and_text(browser, service, join):
+    """Numbers in figures that fit, text that turns nothing round, members of members, and what is left out counted."""
+    device = join(service, "d:quickstart:mote:demo-1")
+    browser.open("/quickstart/#/device/demo-1")
+    browser.wait_text("#state", "Connected")
+    fields = {f"member_{number}": number for number in range(500)}
+    device.publish(EVENT, json.dumps({"d": {
+        "big": 1e308, "small": -1e-300, "deep": {"er": {"value": 7}}, "name": "\u202egnp.exe\u0007", **fields}}))
+    browser.wait_text("#values", "deep.er.value")
+    assert "100e306" in browser.text("#charts") and "-1e-300" in browser.text("#charts")
+    assert browser.run("return document.querySelector('.panel .value').title") == "1e+308"
+    assert browser.width <= DESK[0]
+    # 40 series and 20 other values are shown, of 504.
+    assert browser.text("#more-values") == "Show 444 more"
+    browser.click("#more-values")
+    browser.wait_text("#values", "⟨U+202E⟩gnp.exe⟨U+0007⟩")
+    assert len(browser.find("#values tr")) == 504 and "member_499" in browser.text("#values")
+    assert not browser.find("#more-values:not([hidden])")
+    browser.picture("numbers-and-text")
+
+
+def test_long_payload(browser, service, join):
+    """A payload that is too long to be shown is an event all the same."""
+    device = join(service, "d:quickstart:mote:demo-1")
+    device.publish(EVENT, json.dumps({"d": {"text": "x" * 17_000}}))
+    browser.open("/quickstart/")
+    browser.wait_text(".device", "last event")
+    browser.click(".device")
+    time.sleep(1.1)
+    device.publish(EVENT, json.dumps({"d": {"text": "x" * 17_000}}))
+    browser.wait_text("#device", "of 17019 bytes, is too long")
+
+
+def test_time_of_events(browser, service):
+    """A point stands at its event's time where that makes sense; late ones land where they belong, gaps are gaps."""
+    browser.open("/quickstart/#/device/demo-1")
+    result = browser.run("""
+        return Promise.all([import("/page/chart.js"), import("/page/common.js")]).then(([chart, common]) => {
+          const container = document.createElement("div");
+          document.body.append(container);
+          const live = new chart.LiveChart(container);
+          const now = Date.now();
+          const add = (second) => live.add(now + second * 1000, [["t", second]]);
+          for (let second = -120; second < -60; second += 1) add(second);
+          for (let second = -10; second <= 0; second += 1) add(second);
+          // What waited during the outage comes late.
+          add(-40);
+          const times = live.rows.map((row) => (row[0] - now) / 1000);
+          const value = live.series[0].value;
+          const drawn = live.data(live.panels[0]);
+          const breaks = drawn.filter((row) => Number.isNaN(row[1])).map((row) => Math.round((row[0] - now) / 1000));
+          live.close();
+          container.remove();
+          const arrival = 1800000000000;
+          const at = (text) => common.eventTime(common.membersOf(text).time, arrival) - arrival;
+          return [times, value, breaks, [
+            at('{"d":{},"ts":"2027-01-15T07:59:00Z"}'), at('{"d":{},"ts":"1970-01-01T00:00:07Z"}'),
+            at('{"d":{},"ts":"2027-01-15T08:02:00Z"}'), at('{"d":{},"ts":"soon"}'), at('{"d":{}}'), at("x")]];
+        });""")
+    times, value, breaks, sensible = result
+    assert times == sorted(times) and len(times) == 72 and -40 in times
+    assert value == 0, "the newest value is the one of the latest event"
+    assert breaks == [-40, -10]
+    assert sensible == [-60000, 0, 0, 0, 0, 0]
 
 
 def test_memory_is_bounded(browser, publish):
@@ -358,6 +424,58 @@ def test_fleet(browser, service, device):
         browser.wait_text("#rows", "e1")
         assert browser.width <= size[0]
         browser.picture(f"fleet-{name}-dark")
+
+
+def test_login_that_is_over(browser, service, device):
+    """After a restart of the platform an open page says why it waits, asks for the login once, and goes on."""
+    browser.expected += ["net::ERR", "Failed to load resource", "401"]
+    client = device(service)
+    log_in(browser, "/fleet/#/device/edge/e1")
+    browser.wait_text("#state", "Connected")
+    client.close()
+    service.stop()
+    browser.wait_text("#state", "reconnecting")
+    service.start()
+    browser.wait_text("#login-why", "restarted")
+    assert not browser.find("#device.waits:not([inert])")
+    browser.type("#key", KEY)
+    browser.type("#token", KEY_TOKEN + "\n")
+    browser.wait_text("#state", "Offline")
+    assert browser.text("#title") == "e1" and browser.text("#login") == ""
+    # An action is not forgotten either.
+    client = device(service)
+    client.subscribe("iot-2/cmd/+/fmt/+")
+    browser.wait_text("#state", "Connected")
+    browser.click("details summary")
+    browser.type("#command-name", "blink")
+    browser.driver.delete_all_cookies()
+    # By script: whatever asks first may have the page wait already.
+    browser.run("document.querySelector('#command button').click()")
+    browser.wait_text("#login-why", "Log in")
+    browser.type("#key", KEY)
+    browser.type("#token", KEY_TOKEN + "\n")
+    browser.wait_text("#command", "Sent blink.")
+    assert client.next().topic == "iot-2/cmd/blink/fmt/json"
+
+
+def test_keys(browser, service):
+    """API keys are made and taken back."""
+    log_in(browser)
+    browser.click("#keys-open")
+    browser.wait_text("#key-rows", KEY)
+    browser.type("#key-comment", "wall display")
+    browser.click("#key-add button")
+    browser.wait_text("#key-result", "shown only now")
+    key, token = (element.text for element in browser.find("#key-result code"))
+    browser.wait_text("#key-rows", "wall display")
+    assert api(service, "GET", "/device/types", auth=(key, token)).status == 200
+    browser.picture("keys")
+    browser.run("window.confirm = () => true")
+    browser.run("""
+        const rows = [...document.querySelectorAll("#key-rows tr")];
+        rows.find((row) => row.textContent.includes(arguments[0])).querySelector(".danger").click();""", key)
+    browser.wait_text("#key-result", "is removed")
+    assert api(service, "GET", "/device/types", auth=(key, token)).status == 401
 
 
 def test_unmanaged(browser, service, device):

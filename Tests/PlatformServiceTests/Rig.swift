@@ -16,6 +16,7 @@ final class RecordedOutput: ServiceOutput {
   var pauses: [ConnectionID: Instant] = [:]
   var operations: [StoreOperation] = []
   var observations: [Observation] = []
+  var endedObservers: [ObserverID] = []
   var entries: [ServiceLogEntry] = []
   var keeps = true
 
@@ -33,6 +34,7 @@ final class RecordedOutput: ServiceOutput {
   }
 
   func notify(observer: ObserverID, _ observation: Observation) { observations.append(observation) }
+  func end(observer: ObserverID) { endedObservers.append(observer) }
   func log(_ entry: ServiceLogEntry) { entries.append(entry) }
 }
 
@@ -69,7 +71,7 @@ final class Rig {
       _ = try service.addDevice(DeviceDraft(typeID: "edge", deviceID: name, token: Rig.token), now: now)
     }
     _ = try service.addDevice(DeviceDraft(typeID: "gate", deviceID: "g1", token: Rig.token), now: now)
-    _ = try service.addAPIKey(key: Rig.apiKey, token: Rig.token, now: now)
+    _ = try service.addAPIKey(APIKeyDraft(key: Rig.apiKey, token: Rig.token), now: now)
   }
 
   /// Lets time pass; the platform looks at what is due each second.

@@ -4,8 +4,12 @@ import { clockTime, el, formatNumber, platformNow, setText, shortened, unitOf } 
 
 /** Points that are kept: an hour of one event a second. The oldest go first. */
 const rowsMax = 3600;
-/** Series that are charted; further ones are values only. */
+/** Series that are charted; further ones are values only, and of those so many are kept. */
 const seriesMax = 40;
+const furtherMax = 2000;
+/** A line ends where the next point is so many times later than points usually are, and at least so late. */
+const gapFactor = 4;
+const gapMin = 5000;
 /** Panels that are shown at first; the others are a click away. */
 const panelsShownFirst = 12;
 /** Drawings take at most this share of the time: what is quick to draw is drawn at once, and a page of many charts stays
@@ -45,17 +49,20 @@ export class LiveChart {
     this.rows = [];
     this.series = [];
     this.byName = new Map();
+    /** The newest values of what is not charted, by name. */
+    this.further = new Map();
     this.build();
   }
 
-  /** Adds the numbers of one event. */
-  add(time, numbers) {
-    const last = this.rows.at(-1);
-    // Time never runs backwards in a chart, whatever the platform's clock does.
-    const at = last ? Math.max(time, last[0]) : time;
+  /** Adds the numbers of one event, which may be earlier than others that are there. */
+  add(at, numbers) {
     let isNew = false;
-    for (const [name] of numbers) {
-      if (this.byName.has(name) || this.series.length >= seriesMax) continue;
+    for (const [name, value] of numbers) {
+      if (this.byName.has(name)) continue;
+      if (this.series.length >= seriesMax) {
+        if (this.further.has(name) || this.further.size < furtherMax) this.further.set(name, value);
+        continue;
+      }
       const series = {
         name, index: this.series.length, isShown: this.series.length < panelsShownFirst, value: null, time: 0,
       };
@@ -69,10 +76,11 @@ export class LiveChart {
       const series = this.byName.get(name);
       if (!series) continue;
       row[series.index + 1] = value;
+      if (at < series.time) continue;
       series.value = value;
       series.time = at;
     }
-    this.rows.push(row);
+    this.rows.splice(this.placeOf(at), 0, row);
     if (this.rows.length > rowsMax) this.rows.splice(0, this.rows.length - rowsMax);
     if (isNew) {
       this.build();
@@ -80,6 +88,17 @@ export class LiveChart {
     } else {
       this.schedule();
     }
+  }
+
+  /** Where in the rows one of this time belongs: behind those that are not later. */
+  placeOf(time) {
+    let [low, high] = [0, this.rows.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.rows[middle][0] <= time) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   setShown(series, isShown) {
@@ -183,7 +202,7 @@ export class LiveChart {
       panel.heads.set(series, value);
       names.append(
         el("div", { class: "name" }, el("span", { class: `swatch color-${series.index % palette}` }),
-          el("span", { class: "label", title: shortened(series.name, 200) }, shortened(series.name, 80)), value));
+          el("bdi", { class: "label", title: shortened(series.name, 200) }, shortened(series.name, 80)), value));
     }
     panel.canvas = el("div", {
       class: "canvas", tabindex: "0", role: "group",
@@ -249,17 +268,32 @@ export class LiveChart {
     from = Math.max(0, from - 1);
     let to = from;
     while (to < this.rows.length && this.rows[to][0] <= end) to += 1;
-    panel.from = from;
     const rows = this.rows.slice(from, to + 1);
     const scales = columns.map((column) => scaleOf(rows, column));
     panel.isScaled = columns.length > 1 && needsScales(scales);
     setText(panel.note, panel.isScaled ? "Each series on its own scale" : "");
-    return rows.map((row) => [row[0], ...columns.map((column, index) => {
-      const value = row[column] ?? null;
-      if (value === null || !panel.isScaled) return value;
-      const { low, high } = scales[index];
-      return high > low ? (value - low) / (high - low) : 0.5;
-    })]);
+    panel.rows = [];
+    const data = [];
+    const last = columns.map(() => null);
+    const gaps = columns.map((column) => gapOf(rows, column));
+    for (const row of rows) {
+      const isLate = columns.map((column, index) =>
+        (row[column] ?? null) !== null && last[index] !== null && row[0] - last[index] > gaps[index]);
+      // The library joins over nothing, and not over what is no number.
+      if (isLate.includes(true)) {
+        data.push([row[0] - 1, ...isLate.map((late) => late ? NaN : null)]);
+        panel.rows.push(row);
+      }
+      data.push([row[0], ...columns.map((column, index) => {
+        const value = row[column] ?? null;
+        if (value !== null) last[index] = row[0];
+        if (value === null || !panel.isScaled) return value;
+        const { low, high } = scales[index];
+        return high > low ? (value - low) / (high - low) : 0.5;
+      })]);
+      panel.rows.push(row);
+    }
+    return data;
   }
 
   // Drawing
@@ -305,11 +339,12 @@ export class LiveChart {
 
   /** Shows the values of one row in all panels, or the newest ones. */
   highlight(row, source) {
-    this.row = row === null ? null : this.rows[source.from + row] ?? null;
+    this.row = row === null ? null : source.rows[row] ?? null;
     for (const panel of this.panels) {
       if (panel === source || !panel.graph) continue;
-      if (this.row === null) panel.graph.clearSelection();
-      else panel.graph.setSelection(row);
+      const place = this.row === null ? -1 : panel.rows.lastIndexOf(this.row);
+      if (place === -1) panel.graph.clearSelection();
+      else panel.graph.setSelection(place);
     }
     this.showValues(this.row);
   }
@@ -320,7 +355,7 @@ export class LiveChart {
       for (const [series, element] of panel.heads) {
         const value = row ? row[series.index + 1] : series.value;
         const unit = unitOf(series.name, this.typeID);
-        setText(element, value === null || value === undefined ? "–" : formatNumber(value, unit));
+        showNumber(element, value, unit);
       }
     }
   }
@@ -331,6 +366,28 @@ export class LiveChart {
     this.resizes.disconnect();
     for (const panel of this.panels) panel.graph?.destroy();
   }
+}
+
+/** Shows a number in figures that a person can read, and the exact one to whoever points at it. */
+export function showNumber(element, value, unit) {
+  const isThere = value !== null && value !== undefined && !Number.isNaN(value);
+  setText(element, isThere ? formatNumber(value, unit) : "–");
+  const exact = isThere ? String(value) : "";
+  if (element.title !== exact) element.title = exact;
+}
+
+/** How long a column may be silent within one line. */
+function gapOf(rows, column) {
+  const distances = [];
+  let last = null;
+  for (const row of rows) {
+    if ((row[column] ?? null) === null) continue;
+    if (last !== null) distances.push(row[0] - last);
+    last = row[0];
+  }
+  if (distances.length < 3) return Infinity;
+  distances.sort((one, other) => one - other);
+  return Math.max(gapMin, gapFactor * distances[distances.length >> 1]);
 }
 
 /** The distance of two labels on a value axis, roughly. */

@@ -17,9 +17,20 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** At most `max` characters of a text. */
+/** At most `max` characters of a text, with what cannot be seen made visible. */
 export function shortened(text, max) {
-  return text.length > max ? text.slice(0, max - 1) + "…" : text;
+  return visible(text.length > max ? text.slice(0, max - 1) + "…" : text);
+}
+
+/** A text in which controls, and what turns the direction of writing, are shown by their numbers (Unicode, UAX #9). */
+export function visible(text) {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    (character) => `⟨U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+}
+
+/** Text of a device's making: whatever direction it has, it turns nothing else round. */
+export function foreign(text, max) {
+  return el("bdi", {}, shortened(text, max));
 }
 
 /** How much later the platform's clock is than this browser's, in milliseconds. */
@@ -99,7 +110,7 @@ export function formatNumber(value, unit = "", step = 0) {
   if (step > 0) decimals = Math.ceil(-Math.log10(step / scale) - 0.01);
   else if (Number.isInteger(scaled)) decimals = 0;
   else decimals = magnitude >= 100 ? 1 : magnitude >= 1 ? 2 : magnitude >= 0.001 ? 4 : 6;
-  if (size > 0 && size < 1e-6 && step === 0) return value.toExponential(2) + (unit ? " " + unit : "");
+  if (size >= 1e18 || (size > 0 && size < 1e-6 && step === 0)) return engineering(value) + (unit ? " " + unit : "");
   const text = scaled.toLocaleString("en", {
     minimumFractionDigits: step > 0 ? Math.min(12, Math.max(0, decimals)) : 0,
     maximumFractionDigits: Math.min(12, Math.max(0, decimals)),
@@ -107,6 +118,14 @@ export function formatNumber(value, unit = "", step = 0) {
   });
   const suffix = prefix + unit;
   return suffix ? `${text} ${suffix}` : text;
+}
+
+/** A number with a power of a thousand: 100e306. */
+function engineering(value) {
+  const power = Math.floor(Math.log10(Math.abs(value)) / 3) * 3;
+  // Twice, because the power itself may be beyond what a number holds.
+  const mantissa = value / 10 ** Math.trunc(power / 2) / 10 ** (power - Math.trunc(power / 2));
+  return `${Number(mantissa.toPrecision(4))}e${power}`;
 }
 
 function duration(seconds, step) {
@@ -163,25 +182,51 @@ export class LiveStream {
   }
 }
 
-/** The members of a payload that a chart shows, and those that it does not, as [name, value] pairs. */
+/** How deep members of members are looked for, and how many are taken in all. */
+const depthMax = 8;
+const membersMax = 2000;
+
+/**
+ * The members of a payload that a chart shows, and those that it does not, as [name, value] pairs; those of members by
+ * their path. `time`: what the payload says about its time, in milliseconds since 1970, or NaN.
+ */
 export function membersOf(payload) {
   let value;
   try {
     value = JSON.parse(payload);
   } catch {
-    return { numbers: [], others: [] };
+    return { numbers: [], others: [], time: NaN };
   }
   const isObject = (candidate) => candidate !== null && typeof candidate === "object" && !Array.isArray(candidate);
   const data = isObject(value) && isObject(value.d) ? value.d : value;
   const numbers = [];
   const others = [];
-  if (!isObject(data)) return { numbers, others };
-  for (const [name, member] of Object.entries(data)) {
-    const number = typeof member === "string" && member.trim() !== "" ? Number(member) : member;
-    if (typeof number === "number" && Number.isFinite(number)) numbers.push([name, number]);
-    else others.push([name, typeof member === "string" ? member : JSON.stringify(member)]);
-  }
-  return { numbers, others };
+  const time = isObject(value) && typeof value.ts === "string" ? Date.parse(value.ts) : NaN;
+  if (!isObject(data)) return { numbers, others, time };
+  const walk = (object, path, depth) => {
+    for (const [name, member] of Object.entries(object)) {
+      if (numbers.length + others.length >= membersMax) return;
+      const own = path + name;
+      if (isObject(member) && depth < depthMax) {
+        walk(member, `${own}.`, depth + 1);
+        continue;
+      }
+      const number = typeof member === "string" && member.trim() !== "" ? Number(member) : member;
+      if (typeof number === "number" && Number.isFinite(number)) numbers.push([own, number]);
+      else others.push([own, typeof member === "string" ? member : JSON.stringify(member)]);
+    }
+  };
+  walk(data, "", 1);
+  return { numbers, others, time };
+}
+
+/** How much later than its arrival, and how much earlier, an event may say that it is. */
+const aheadMax = 60000;
+const behindMax = 30 * 86400000;
+
+/** When an event was: what it says itself, where that makes sense, and its arrival otherwise. */
+export function eventTime(said, arrival) {
+  return said <= arrival + aheadMax && said >= arrival - behindMax ? said : arrival;
 }
 
 /** A payload as text that may break behind its commas. */

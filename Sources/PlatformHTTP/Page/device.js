@@ -1,8 +1,9 @@
 // One device, live: charts, values, messages and state. Both pages show devices with this.
 
-import { LiveChart } from "./chart.js";
+import { LiveChart, showNumber } from "./chart.js";
 import {
-  LiveStream, ago, clockTime, el, formatNumber, membersOf, payloadText, setPlatformNow, setText, shortened, unitOf,
+  LiveStream, ago, clockTime, el, eventTime, foreign, membersOf, payloadText, setPlatformNow, setText, shortened,
+  unitOf,
 } from "./common.js";
 
 /** Raw messages that are kept. */
@@ -10,8 +11,10 @@ const messagesMax = 100;
 /** Characters of a message or value that are shown. */
 const messageCharactersMax = 4096;
 const valueCharactersMax = 200;
+/** Rows of values that are shown at first; the others are a click away. */
+const valuesShownFirst = 60;
 /** Values that are not charted and are kept, by name. */
-const othersMax = 100;
+const othersMax = 2000;
 
 const spans = [[60000, "1 min"], [300000, "5 min"], [900000, "15 min"], [3600000, "1 h"]];
 
@@ -31,6 +34,7 @@ export class LiveDevice {
     this.stream = new LiveStream(address, {
       state: (state) => {
         this.streamState = state;
+        if (state === "lost") this.options.onlost?.();
         this.showState();
       },
       message: (message) => this.receive(message),
@@ -53,6 +57,10 @@ export class LiveDevice {
     this.charts = el("div", { id: "charts", class: "charts" });
     this.values = el("tbody", { id: "values" });
     this.noValues = el("p", { class: "muted" }, "The payload has no members.");
+    this.more = button("", { id: "more-values", hidden: true }, () => {
+      this.showsAll = true;
+      this.showValues();
+    });
     this.count = el("span", { class: "count" }, "0");
     this.list = el("ol", { id: "messages", class: "messages", tabindex: "0", "aria-label": "Messages, newest first" });
     this.waiting = el("div", { class: "card waiting" }, el("div", { class: "pulse", "aria-hidden": "true" }),
@@ -66,7 +74,7 @@ export class LiveDevice {
       this.charts,
       el("div", { class: "columns" },
         el("section", { class: "card" }, el("h2", {}, "Latest values"), this.noValues,
-          el("table", { class: "values" }, this.values)),
+          el("table", { class: "values" }, this.values), this.more),
         el("section", { class: "card" }, el("h2", {}, "Messages ", this.count), this.list)));
     container.replaceChildren(this.waiting, this.results);
   }
@@ -106,11 +114,14 @@ export class LiveDevice {
       this.chart.typeID = message.type;
       this.options.ontype?.(message.type);
     }
-    const { numbers, others } = message.payload === undefined ? { numbers: [], others: [] } : membersOf(message.payload);
+    const { numbers, others, time } = membersOf(message.payload ?? "");
     for (const [name, value] of others) {
       if (this.others.has(name) || this.others.size < othersMax) this.others.set(name, value);
     }
-    if (numbers.length > 0) this.chart.add(message.time, numbers);
+    setText(this.noValues, message.tooLong
+      ? `The last payload, of ${message.size} bytes, is too long for its values to be shown.`
+      : "The payload has no members.");
+    if (numbers.length > 0) this.chart.add(eventTime(time, message.time), numbers);
     this.addMessage(message);
     if (!this.pendingValues) {
       this.pendingValues = requestAnimationFrame(() => {
@@ -131,7 +142,7 @@ export class LiveDevice {
     const isCommand = message.kind === "command";
     this.list.prepend(
       el("li", { class: isCommand ? "command" : null }, el("time", {}, clockTime(message.time)),
-        el("span", { class: "event" }, isCommand ? `→ ${message.command}` : message.event),
+        el("span", { class: "event" }, isCommand ? "→ " : null, foreign(isCommand ? message.command : message.event, 200)),
         payloadText(text, messageCharactersMax)));
     while (this.list.children.length > messagesMax) this.list.lastElementChild.remove();
   }
@@ -139,20 +150,28 @@ export class LiveDevice {
   showValues() {
     for (const series of this.chart.series) {
       const row = this.valueRow(`n${series.name}`, series.name, series);
-      setText(row.value, formatNumber(series.value, unitOf(series.name, this.chart.typeID)));
+      showNumber(row.value, series.value, unitOf(series.name, this.chart.typeID));
       row.box.checked = series.isShown;
     }
-    for (const [name, value] of this.others) {
-      if (this.chart.byName.has(name)) continue;
-      setText(this.valueRow(`o${name}`, name, null).value, shortened(String(value), valueCharactersMax));
+    const rest = [
+      ...[...this.chart.further].map(([name, value]) => [`f${name}`, name, value]),
+      ...[...this.others].filter(([name]) => !this.chart.byName.has(name)).map(([name, value]) => [`o${name}`, name, value]),
+    ];
+    const room = this.showsAll ? rest.length : Math.max(0, valuesShownFirst - this.chart.series.length);
+    for (const [key, name, value] of rest.slice(0, room)) {
+      const { value: cell } = this.valueRow(key, name, null);
+      if (typeof value === "number") showNumber(cell, value, unitOf(name, this.chart.typeID));
+      else setText(cell, shortened(String(value), valueCharactersMax));
     }
+    this.more.hidden = room >= rest.length;
+    setText(this.more, `Show ${rest.length - room} more`);
     this.noValues.hidden = this.values.children.length > 0;
   }
 
   valueRow(key, name, series) {
     const known = this.valueRows.get(key);
     if (known) return known;
-    const value = el("td", { class: series ? "number" : "text" });
+    const value = el("td", { class: series ? "number" : "text foreign" });
     const label = shortened(name, 80);
     const row = { value };
     let head;
@@ -162,9 +181,9 @@ export class LiveDevice {
         change: () => this.chart.setShown(series, row.box.checked),
       });
       head = el("label", {}, row.box, el("span", { class: `swatch color-${series.index % 8}` }),
-        el("span", { class: "label" }, label));
+        el("bdi", { class: "label" }, label));
     } else {
-      head = el("span", { class: "label plain" }, label);
+      head = el("bdi", { class: "label plain" }, label);
     }
     this.values.append(el("tr", {}, el("th", { scope: "row", title: shortened(name, 200) }, head), value));
     this.valueRows.set(key, row);

@@ -1,9 +1,10 @@
 // The fleet page: registered devices, and what an operator does with one.
 
-import { LiveStream, ago, dateTime, el, setPlatformNow, setText, shortened } from "./common.js";
+import { LiveStream, ago, dateTime, el, foreign, setPlatformNow, setText, shortened } from "./common.js";
 import { LiveDevice } from "./device.js";
+import { KeyList } from "./keys.js";
 import { Operations } from "./operations.js";
-import { NeedsLogin, call } from "./rest.js";
+import { NeedsLogin, call, onLoginNeeded } from "./rest.js";
 
 /** Rows of the list that are in the document; the search finds the others. */
 const rowsMax = 500;
@@ -11,28 +12,63 @@ const rowsMax = 500;
 const byID = (id) => document.getElementById(id);
 let view = null;
 
-/** Shows a problem, or the login where that is the problem. */
+/** Shows a problem. Where the login is the problem it has been asked for already. */
 function fail(error, element) {
-  if (error instanceof NeedsLogin) {
-    showLogin();
-    return;
-  }
+  if (error instanceof NeedsLogin) return;
   setText(element, error.message);
   element.hidden = false;
 }
 
 // Login
 
-async function showLogin() {
-  view?.close();
-  view = null;
-  byID("logout").hidden = true;
+/** Who waits for the login that is being asked for; null where none is. */
+let waiting = null;
+
+async function showLogin(why = "") {
   const login = await call("GET", "/api/login").catch(() => ({}));
   setText(byID("organization"), login.organization ?? "");
   byID("no-keys").hidden = login.hasKeys !== false;
+  setText(byID("login-why"), why);
+  byID("login-why").hidden = why === "";
   byID("login").hidden = false;
   byID("key").focus({ preventScroll: true });
 }
+
+/** Asks for a login in the middle of something, once for all who need it: the page stays as it is behind the form. */
+function askAgain() {
+  if (!view) return Promise.resolve(false);
+  if (waiting) return waiting.promise;
+  waiting = Promise.withResolvers?.() ?? withResolvers();
+  for (const section of ["list", "device"]) {
+    byID(section).inert = true;
+    byID(section).classList.add("waits");
+  }
+  showLogin("The platform does not know your login any more: it was restarted, or the login has ended. Log in, and it "
+    + "goes on here.");
+  scrollTo(0, 0);
+  return waiting.promise;
+}
+
+function withResolvers() {
+  const made = {};
+  made.promise = new Promise((resolve) => {
+    made.resolve = resolve;
+  });
+  return made;
+}
+
+/** The page goes on, with a login or without. */
+function endWaiting(isLoggedIn) {
+  const ended = waiting;
+  waiting = null;
+  for (const section of ["list", "device"]) {
+    byID(section).inert = false;
+    byID(section).classList.remove("waits");
+  }
+  ended?.resolve(isLoggedIn);
+}
+
+onLoginNeeded(askAgain);
 
 byID("login-form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -42,15 +78,22 @@ byID("login-form").addEventListener("submit", async (event) => {
     await call("POST", "/api/login", { key: byID("key").value.trim(), token: byID("token").value });
     byID("token").value = "";
     byID("login").hidden = true;
-    route();
+    if (waiting) endWaiting(true);
+    else route();
   } catch (error) {
     setText(problem, error instanceof NeedsLogin ? "The key or the token is wrong." : error.message);
     problem.hidden = false;
   }
 });
 
+/** A stream that is lost may be so because the login is over: this asks, and calls ask for the login then. */
+function checkLogin() {
+  call("GET", "/api/v0002/device/types?_limit=1").catch(() => {});
+}
+
 byID("logout").addEventListener("click", async () => {
   await call("DELETE", "/api/login").catch(() => {});
+  leave();
   showLogin();
 });
 
@@ -74,8 +117,7 @@ class DeviceList {
     byID("list-state").dataset.state = state === "open" ? "on" : "lost";
     setText(byID("list-state").lastElementChild,
       { open: "Live", connecting: "Connecting", lost: "Page offline: reconnecting" }[state]);
-    // A login that is over looks like a lost connection.
-    if (state === "lost") call("GET", "/api/v0002/device/types?_limit=1").catch((error) => fail(error, byID("no-rows")));
+    if (state === "lost") checkLogin();
   }
 
   receive(message) {
@@ -117,7 +159,7 @@ class DeviceList {
       row.device = device;
       row.dot.classList.toggle("on", device.connected);
       setText(row.state, device.connected ? "Connected" : device.lastSeen ? "Offline" : "Never seen");
-      setText(row.firmware, device.firmware ?? "–");
+      setText(row.firmware, device.firmware ? shortened(device.firmware, 60) : "–");
       setText(row.seen, device.lastSeen ? ago(device.lastSeen) : "–");
       const place = placeOf(device.location, device.place);
       if (row.location.textContent !== place.textContent) row.location.replaceChildren(place);
@@ -148,7 +190,7 @@ function makeRow(device) {
   const dot = el("span", { class: "dot" });
   const state = el("span");
   const seen = el("td", { class: "seen" });
-  const firmware = el("td", { class: "firmware" });
+  const firmware = el("td", { class: "firmware foreign" });
   const location = el("td", { class: "location" });
   const element = el("tr", {},
     el("th", { scope: "row" },
@@ -161,7 +203,7 @@ function makeRow(device) {
 
 /** Where a device is: its coordinates, which a phone opens as a map (RFC 5870), or words. */
 function placeOf(location, words) {
-  if (!location) return el("span", {}, words ? shortened(words, 60) : "–");
+  if (!location) return words ? foreign(words, 60) : el("span", {}, "–");
   const { latitude, longitude, accuracy } = location;
   const figures = [latitude, longitude].map((degrees) => degrees.toFixed(5).replace(/\.?0+$/, ""));
   return el("a", { href: `geo:${figures.join(",")}${accuracy === undefined ? "" : `;u=${accuracy}`}`,
@@ -190,6 +232,14 @@ byID("add-open").addEventListener("click", () => {
   form.hidden = !form.hidden;
   byID("add-open").setAttribute("aria-expanded", String(!form.hidden));
   if (!form.hidden) byID("add-type").focus();
+});
+
+byID("keys-open").addEventListener("click", () => {
+  const place = byID("keys-place");
+  const isOpen = place.childElementCount === 0;
+  byID("keys-open").setAttribute("aria-expanded", String(isOpen));
+  place.replaceChildren();
+  if (isOpen) place.append(new KeyList({ fail: (error) => fail(error, byID("no-rows")) }).element);
 });
 
 byID("add").addEventListener("submit", async (event) => {
@@ -235,7 +285,7 @@ class DevicePage {
       el("section", { class: "card" }, el("h2", {}, "Error codes"), this.codes));
     this.live = new LiveDevice(byID("live-device"), byID("state"),
       `/api/live/fleet/types/${encodeURIComponent(type)}/devices/${encodeURIComponent(id)}`,
-      { onmessage: (message) => this.receive(message) });
+      { onmessage: (message) => this.receive(message), onlost: checkLogin });
     this.load();
   }
 
@@ -263,7 +313,7 @@ class DevicePage {
       this.operations.showManagement(management, device.deviceInfo.fwVersion);
       showEntries(this.log, log, "Nothing is logged.", (entry) => [
         el("span", { class: `tag severity-${entry.severity}` }, ["Info", "Warning", "Error"][entry.severity] ?? "?"),
-        el("span", { class: "text" }, shortened(entry.message, 500)),
+        el("bdi", { class: "text" }, shortened(entry.message, 500)),
       ]);
       showEntries(this.codes, codes, "No error codes.", (entry) => [
         el("span", { class: "tag severity-2" }, String(entry.errorCode)), el("span", { class: "text" }),
@@ -287,7 +337,7 @@ class DevicePage {
       ["Registered", dateTime(Date.parse(device.registration.date))],
     ].filter(([, value]) => value);
     this.facts.replaceChildren(...facts.flatMap(([name, value]) =>
-      [el("dt", {}, name), el("dd", {}, value instanceof Node ? value : shortened(String(value), 300))]));
+      [el("dt", {}, name), el("dd", {}, value instanceof Node ? value : foreign(String(value), 300))]));
   }
 
   close() {
@@ -308,9 +358,16 @@ function showEntries(list, entries, nothing, describe) {
 
 // Addresses
 
-async function route() {
+/** Leaves what is shown. */
+function leave() {
   view?.close();
   view = null;
+  endWaiting(false);
+  byID("logout").hidden = true;
+}
+
+async function route() {
+  leave();
   let login;
   try {
     login = await call("GET", "/api/login");
@@ -321,6 +378,7 @@ async function route() {
   if (!login.key) return showLogin();
   byID("login").hidden = true;
   byID("logout").hidden = false;
+  byID("keys-open").hidden = login.role !== "administer";
   view?.close();
   document.title = "Mote Fleet";
   const match = /^#\/device\/([^/]+)\/([^/]+)$/.exec(location.hash);

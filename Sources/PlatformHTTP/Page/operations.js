@@ -198,7 +198,7 @@ export class Operations {
         const severity = [0, 0, 1, 2, 2, 1][status.status] ?? 1;
         return el("li", {}, el("time", {}, ago(Date.parse(request.started))),
           el("span", { class: `tag severity-${status.status === 0 ? "good" : severity}` }, name),
-          el("span", { class: "text" }, `${request.action}${status.message ? `: ${shortened(status.message, 200)}` : ""}`));
+          el("bdi", { class: "text" }, `${request.action}${status.message ? `: ${shortened(status.message, 200)}` : ""}`));
       }));
     } catch {
       // The card's other parts tell what is wrong.

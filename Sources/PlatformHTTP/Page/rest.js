@@ -11,8 +11,25 @@ export class CallError extends Error {
 /** The login is missing or over. */
 export class NeedsLogin extends CallError {}
 
+/** Asks for a login, and tells whether there is one then; null where the page has none. */
+let askForLogin = null;
+
+/** Learns how a login is asked for: calls wait for it, and are made again then. */
+export function onLoginNeeded(ask) {
+  askForLogin = ask;
+}
+
 /** Calls, and gives the answer's JSON; null where there is none. */
 export async function call(method, path, body, type = "application/json") {
+  try {
+    return await callOnce(method, path, body, type);
+  } catch (error) {
+    if (!(error instanceof NeedsLogin) || path === "/api/login" || !await askForLogin?.()) throw error;
+    return callOnce(method, path, body, type);
+  }
+}
+
+async function callOnce(method, path, body, type) {
   let response;
   try {
     response = await fetch(path, {
@@ -37,7 +54,9 @@ export async function call(method, path, body, type = "application/json") {
 }
 
 /** Sends a file, and gives the answer's JSON; `onprogress` gets how far it is, from 0 to 1. `fetch` cannot tell that. */
-export function upload(path, file, onprogress) {
+export async function upload(path, file, onprogress) {
+  // Before it is sent, and not behind its last byte.
+  await call("GET", "/api/v0002/device/types?_limit=1");
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);

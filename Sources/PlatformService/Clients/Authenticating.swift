@@ -31,7 +31,7 @@ extension PlatformService {
       return TokenHash.verify(password, hash)
         ? .accepted(organization) : .refused(returnCode: 5, .authenticationFailed)
     case .application, .sharedApplication:
-      guard let key = organization.keys[user], TokenHash.verify(password, key.tokenHash) else {
+      guard let key = organization.keys[user], !key.hasEnded(now.wall), TokenHash.verify(password, key.tokenHash) else {
         return .refused(returnCode: 5, .authenticationFailed)
       }
       return .accepted(organization)

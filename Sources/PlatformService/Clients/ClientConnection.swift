@@ -19,6 +19,8 @@ final class ClientConnection {
   var traffic = MonitoringMessage.Traffic()
   var user: String?
   var will: Will?
+  /// What the API key may do that an application has shown.
+  var role = KeyRole.administer
   /// What it has published; above its rate the platform reads more slowly, and nothing is lost.
   var rate = RateBucket(.unlimited)
   /// Nothing more is, or was, read before this moment.

@@ -170,6 +170,11 @@ extension PlatformService {
     if let code = sessionFault(identity, organization, isClean: connect.cleanSession) {
       return refuse(identity, text, connection, returnCode: code == .capacity ? 3 : 5, code)
     }
+    let role = connection.user.flatMap { organization.keys[$0]?.role } ?? .administer
+    if connect.will != nil, identity.applicationID != nil, role < .operate {
+      tellFailedConnect(identity, text, connection, .notAuthorized)
+      return close(connection, .notAuthorized)
+    }
     if let will = connect.will {
       guard isWillAllowed(bytes.extracting(will.topic), identity), will.payload.count <= ServiceLimits.payloadBytesMax
       else {
@@ -243,6 +248,7 @@ extension PlatformService {
     if let record = session.record { store(.putSession(record)) }
     connection.state = .established(session)
     connection.connectTime = now.wall
+    connection.role = connection.user.flatMap { session.organization.keys[$0]?.role } ?? .administer
     connection.rate = RateBucket(PublishRate(configuration.rates, ratedClient(session), overHTTP: false))
     var seconds = connect.keepAliveSeconds
     if case .sharedApplication = session.identity, seconds == 0 || seconds > ServiceLimits.sharedKeepAliveSecondsMax {
@@ -399,6 +405,7 @@ extension PlatformService {
     if !failures.isEmpty { failures = failures.filter { now.instant - $0.value.last < ServiceLimits.failureMemory } }
     commit = 0
     tickManagement()
+    endExpiredKeys()
     endForgottenSessions()
     storeLastEvents()
   }

@@ -43,6 +43,7 @@ extension PlatformService {
     guard let parsed = publishedTopic(topic, session.identity), isAllowedInQuickstart(parsed, topic, session) else {
       return meetIllegalTopic(publish, topic, connection, session)
     }
+    guard !session.isApplication || connection.role >= .operate else { return close(connection, .notAuthorized) }
     take(parsed, topic, bytes.extracting(publish.payload), publish.qos, session)
     guard connections[connection.id] != nil else { return }
     if publish.qos == .exactlyOnce {
@@ -178,6 +179,7 @@ extension PlatformService {
   private func keepLastEvent(
     _ name: Span<UInt8>, _ format: Span<UInt8>, _ payload: Span<UInt8>, _ device: Device, _ organization: Organization
   ) {
+    device.lastEventTime = now.wall.milliseconds
     guard payload.count <= ServiceLimits.lastEventBytesMax else {
       return forgetLastEvent(name, device, organization)
     }

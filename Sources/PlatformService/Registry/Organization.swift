@@ -49,6 +49,8 @@ final class Device {
   let topicPrefix: [UInt8]
   /// The last message of each of the last events.
   var lastEvents: [LastEvent] = []
+  /// When its last event came, kept or not, in milliseconds since 1970.
+  var lastEventTime: Int64?
   /// Whether some of them are newer than what is stored, and up to when all are stored.
   var hasUnstoredEvents = false
   var eventsStored: Int64 = 0

@@ -218,6 +218,39 @@ public struct APIKeyRecord: Codable, Equatable, Sendable {
   public var comment: String
   /// When it was made, in milliseconds since 1970.
   public var created: Int64
+  /// What it may do; nil for all, as older versions had it.
+  public var role: KeyRole?
+  /// When it ends, in milliseconds since 1970; nil for never.
+  public var expires: Int64?
+
+  /// An application's credentials.
+  public init(
+    key: String, tokenHash: String, comment: String, created: Int64, role: KeyRole? = nil, expires: Int64? = nil
+  ) {
+    self.key = key
+    self.tokenHash = tokenHash
+    self.comment = comment
+    self.created = created
+    self.role = role
+    self.expires = expires
+  }
+
+  func hasEnded(_ now: WallTime) -> Bool { expires.map { $0 <= now.milliseconds } ?? false }
+}
+
+/// What an API key may do; each role may what those before it may.
+public enum KeyRole: String, Codable, Sendable, CaseIterable, Comparable {
+  /// Look at everything, and subscribe.
+  case read
+  /// Send commands and events, and manage devices.
+  case operate
+  /// Register devices and types, and make API keys.
+  case administer
+
+  /// Whether one role may less than another.
+  public static func < (one: KeyRole, other: KeyRole) -> Bool { one.rank < other.rank }
+
+  private var rank: Int { KeyRole.allCases.firstIndex(of: self) ?? 0 }
 }
 
 /// A durable session.

@@ -17,7 +17,7 @@ public enum Principal: Equatable, Sendable {
 }
 
 /// What is known of someone's token.
-public struct StoredCredential: Sendable {
+public struct StoredCredential: Sendable, Equatable {
   /// Who has it.
   public let principal: Principal
   fileprivate let tokenHash: String
@@ -242,6 +242,11 @@ extension PlatformService {
     try find(key, inQuickstart ? quickstart : own).lastEvents
   }
 
+  /// When a device's last event came, kept or not, in milliseconds since 1970; nil before the first one.
+  public func lastEventTime(_ key: DeviceKey, inQuickstart: Bool = false) -> Int64? {
+    (inQuickstart ? quickstart : own).devices[key]?.lastEventTime
+  }
+
   /// What was last told about the connections of all clients that it was told of, devices first.
   public func connectionStates(inQuickstart: Bool = false) -> [MonitoringMessage] {
     let organization = inQuickstart ? quickstart : own
@@ -249,50 +254,11 @@ extension PlatformService {
       + organization.applicationStatus.values.map(\.message).sorted { $0.clientID < $1.clientID }
   }
 
-  // MARK: - API keys
-
-  /// All API keys.
-  public var apiKeys: [APIKeyRecord] { own.keys.values.sorted { $0.created < $1.created } }
-
-  /// Makes an API key, and gives its token, which nobody can tell again.
-  ///
-  /// - Parameters:
-  ///   - key: the key, `a-ORG-RANDOM`; nil for one that the platform makes.
-  ///   - token: its token; nil for one that the platform makes.
-  /// - Throws: `invalid`, `conflict`, `unavailable`.
-  public func addAPIKey(
-    key: String? = nil, token: String? = nil, comment: String = "", now: Moment
-  ) throws(ServiceError) -> (key: String, token: String) {
-    begin(now)
-    let random = makeToken(random: configuration.random).lowercased().filter { $0.isLetter || $0.isNumber }.prefix(10)
-    let name = key ?? "a-\(own.name)-\(random)"
-    guard name.hasPrefix("a-\(own.name)-"), isValidName(name) else {
-      throw ServiceError(.invalid, "An API key is a-\(own.name)- and letters, digits, '-', '_' and '.'.")
-    }
-    guard own.keys[name] == nil else { throw ServiceError(.conflict, "The API key '\(name)' exists already.") }
-    guard own.keys.count < ServiceLimits.apiKeysMax else { throw ServiceError(.unavailable, "No more API keys fit.") }
-    let secret = token ?? makeToken(random: configuration.random)
-    let record = APIKeyRecord(
-      key: name, tokenHash: try hash(secret), comment: comment, created: now.wall.milliseconds)
-    own.keys[name] = record
-    store(.putKey(record))
-    return (name, secret)
-  }
-
-  /// Removes an API key; connections that it opened stay.
-  ///
-  /// - Throws: `notFound`.
-  public func removeAPIKey(_ key: String, now: Moment) throws(ServiceError) {
-    begin(now)
-    guard own.keys.removeValue(forKey: key) != nil else { throw ServiceError(.notFound, "There is no such API key.") }
-    own.keyRates[key] = nil
-    store(.removeKey(key))
-  }
-
   /// Whose credentials over HTTP belong to a user's name: an API key, or for messages `use-token-auth` with `device`,
   /// or `g/ORG/TYPE/ID` or `g-ORG-TYPE-ID`; nil for nobody's.
-  public func credential(user: String, device: DeviceKey? = nil) -> StoredCredential? {
+  public func credential(user: String, device: DeviceKey? = nil, now: Moment) -> StoredCredential? {
     if let key = own.keys[user] {
+      if key.hasEnded(now.wall) { return nil }
       return StoredCredential(principal: .application(key: user), tokenHash: key.tokenHash)
     }
     let found: Device
@@ -352,7 +318,7 @@ extension PlatformService {
 
   // MARK: - Checks
 
-  private func hash(_ token: String) throws(ServiceError) -> String {
+  func hash(_ token: String) throws(ServiceError) -> String {
     guard ServiceLimits.tokenBytesRange.contains(token.utf8.count),
       token.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
     else { throw ServiceError(.invalid, "A token has 8 to 256 printable characters.") }

@@ -17,6 +17,7 @@ extension PlatformService {
     for (key, event) in state.lastEvents {
       guard let device = own.devices[key], device.lastEvents.count < ServiceLimits.lastEventsMax else { continue }
       device.lastEvents.append(event)
+      device.lastEventTime = max(event.time, device.lastEventTime ?? event.time)
     }
     // Requests first: their steps may wait in sessions.
     restoreRequests(state)

@@ -48,6 +48,7 @@ private final class Output: ServiceOutput {
   }
 
   func notify(observer: ObserverID, _ observation: Observation) {}
+  func end(observer: ObserverID) {}
   func log(_ entry: ServiceLogEntry) {}
 }
 
@@ -77,7 +78,7 @@ private final class Player {
     for (type, id) in [("edge", "e1"), ("edge", "e2"), ("gate", "g1")] {
       _ = try? service.addDevice(DeviceDraft(typeID: type, deviceID: id, token: token), now: now)
     }
-    _ = try? service.addAPIKey(key: "a-local0-key", token: token, now: now)
+    _ = try? service.addAPIKey(APIKeyDraft(key: "a-local0-key", token: token), now: now)
   }
 
   deinit { memory.deallocate() }
