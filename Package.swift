@@ -109,7 +109,7 @@ let hostTool: [Target] =
     .target(name: "PlatformImages", dependencies: ["CDigest"], swiftSettings: common),
     // The platform's rules, without I/O.
     .target(
-      name: "PlatformService", dependencies: ["Bytes", "CCrypt", "IoTPlatform", "MQTT", "PlatformProtocol"],
+      name: "PlatformService", dependencies: ["Bytes", "CCrypt", "CDigest", "IoTPlatform", "MQTT", "PlatformProtocol"],
       swiftSettings: common),
     // What both sides of the protocol know: names, actions, closing codes, JSON.
     .target(name: "PlatformProtocol", dependencies: ["Bytes", "IoTPlatform", "JSON"], swiftSettings: common),

@@ -70,25 +70,44 @@ extension Interface {
   private func addDiagnostics(to table: RouteTable, _ device: String) {
     table.on(.get, "\(device)/diag/logs") { request, context in
       try await application(request, context)
-      return jsonResponse(.array(try await self.device(try context.device()).log.map(describe)))
+      let device = try await self.device(try context.device())
+      return jsonResponse(.array(device.log.map { describe($0, device.key) }))
     }
     table.on(.post, "\(device)/diag/logs") { request, context in
       try await application(request, context)
+      let key = try context.device()
       let entry = try readLogEntry(MemberReader(value: try await request.object()))
-      _ = try await update(try context.device()) { record in
+      _ = try await update(key) { record in
         record.log.append(entry)
         record.log.removeFirst(max(0, record.log.count - ServiceLimits.logEntriesMax))
       }
-      return jsonResponse(describe(entry), status: .created)
+      return jsonResponse(describe(entry, key), status: .created)
     }
     table.on(.delete, "\(device)/diag/logs") { request, context in
       try await application(request, context)
       _ = try await update(try context.device()) { $0.log = [] }
       return Response(status: .noContent)
     }
+    table.on(.get, "\(device)/diag/logs/:entry") { request, context in
+      try await application(request, context)
+      let device = try await self.device(try context.device())
+      return jsonResponse(describe(try context.logEntry(of: device), device.key))
+    }
+    table.on(.delete, "\(device)/diag/logs/:entry") { request, context in
+      try await application(request, context)
+      let device = try await self.device(try context.device())
+      let id = try context.logEntry(of: device).id
+      _ = try await update(device.key) { $0.log.removeAll { $0.id == id } }
+      return Response(status: .noContent)
+    }
+    addErrorCodes(to: table, device)
+  }
+
+  private func addErrorCodes(to table: RouteTable, _ device: String) {
     table.on(.get, "\(device)/diag/errorCodes") { request, context in
       try await application(request, context)
-      return jsonResponse(.array(try await self.device(try context.device()).errorCodes.map(describe)))
+      // Newest first, as the service has it.
+      return jsonResponse(.array(try await self.device(try context.device()).errorCodes.reversed().map(describe)))
     }
     table.on(.post, "\(device)/diag/errorCodes") { request, context in
       try await application(request, context)
@@ -116,7 +135,8 @@ extension Interface {
 
   private func readLogEntry(_ reader: MemberReader) throws -> DiagnosticLogEntry {
     let entry = DiagnosticLogEntry(
-      message: try reader.text("message"), severity: try reader.optionalInteger("severity") ?? 0,
+      id: UUID().uuidString.lowercased(), message: try reader.text("message"),
+      severity: try reader.optionalInteger("severity") ?? 0,
       data: try reader.optionalText("data"), at: try reader.optionalText("timestamp") ?? Moment.now.wall.text)
     guard (0...2).contains(entry.severity) else {
       throw ServiceError(.invalid, "'severity' is 0 (information), 1 (warning) or 2 (error).")
@@ -126,10 +146,12 @@ extension Interface {
     return entry
   }
 
-  private func describe(_ entry: DiagnosticLogEntry) -> JSONValue {
+  /// The vendor's libraries want all of it to be there.
+  private func describe(_ entry: DiagnosticLogEntry, _ key: DeviceKey) -> JSONValue {
     .members([
+      "id": entry.id.map(JSONValue.string), "typeId": .string(key.typeID), "deviceId": .string(key.deviceID),
       "message": .string(entry.message), "severity": .integer(entry.severity),
-      "data": entry.data.map(JSONValue.string), "timestamp": .string(entry.timestamp),
+      "data": entry.data.map(JSONValue.string) ?? .null, "timestamp": .string(entry.timestamp),
     ])
   }
 
@@ -162,5 +184,16 @@ extension Interface {
       "format": .string(event.format), "timestamp": timeText(event.time),
       "payload": .string(Data(event.payload).base64EncodedString()),
     ])
+  }
+}
+
+extension PlatformContext {
+  /// The entry of a device's log that the path names.
+  fileprivate func logEntry(of device: DeviceRecord) throws(ServiceError) -> DiagnosticLogEntry {
+    let id = parameters.get("entry")?.removingPercentEncoding ?? ""
+    guard let entry = device.log.first(where: { $0.id == id }) else {
+      throw ServiceError(.notFound, "There is no such entry in the log of '\(device.typeID)' '\(device.deviceID)'.")
+    }
+    return entry
   }
 }

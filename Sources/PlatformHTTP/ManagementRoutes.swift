@@ -204,6 +204,17 @@ extension Interface {
   func addConnections(to table: RouteTable) {
     table.on(.get, "/clientconnectionstates") { request, context in
       try await application(request, context)
+      // A mistake in a filter would show all.
+      let known = [
+        "connectionStatus", "deviceType", "typeId", "deviceId", "connectedAfter", "_limit", "_bookmark", "_sort",
+      ]
+      if let key = request.uri.queryParameters.first(where: { !known.contains(String($0.key)) })?.key {
+        throw ServiceError(.invalid, "There is no parameter '\(key)'; there are \(known.joined(separator: ", ")).")
+      }
+      let after = request.parameter("connectedAfter").map(WallTime.init(text:))
+      if let after, after == nil {
+        throw ServiceError(.invalid, "'connectedAfter' is a date and time of ISO 8601, 2024-05-01T10:20:00Z.")
+      }
       let wanted = request.parameter("connectionStatus")
       guard wanted == nil || wanted == "connected" || wanted == "disconnected" else {
         throw ServiceError(.invalid, "'connectionStatus' is connected or disconnected.")
@@ -213,6 +224,7 @@ extension Interface {
       let states = await platform.read { $0.connectionStates() }.filter {
         (wanted == nil || ($0.action == .connect) == (wanted == "connected"))
           && (type == nil || $0.device?.typeID == type) && (id == nil || $0.device?.deviceID == id)
+          && (after == nil || ($0.connectTime?.milliseconds ?? 0) > (after??.milliseconds ?? 0))
       }
       return try ListPage(request).answer(states, json: describe)
     }

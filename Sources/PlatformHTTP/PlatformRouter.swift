@@ -56,6 +56,7 @@ extension Interface {
     addBundles(to: table)
     addConnections(to: table)
     addKeys(to: table)
+    addUsage(to: table)
     table.refuseOtherMethods()
   }
 }

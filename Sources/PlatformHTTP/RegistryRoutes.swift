@@ -58,7 +58,7 @@ extension Interface {
     .members([
       "id": .string(type.id), "classId": .string(type.classID.rawValue),
       "description": type.description.map(JSONValue.string), "deviceInfo": type.deviceInfo.json,
-      "metadata": type.metadata ?? .object([]), "createdDateTime": timeText(type.created),
+      "metadata": type.metadata, "createdDateTime": timeText(type.created),
     ])
   }
 
@@ -198,7 +198,7 @@ extension Interface {
           })
       },
       "deviceInfo": device.deviceInfo.json,
-      "metadata": device.metadata ?? .object([]), "location": device.location?.json,
+      "metadata": device.metadata, "location": device.location?.json,
       "registration": .members([
         "date": timeText(device.registered),
         "auth": device.registeredBy.map {

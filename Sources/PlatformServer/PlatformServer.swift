@@ -150,7 +150,8 @@ public final class PlatformServer: Sendable {
     _ responder: Responder, port: Int, tls: NIOSSLContext?, ready: @escaping @Sendable (any Channel) -> Void
   ) async throws where Responder.Context: InitializableFromSource<ApplicationRequestContextSource> {
     var quiet = Logger(label: "http")
-    quiet.logLevel = .error
+    // What it says of errors is how the tasks of connections end when the platform stops.
+    quiet.logLevel = .critical
     let platform = platform
     let names = hostNames
     let application = Application(

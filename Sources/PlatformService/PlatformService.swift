@@ -14,6 +14,8 @@ public struct ServiceConfiguration: Sendable {
   public var allowsQuickstart: Bool
   /// How fast clients may publish.
   public var rates: RatePlan
+  /// Whether what is registered outlives this run.
+  public var isKept: Bool
   /// Random bits for identifiers, salts and tokens.
   public var random: @Sendable () -> UInt64
 
@@ -29,12 +31,13 @@ public struct ServiceConfiguration: Sendable {
 
   /// A configuration.
   public init(
-    organization: String, allowsQuickstart: Bool = true, rates: RatePlan = .standard,
+    organization: String, allowsQuickstart: Bool = true, rates: RatePlan = .standard, isKept: Bool = true,
     random: @escaping @Sendable () -> UInt64
   ) {
     self.organization = organization
     self.allowsQuickstart = allowsQuickstart
     self.rates = rates
+    self.isKept = isKept
     self.random = random
   }
 }
@@ -47,6 +50,9 @@ public final class PlatformService {
   let quickstart: Organization
   var connections: [ConnectionID: ClientConnection] = [:]
   var observers: [ObserverID: ObservationFilter] = [:]
+  /// Bytes between clients and the platform by day, and since that was last noted.
+  var usage: [String: Int64] = [:]
+  var trafficBytes: Int64 = 0
   private var nextObserver = 1
   /// API keys whose time is over, and whose connections were ended for that.
   var endedKeys: Set<String> = []
@@ -69,6 +75,7 @@ public final class PlatformService {
   /// Devices with last events that are not stored yet.
   var unstoredEvents: [Device] = []
   var lastEventsStored: Instant
+  var usageStored: Instant
   /// When durable sessions were last looked at.
   var sessionsSwept: Instant
   /// Counts inputs: what one of them sends to one client has a bound.
@@ -91,6 +98,7 @@ public final class PlatformService {
     self.output = output
     self.now = now
     lastEventsStored = now.instant
+    usageStored = now.instant
     sessionsSwept = now.instant
     own = Organization(name: configuration.organization)
     quickstart = Organization(name: "quickstart")

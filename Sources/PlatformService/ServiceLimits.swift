@@ -157,6 +157,13 @@ public enum ServiceLimits {
   /// Error codes of a device that are kept.
   public static let errorCodesMax = 200
 
+  // MARK: Usage
+
+  /// Days of which it is known how much went over the connections.
+  public static let usageDaysMax = 400
+  /// How often that is stored.
+  public static let usageStoreInterval = TimeSpan.minutes(10)
+
   // MARK: Observers
 
   /// Streams of events and changes that programs on this machine may have open.

@@ -9,11 +9,13 @@ import PlatformService
 /// Applies changes to a database within a transaction.
 struct OperationWriter {
   let database: Database
+  /// Changes of last events, for the journal.
+  private(set) var events: [EventEntry] = []
   private let encoder = JSONEncoder()
 
   init(database: Database) { self.database = database }
 
-  func apply(_ operation: StoreOperation) throws {
+  mutating func apply(_ operation: StoreOperation) throws {
     switch operation {
     case .putType(let type): try put("type", "id", type.id, try text(type))
     case .removeType(let id): try remove("type", "id", id)
@@ -24,15 +26,17 @@ struct OperationWriter {
     case .putDevice(let device): try putDevice(device)
     case .removeDevice(let key):
       try execute("DELETE FROM device WHERE typeID = ? AND deviceID = ?", [key.typeID, key.deviceID])
-      try execute("DELETE FROM lastEvent WHERE typeID = ? AND deviceID = ?", [key.typeID, key.deviceID])
+      events.append(.removeAll(key))
     case .putConnection(let key, let status):
       try execute(
         "UPDATE device SET connection = ? WHERE typeID = ? AND deviceID = ?",
         [try text(status), key.typeID, key.deviceID])
-    case .putLastEvent(let key, let event): try putLastEvent(key, event)
-    case .removeLastEvent(let key, let event):
+    case .putLastEvent(let key, let event): events.append(.put(key, event))
+    case .removeLastEvent(let key, let event): events.append(.remove(key, eventID: event))
+    case .putUsage(let day, let byteCount):
       try execute(
-        "DELETE FROM lastEvent WHERE typeID = ? AND deviceID = ? AND eventID = ?", [key.typeID, key.deviceID, event])
+        "INSERT INTO usage (day, byteCount) VALUES (?, ?) ON CONFLICT DO UPDATE SET byteCount = excluded.byteCount",
+        [day, byteCount])
     case .putSession(let session):
       try execute(
         "INSERT INTO session (number, record) VALUES (?, ?) ON CONFLICT DO UPDATE SET record = excluded.record",
@@ -69,20 +73,6 @@ struct OperationWriter {
       INSERT INTO device (typeID, deviceID, record) VALUES (?, ?, ?)
       ON CONFLICT DO UPDATE SET record = excluded.record
       """, [device.typeID, device.deviceID, try text(record)])
-  }
-
-  private func putLastEvent(_ key: DeviceKey, _ event: LastEvent) throws {
-    try execute(
-      """
-      INSERT INTO lastEvent (typeID, deviceID, eventID, format, payload, time) VALUES (?, ?, ?, ?, ?, ?)
-      ON CONFLICT DO UPDATE SET format = excluded.format, payload = excluded.payload, time = excluded.time
-      """, [key.typeID, key.deviceID, event.eventID, event.format, Data(event.payload), event.time])
-    // As many as the service keeps.
-    try execute(
-      """
-      DELETE FROM lastEvent WHERE typeID = ?1 AND deviceID = ?2 AND eventID NOT IN (
-        SELECT eventID FROM lastEvent WHERE typeID = ?1 AND deviceID = ?2 ORDER BY time DESC LIMIT ?3)
-      """, [key.typeID, key.deviceID, ServiceLimits.lastEventsMax])
   }
 
   private func putMessage(_ message: MessageRecord) throws {

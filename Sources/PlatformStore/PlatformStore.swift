@@ -76,7 +76,7 @@ public final class PlatformStore: Sendable {
     return configuration
   }
 
-  private static var migrator: DatabaseMigrator {
+  static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
     migrator.registerMigration("1") { database in
       try database.execute(
@@ -102,6 +102,17 @@ public final class PlatformStore: Sendable {
             record TEXT NOT NULL, PRIMARY KEY (request, typeID, deviceID));
           """)
     }
+    migrator.registerMigration("2") { database in
+      try database.execute(
+        sql: """
+          CREATE TABLE eventBatch (number INTEGER PRIMARY KEY AUTOINCREMENT, entries BLOB NOT NULL);
+          CREATE TABLE eventBatchSize (live INTEGER NOT NULL);
+          INSERT INTO eventBatchSize (live) VALUES (0);
+          CREATE TABLE usage (day TEXT PRIMARY KEY, byteCount INTEGER NOT NULL);
+          """)
+      try EventJournal(database: database).append(try StateReader(database: database).oldLastEvents())
+      try database.execute(sql: "DROP TABLE lastEvent")
+    }
     return migrator
   }
 
@@ -112,8 +123,9 @@ public final class PlatformStore: Sendable {
     do {
       try queue.writeWithoutTransaction { database in
         try database.inTransaction(.immediate) {
-          let writer = OperationWriter(database: database)
+          var writer = OperationWriter(database: database)
           for operation in operations { try writer.apply(operation) }
+          try EventJournal(database: database).append(writer.events)
           return .commit
         }
       }

@@ -22,7 +22,10 @@ struct StateReader {
       state.bundles[try row.text("id")] = bundle
     }
     state.devices = try devices()
-    state.lastEvents = try lastEvents()
+    for (key, events) in try EventJournal(database: database).load().devices {
+      for event in events { state.lastEvents.append((key, event)) }
+    }
+    for row in try rows("usage", "day, byteCount") { state.usage[try row.text("day")] = try row.value("byteCount") }
     state.messages = try messages()
     for row in try rows("identifier", "session, identifier") {
       state.identifiers.append((try row.value("session"), try row.value("identifier")))
@@ -39,10 +42,11 @@ struct StateReader {
     }
   }
 
-  private func lastEvents() throws -> [(DeviceKey, LastEvent)] {
+  /// Last events as the first version kept them.
+  func oldLastEvents() throws -> [EventEntry] {
     try rows("lastEvent", "typeID, deviceID, eventID, format, payload, time").map { row in
       let payload: Data = try row.value("payload")
-      return (
+      return .put(
         DeviceKey(typeID: try row.text("typeID"), deviceID: try row.text("deviceID")),
         LastEvent(
           eventID: try row.text("eventID"), format: try row.text("format"), payload: Array(payload),

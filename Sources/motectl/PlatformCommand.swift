@@ -136,6 +136,7 @@ struct PlatformCommand: AsyncParsableCommand {
     }
     let service = ServiceConfiguration(
       organization: organization, allowsQuickstart: quickstart ?? isLoopback, rates: rates,
+      isKept: data != nil,
       random: { UInt64.random(in: .min ... .max) })
     do {
       if let data { try prepareDataFolder(data, logger) }

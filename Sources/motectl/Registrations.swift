@@ -57,35 +57,42 @@ struct Registrations: Decodable {
     }
   }
 
+  /// Registrations that are made, and waited for, at a time.
+  private static let groupCount = 500
+
   /// Registers what is not registered yet; what is stays as it is.
   func register(in platform: ServiceActor) async throws {
-    for type in types ?? [] {
-      let record = DeviceTypeRecord(id: type.id, classID: type.classId ?? .device, description: type.description)
-      try await unlessRegistered { _ = try await platform.change { try $0.addType(record, now: .now) } }
+    let types = (types ?? []).map {
+      DeviceTypeRecord(id: $0.id, classID: $0.classId ?? .device, description: $0.description)
     }
-    for device in devices ?? [] {
+    try await register(types, in: platform) { _ = try $0.addType($1, now: .now) }
+    let devices = (devices ?? []).map { device in
       var draft = DeviceDraft(typeID: device.typeId, deviceID: device.deviceId, token: device.authToken)
       draft.resourceGroup = device.resourceGroup.map { group in
         Set(group.map { DeviceKey(typeID: $0.typeId, deviceID: $0.deviceId) })
       }
-      let added = draft
-      try await unlessRegistered { _ = try await platform.change { try $0.addDevice(added, now: .now) } }
+      return draft
     }
-    for key in apiKeys ?? [] {
-      try await unlessRegistered {
-        _ = try await platform.change {
-          try $0.addAPIKey(
-            APIKeyDraft(key: key.key, token: key.token, role: key.role ?? .administer), now: .now)
-        }
-      }
-    }
+    try await register(devices, in: platform) { _ = try $0.addDevice($1, now: .now) }
+    let keys = (apiKeys ?? []).map { APIKeyDraft(key: $0.key, token: $0.token, role: $0.role ?? .administer) }
+    try await register(keys, in: platform) { _ = try $0.addAPIKey($1, now: .now) }
   }
 
-  private func unlessRegistered(_ register: () async throws -> Void) async throws {
-    do {
-      try await register()
-    } catch let error as ServiceError where error.kind == .conflict {
-      return
+  private func register<Draft: Sendable>(
+    _ drafts: [Draft], in platform: ServiceActor,
+    _ add: @escaping @Sendable (PlatformService, Draft) throws -> Void
+  ) async throws {
+    for start in stride(from: 0, to: drafts.count, by: Self.groupCount) {
+      let group = Array(drafts[start..<min(start + Self.groupCount, drafts.count)])
+      try await platform.change { service in
+        for draft in group {
+          do {
+            try add(service, draft)
+          } catch let error as ServiceError where error.kind == .conflict {
+            continue
+          }
+        }
+      }
     }
   }
 }

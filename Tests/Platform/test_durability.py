@@ -62,6 +62,15 @@ def test_folder_of_other_things(start_service, tmp_path):
     assert modes(folder)["platform.sqlite"] == 0o600
 
 
+def test_last_events_outlive_a_stop(durable, device):
+    """Last events are there after a stop at once, and after SIGKILL those of ten seconds ago."""
+    device(durable).publish("iot-2/evt/status/fmt/json", {"d": {"n": 1}})
+    durable.stop()
+    durable.start()
+    found = api(durable, "GET", "/device/types/edge/devices/e1/events").json
+    assert [event["eventId"] for event in found] == ["status"]
+
+
 def test_clean_session_discards(service, device, application):
     """A clean session discards what was there."""
     first = device(service, clean=False)

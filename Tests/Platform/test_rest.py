@@ -430,7 +430,8 @@ def test_connection_states(service, device):
     listed = api(service, "GET", "/clientconnectionstates?connectionStatus=disconnected&deviceId=e1").json
     assert [entry["id"] for entry in listed["results"]] == [identifier]
     assert api(service, "GET", "/clientconnectionstates/d:x:y:z").status == 404
-    assert api(service, "GET", "/clientconnectionstates?connectionStatus=maybe").status == 400
+    for query in ("connectionStatus=maybe", "connectedAfter=soon", "connectedafter=2024-05-01T10:20:00Z", "device=e1"):
+        assert api(service, "GET", f"/clientconnectionstates?{query}").status == 400, query
 
 
 # Who may

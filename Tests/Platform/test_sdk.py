@@ -1,5 +1,6 @@
 """The vendor's Python SDK as application, device, gateway and managed device."""
 
+import datetime
 import json
 import queue
 import threading
@@ -151,6 +152,45 @@ def test_registry(rest_application, sdk_connect):
     assert registry.devices.delete({"typeId": "pump", "deviceId": "p1"})
     wait_until(lambda: not device.isConnected(), DEADLINE, "the end of the removed device's connection")
     del registry.devicetypes["pump"]
+
+
+def test_diagnostics(rest_application):
+    """Log entries have an identifier by which one is found and removed; error codes come newest first."""
+    _, application = rest_application
+    device = application.registry.devices[f"d:{ORGANIZATION}:edge:e1"]
+    assert device.metadata is None
+    for message in ("one", "two", "three"):
+        assert device.diagLogs.append(message=message, severity=1, data="ZGF0YQ==", timestamp="2024-05-01T10:20:00Z")
+    assert [entry.message for entry in device.diagLogs] == ["one", "two", "three"]
+    second = device.diagLogs[1]
+    assert (second.typeId, second.deviceId) == ("edge", "e1")
+    assert second.id in device.diagLogs and device.diagLogs[second.id].message == "two"
+    del device.diagLogs[second.id]
+    assert second.id not in device.diagLogs and len(device.diagLogs) == 2
+    del device.diagLogs[0]
+    assert [entry.message for entry in device.diagLogs] == ["three"]
+    for code in (1, 2):
+        assert device.diagErrorCodes.append(errorCode=code, timestamp="2024-05-01T10:20:00Z")
+    assert [device.diagErrorCodes[place].errorCode for place in (0, 1)] == [2, 1]
+
+
+def test_status_and_usage(rest_application, sdk_connect):
+    """What the service tells of itself, and of who is connected."""
+    service, application = rest_application
+    assert application.serviceStatus().messaging == "green"
+    device = sdk_connect(service, wiotp.sdk.device.DeviceClient, device_identity(), {"token": TOKEN})
+    assert device.publishEvent("status", "json", {"text": "x" * 1000}, qos=1)
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    usage = application.usage.dataTransfer(today - datetime.timedelta(days=1), today, True)
+    assert usage.total > 1000 and sum(day.total for day in usage.days) == usage.total
+    assert application.usage.dataTransfer(today, today).days == []
+    states = application.registry.connectionStatus
+    client = f"d:{ORGANIZATION}:edge:e1"
+    assert states[client]["connectionStatus"] == "connected"
+    for after, found in (("2024-05-01T10:20:00Z", [client]), ("2999-05-01T10:20:00Z", [])):
+        assert [state["id"] for state in states.find(deviceId="e1", connectedAfter=after)] == found
+    with pytest.raises(KeyError):
+        states["d:x:y:z"]  # pylint: disable=expression-not-assigned
 
 
 def test_requests(rest_application, sdk_connect):

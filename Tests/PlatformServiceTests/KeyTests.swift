@@ -1,5 +1,6 @@
 // API keys: what each may do, and what ends with it.
 
+import Bytes
 import MQTT
 import PlatformProtocol
 import PlatformService
@@ -66,6 +67,20 @@ import Testing
     #expect(rig.service.credential(user: "a-local0-guest", now: rig.now) == nil)
     let late = rig.connect("a:local0:guest", user: "a-local0-guest")
     #expect(rig.received(late) == [.connack(sessionPresent: false, code: 5)])
+  }
+
+  /// Where all is registered anew at each start, that takes microseconds each.
+  @Test(arguments: [(true, "$6$"), (false, "$quick$")])
+  func hashesOnceWhatIsKept(isKept: Bool, prefix: String) throws {
+    let output = RecordedOutput()
+    let now = Moment(instant: Instant(milliseconds: 0), wall: WallTime(milliseconds: 0))
+    let service = PlatformService(
+      ServiceConfiguration(organization: "local0", isKept: isKept, random: { UInt64.random(in: .min ... .max) }),
+      output: output, now: now)
+    let made = try service.addAPIKey(APIKeyDraft(token: Rig.token), now: now)
+    #expect(made.key.tokenHash.hasPrefix(prefix))
+    let found = try #require(service.credential(user: made.key.key, now: now))
+    #expect(found.matches(Rig.token) && !found.matches(Rig.token + "x") && !found.matches(""))
   }
 
   @Test func someoneIsLeftToMakeKeys() throws {

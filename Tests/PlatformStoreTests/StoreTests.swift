@@ -85,6 +85,76 @@ import Testing
     #expect(state.identifiers.map(\.identifier) == [10])
   }
 
+  private func event(_ name: String, _ payload: String, at time: Int64) -> LastEvent {
+    LastEvent(eventID: name, format: "json", payload: Array(payload.utf8), time: time)
+  }
+
+  @Test func keepsTheLastOfEachEvent() throws {
+    let one = DeviceKey(typeID: "edge", deviceID: "e1")
+    let other = DeviceKey(typeID: "edge", deviceID: "e2")
+    let state = try kept([
+      [.putLastEvent(one, event("a", "1", at: 1)), .putLastEvent(other, event("a", "9", at: 1))],
+      [.putLastEvent(one, event("a", "2", at: 2)), .putLastEvent(one, event("b", "3", at: 2))],
+      [.removeLastEvent(one, eventID: "b"), .removeDevice(other)],
+      [.putUsage(day: "2024-05-01", byteCount: 7), .putUsage(day: "2024-05-01", byteCount: 8)],
+    ])
+    #expect(state.lastEvents.map(\.1) == [event("a", "2", at: 2)])
+    #expect(state.usage == ["2024-05-01": 8])
+    // As many as the service keeps, the newest of them.
+    let many = try kept([(1...8).map { .putLastEvent(one, event("e\($0)", "", at: Int64($0))) }])
+    #expect(many.lastEvents.map(\.1.time).sorted() == [4, 5, 6, 7, 8])
+  }
+
+  /// However many devices there are and however often they speak: no page of the disk for each of their messages.
+  @Test func writesLittleForEachEvent() throws {
+    let rounds = 60
+    let devices = 2000
+    let payload = String(repeating: "x", count: 100)
+    try inFolder { folder in
+      let store = try PlatformStore(folder: folder)
+      let before = try written()
+      for round in 1...rounds {
+        try store.commit(
+          (0..<devices).map { number in
+            .putLastEvent(
+              DeviceKey(typeID: "edge", deviceID: "e\(number)"), event("status", payload, at: Int64(round)))
+          })
+      }
+      let bytes = try written() - before
+      #expect(bytes / (rounds * devices) < 1024)
+      // What is out of date does not stay.
+      let size = try FileManager.default.attributesOfItem(atPath: folder + "/" + PlatformStore.fileName)[.size] as? Int
+      #expect(try #require(size) < 12 << 20)
+      #expect(try store.load().lastEvents.count == devices)
+      #expect(try store.load().lastEvents.allSatisfy { $0.1.time == Int64(rounds) })
+    }
+  }
+
+  /// Bytes that this program has handed to the system for writing.
+  private func written() throws -> Int {
+    let text = try String(contentsOfFile: "/proc/self/io", encoding: .utf8)
+    let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("wchar: ") })
+    return try #require(Int(line.dropFirst("wchar: ".count)))
+  }
+
+  @Test func takesOverTheFirstVersionsEvents() throws {
+    try inFolder { folder in
+      let queue = try DatabaseQueue(path: folder + "/" + PlatformStore.fileName)
+      try PlatformStore.migrator.migrate(queue, upTo: "1")
+      try queue.write { database in
+        try database.execute(
+          sql: """
+            INSERT INTO lastEvent (typeID, deviceID, eventID, format, payload, time)
+            VALUES ('edge', 'e1', 'a', 'json', x'7b7d', 5)
+            """)
+      }
+      try queue.close()
+      let state = try PlatformStore(folder: folder).load()
+      #expect(state.lastEvents.map(\.0) == [DeviceKey(typeID: "edge", deviceID: "e1")])
+      #expect(state.lastEvents.map(\.1) == [event("a", "{}", at: 5)])
+    }
+  }
+
   @Test func keepsRequests() throws {
     let devices = ["b", "a"].map {
       DeviceProgress(

@@ -315,7 +315,7 @@ class DevicePage {
         el("span", { class: `tag severity-${entry.severity}` }, ["Info", "Warning", "Error"][entry.severity] ?? "?"),
         el("bdi", { class: "text" }, shortened(entry.message, 500)),
       ]);
-      showEntries(this.codes, codes, "No error codes.", (entry) => [
+      showEntries(this.codes, codes.reverse(), "No error codes.", (entry) => [
         el("span", { class: "tag severity-2" }, String(entry.errorCode)), el("span", { class: "text" }),
       ]);
     } catch (error) {

@@ -52,6 +52,7 @@ extension PlatformService {
         let packet = rest.extracting(0..<extent.byteCount)
         consumed += extent.byteCount
         connection.traffic.readBytes += extent.byteCount
+        trafficBytes += Int64(extent.byteCount)
         connection.lastReceived = now.instant
         try handle(packet, connection)
       } catch {
@@ -372,6 +373,8 @@ extension PlatformService {
   public func shutDown(now: Moment) {
     begin(now)
     for connection in connections.values { close(connection, .shutdown) }
+    storeLastEvents(isEnd: true)
+    noteUsage(isEnd: true)
   }
 
   /// Ends the connection of a client identifier, if there is one.
@@ -406,6 +409,7 @@ extension PlatformService {
     commit = 0
     tickManagement()
     endExpiredKeys()
+    noteUsage()
     endForgottenSessions()
     storeLastEvents()
   }

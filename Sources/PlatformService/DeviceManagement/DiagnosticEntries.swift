@@ -2,8 +2,8 @@
 
 extension DiagnosticLogEntry {
   /// An entry; `time` is ISO 8601.
-  public init(message: String, severity: Int64, data: String?, at time: String) {
-    self.init(message: message, severity: severity, data: data, timestamp: time)
+  public init(id: String, message: String, severity: Int64, data: String?, at time: String) {
+    self.init(id: id, message: message, severity: severity, data: data, timestamp: time)
   }
 }
 

@@ -165,7 +165,7 @@ extension PlatformService {
       throw Answer(400, "data is a text in base64.")
     }
     let entry = DiagnosticLogEntry(
-      message: message, severity: severity, data: content.string, timestamp: timestamp)
+      id: uuid(), message: message, severity: severity, data: content.string, timestamp: timestamp)
     guard entry.byteCount <= ServiceLimits.logBytesMax else { throw Answer(400, "The log entry is too large.") }
     device.record.log.append(entry)
     var bytes = device.record.log.reduce(0) { $0 + $1.byteCount }

@@ -101,6 +101,7 @@ extension PlatformService {
     connection.traffic.writtenMessages += 1
     counters.delivered += 1
     connection.traffic.writtenBytes += packets.buffer.count
+    trafficBytes += Int64(packets.buffer.count)
     packets.send(to: connection.id, after: 0, by: output)
   }
 
@@ -109,6 +110,7 @@ extension PlatformService {
     packets.buffer.removeAll()
     guard write(&packets.buffer) else { return }
     connection.traffic.writtenBytes += packets.buffer.count
+    trafficBytes += Int64(packets.buffer.count)
     packets.send(to: connection.id, after: commit, by: output)
   }
 
@@ -183,6 +185,7 @@ extension PlatformService {
         isDuplicate: isDuplicate, packetIdentifier: message.packetIdentifier)
     else { return }
     connection.traffic.writtenBytes += packets.buffer.count
+    trafficBytes += Int64(packets.buffer.count)
     // With QoS 2 the client may take the identifier for one that it knows: it must mean the same message after a crash.
     packets.send(to: connection.id, after: message.qos == .exactlyOnce ? commit : 0, by: output)
   }

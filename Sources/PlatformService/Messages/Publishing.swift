@@ -215,8 +215,8 @@ extension PlatformService {
   }
 
   /// Keeps the last events that came since this was last done. They come far too often for keeping each at once.
-  func storeLastEvents() {
-    guard now.instant - lastEventsStored >= ServiceLimits.lastEventsStoreInterval else { return }
+  func storeLastEvents(isEnd: Bool = false) {
+    guard isEnd || now.instant - lastEventsStored >= ServiceLimits.lastEventsStoreInterval else { return }
     lastEventsStored = now.instant
     for device in unstoredEvents {
       device.hasUnstoredEvents = false

@@ -121,6 +121,8 @@ public struct ManagementRecord: Codable, Equatable, Sendable {
 
 /// One entry of a device's diagnostic log.
 public struct DiagnosticLogEntry: Codable, Equatable, Sendable {
+  /// A UUID; nil in what older versions kept.
+  public var id: String?
   /// What happened.
   public var message: String
   /// 0 info, 1 warning, 2 error.
@@ -340,6 +342,8 @@ public enum StoreOperation: Sendable {
   case putIdentifier(session: Int64, UInt16), removeIdentifier(session: Int64, UInt16)
   /// A device-management request is made or ends; one of its devices moves on; or it goes.
   case putRequest(ManagementRequest), putProgress(request: String, DeviceProgress), removeRequest(String)
+  /// Bytes between clients and the platform on one day.
+  case putUsage(day: String, byteCount: Int64)
   /// The last message of an event, or that there is none any more.
   case putLastEvent(DeviceKey, LastEvent), removeLastEvent(DeviceKey, eventID: String)
 }
@@ -362,6 +366,8 @@ public struct StoredState: Sendable {
   public var identifiers: [(session: Int64, identifier: UInt16)] = []
   /// Device-management requests.
   public var requests: [ManagementRequest] = []
+  /// Bytes between clients and the platform by day, `2024-05-01`.
+  public var usage: [String: Int64] = [:]
   /// Last events.
   public var lastEvents: [(DeviceKey, LastEvent)] = []
 

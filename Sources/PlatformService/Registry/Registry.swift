@@ -322,6 +322,8 @@ extension PlatformService {
     guard ServiceLimits.tokenBytesRange.contains(token.utf8.count),
       token.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
     else { throw ServiceError(.invalid, "A token has 8 to 256 printable characters.") }
+    // What is never written down need not be slow to guess, and a platform in memory registers all at each start.
+    if !configuration.isKept { return TokenHash.quickHash(token, random: configuration.random) }
     guard let hash = TokenHash.hash(token, random: configuration.random) else {
       throw ServiceError(.internal, "The token could not be hashed.")
     }

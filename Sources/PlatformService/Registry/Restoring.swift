@@ -7,7 +7,10 @@ import PlatformProtocol
 extension PlatformService {
   func restore(_ state: StoredState) {
     for type in state.types { own.types[type.id] = type }
+    usage = state.usage
     for record in state.devices {
+      var record = record
+      for index in record.log.indices where record.log[index].id == nil { record.log[index].id = uuid() }
       let device = Device(record)
       own.devices[record.key] = device
       restoreStatus(device)
