@@ -21,10 +21,10 @@ def unit():
 
 
 @pytest.fixture(scope="module")
-def clock_folder():
+def state_folder():
     """Where the program keeps the last known time."""
     source = (ROOT / "Sources/mote/Run.swift").read_text()
-    return pathlib.Path(re.search(r'clockPath: StaticString = "(.*)"', source)[1]).parent
+    return pathlib.Path(re.search(r'stateFolder: StaticString = "(.*)"', source)[1])
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze")
@@ -37,11 +37,11 @@ def test_systemd_understands_the_unit(tmp_path):
     assert (done.returncode, complaints) == (0, []), done.stderr
 
 
-def test_the_clocks_folder_is_there_and_ours(unit, clock_folder):
+def test_the_state_folder_is_there_and_ours(unit, state_folder):
     # All else is read-only under ProtectSystem=strict.
-    assert pathlib.Path("/var/lib") / unit["StateDirectory"] == clock_folder
+    assert pathlib.Path("/var/lib") / unit["StateDirectory"] == state_folder
     script = (BOARD / "mote.init").read_text()
-    assert f"STATE={clock_folder}\n" in script and 'mkdir -p "$STATE" && chown "$USER" "$STATE"' in script
+    assert f"STATE={state_folder}\n" in script and 'mkdir -p "$STATE" && chown "$USER" "$STATE"' in script
 
 
 def test_the_readme_makes_the_user_that_the_unit_wants(unit):
