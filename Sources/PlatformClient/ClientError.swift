@@ -51,7 +51,13 @@ extension ClientError {
       self = error
       return
     }
-    self.init(.unreachable, place, explain(error))
+    let words = explain(error)
+    let isLocal = ["127.0.0.1", "localhost", "[::1]"].contains { place.contains("://\($0):") }
+    // Where nobody listens on this machine, the local platform is meant.
+    let hint =
+      isLocal && words == String(cString: strerror(ECONNREFUSED))
+      ? ": is the platform running? 'motectl platform' starts it" : ""
+    self.init(.unreachable, place, words + hint)
   }
 }
 

@@ -67,6 +67,8 @@ final class ConnectionHub: ServiceOutput {
   private let logger: Logger
   private var connections: [ConnectionID: any HubConnection] = [:]
   private var dirty: [any HubConnection] = []
+  /// Connections that the service has forgotten, and that end when the disk has what they wait for.
+  private var ending: Set<ConnectionID> = []
   /// Connections with held output.
   private var holding: [ConnectionID: any HubConnection] = [:]
   var observers: [ObserverID: AsyncStream<Observation>.Continuation] = [:]
@@ -96,7 +98,11 @@ final class ConnectionHub: ServiceOutput {
   func remove(_ id: ConnectionID) {
     connections[id] = nil
     holding[id] = nil
+    ending.remove(id)
   }
+
+  /// How many connections wait for the disk to end.
+  var endingCount: Int { ending.count }
 
   /// Whether the disk is so far behind that nothing more should be read.
   var isBehind: Bool {
@@ -125,6 +131,7 @@ final class ConnectionHub: ServiceOutput {
     guard let connection = connections[id] else { return }
     if connection.held != nil {
       connection.held?.isFinished = true
+      ending.insert(id)
       connection.stopReading()
       return
     }
@@ -217,6 +224,7 @@ final class ConnectionHub: ServiceOutput {
     holding[id] = nil
     guard held.isFinished else { return }
     connections[id] = nil
+    ending.remove(id)
     connection.flush()
     connection.finish()
   }

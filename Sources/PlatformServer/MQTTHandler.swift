@@ -222,6 +222,9 @@ extension ServiceActor {
   /// Takes a new connection; nil where it is to be closed.
   func open(_ handler: Unchecked<MQTTHandler>, _ peer: Peer) -> ConnectionID? {
     let id = makeConnectionID()
+    // Sockets that wait for a full disk are sockets.
+    let count = service.connectionCount + hub.endingCount
+    guard count < ServiceLimits.connectionsMax + ServiceLimits.connectionsToRefuseMax else { return nil }
     guard service.open(id, peer: peer, now: .now) else { return nil }
     hub.add(handler.value, id)
     return id

@@ -49,7 +49,9 @@ public final class PlatformService {
   let own: Organization
   let quickstart: Organization
   var connections: [ConnectionID: ClientConnection] = [:]
-  var observers: [ObserverID: ObservationFilter] = [:]
+  var observers = Observers()
+  /// Bytes that wait in mailboxes.
+  var mailboxBytes = 0
   /// Bytes between clients and the platform by day, and since that was last noted.
   var usage: [String: Int64] = [:]
   var trafficBytes: Int64 = 0
@@ -161,38 +163,35 @@ public final class PlatformService {
       throw ServiceError(.unavailable, "At most \(ServiceLimits.observersMax) streams can be open.")
     }
     if let client = filter.client,
-      observers.values.count(where: { $0.client == client }) >= ServiceLimits.observersOfClientMax
+      observers.count(where: { $0.client == client }) >= ServiceLimits.observersOfClientMax
     {
       throw ServiceError(
         .unavailable, "At most \(ServiceLimits.observersOfClientMax) streams of one address or API key can be open.")
     }
     if filter.organization == quickstart.name {
       // Who comes without a login leaves room for those who have one.
-      let count = observers.values.count { $0.organization == quickstart.name }
+      let count = observers.count { $0.organization == quickstart.name }
       guard count < ServiceLimits.quickstartObserversMax else {
         throw ServiceError(
           .unavailable, "At most \(ServiceLimits.quickstartObserversMax) streams of Quickstart can be open.")
       }
     }
     defer { nextObserver += 1 }
-    observers[nextObserver] = filter
+    observers.add(nextObserver, filter)
     return nextObserver
   }
 
   /// Ends a stream.
-  public func stopObserving(_ id: ObserverID) { observers[id] = nil }
+  public func stopObserving(_ id: ObserverID) { observers.remove(id) }
 
   func tellObservers(
-    _ organization: Organization, device: DeviceKey?, where wanted: (ObservationFilter) -> Bool,
+    _ organization: Organization, device: DeviceKey?, _ kind: Observers.Kind,
     _ observation: @autoclosure () -> Observation
   ) {
-    guard !observers.isEmpty else { return }
     // Made once, however many want it: they share its payload.
     var shown: Observation?
     var bare: Observation?
-    for (id, filter) in observers where filter.organization == organization.name && wanted(filter) {
-      if let type = filter.typeID, type != device?.typeID { continue }
-      if let wantedDevice = filter.deviceID, wantedDevice != device?.deviceID { continue }
+    for (id, filter) in observers.watching(kind, organization.name, device) {
       let whole = shown ?? observation().leavingOutPayload(longerThan: ServiceLimits.observedPayloadBytesMax)
       shown = whole
       if filter.includesPayloads {
@@ -206,7 +205,7 @@ public final class PlatformService {
   }
 
   func tellChange(_ organization: Organization, _ device: DeviceKey?, _ observation: Observation) {
-    tellObservers(organization, device: device, where: { $0.includesChanges }, observation)
+    tellObservers(organization, device: device, .changes, observation)
   }
 }
 

@@ -89,6 +89,10 @@ public enum ServiceLimits {
 
   /// Commands that wait for a device that asks for them over HTTP; the oldest is dropped for the newest.
   public static let mailboxCommandsMax = 50
+  /// Bytes that wait for one device, and for all.
+  public static let mailboxBytesMax = 512 << 10
+  /// See `mailboxBytesMax`.
+  public static let mailboxBytesTotalMax = 64 << 20
   /// How long a command waits there, and commands are kept for a device that does not ask.
   public static let mailboxMemory = TimeSpan.minutes(48 * 60)
 
@@ -106,6 +110,10 @@ public enum ServiceLimits {
   public static let bundlesMax = 100
   /// The longest name of a bundle, its version, an action or a parameter, in bytes.
   public static let bundleNameBytesMax = 255
+  /// The longest regular expression of a parameter, in bytes, and the most states that it may have.
+  public static let patternBytesMax = 1024
+  /// See `patternBytesMax`.
+  public static let patternStatesMax = 4000
   /// The longest value that is held against a parameter's regular expression, in bytes.
   public static let matchedBytesMax = 4096
   /// The shortest token that a caller may choose, in bytes, and the longest.

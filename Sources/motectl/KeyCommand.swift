@@ -59,6 +59,9 @@ extension KeyCommand {
       discussion: """
         The token is shown this once: the platform keeps only a hash of it.
 
+        Example:
+          motectl key add --role operate --comment 'night shift' --expires 30 --save-profile night.profile
+
         \(ConnectionOptions.explanation)
 
         \(CommandStatus.explanation)
@@ -89,7 +92,14 @@ extension KeyCommand {
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Lists the API keys.",
-      discussion: "\(ConnectionOptions.explanation)\n\n\(CommandStatus.explanation)")
+      discussion: """
+        Example:
+          motectl key list --json | jq -r .key
+
+        \(ConnectionOptions.explanation)
+
+        \(CommandStatus.explanation)
+        """)
 
     @OptionGroup var output: OutputOptions
     @OptionGroup(title: "Platform") var connection: ConnectionOptions
@@ -114,7 +124,14 @@ extension KeyCommand {
   struct Rotate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Gives an API key a new token in place of its old one.",
-      discussion: "\(ConnectionOptions.explanation)\n\n\(CommandStatus.explanation)")
+      discussion: """
+        Example:
+          motectl key rotate a-local0-x1y2z3 --save-profile new.profile
+
+        \(ConnectionOptions.explanation)
+
+        \(CommandStatus.explanation)
+        """)
 
     @Argument(help: "The key.") var key: String
     @OptionGroup var profile: ProfileOptions
@@ -132,7 +149,14 @@ extension KeyCommand {
   struct Remove: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Takes an API key back.",
-      discussion: "\(ConnectionOptions.explanation)\n\n\(CommandStatus.explanation)")
+      discussion: """
+        Example:
+          motectl key remove a-local0-x1y2z3
+
+        \(ConnectionOptions.explanation)
+
+        \(CommandStatus.explanation)
+        """)
 
     @Argument(help: "The key.") var key: String
     @OptionGroup(title: "Platform") var connection: ConnectionOptions

@@ -72,6 +72,11 @@ struct RequestOptions: ParsableArguments {
       let seconds = Int(timeout.seconds.rounded(.up))
       let id = try await client.makeRequest(action, [device], timeoutSeconds: seconds)
       guard wait else {
+        // What cannot even begin has failed already.
+        if let status = try? await client.requestStatus(id, device), status.isComplete, !status.isSuccess {
+          try emit(isJSON ? safeJSON(status.json(id, device)) : status.line(device))
+          throw ExitCode(CommandStatus.failed)
+        }
         return try emit(isJSON ? safeJSON(.members(["requestId": .string(id)])) : "requested \(printable(id))")
       }
       let status = try await client.follow(id, device, seconds: timeout.seconds) { status in

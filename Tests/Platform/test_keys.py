@@ -119,7 +119,7 @@ def described(service):
     """The operations that want credentials, with a path that names what is there."""
     description = call(service, "GET", "/api/openapi.json", auth=None).json
     names = {"type": "edge", "device": "e1", "event": "status", "command": "blink", "request": "r", "bundle": "b",
-             "client": "d:local0:edge:e1", "key": KEY}
+             "client": "d:local0:edge:e1", "key": KEY, "entry": "e"}
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
             if {} in operation.get("security", description["security"]):

@@ -146,7 +146,7 @@ def test_command_that_nobody_answers(operator, service):
     assert operator.json("command", "edge", "e2", "ping")[0]["sent"] is True
     service.stop()
     operator.run("command", "edge", "e2", "ping", status=69)
-    assert "Connection refused" in operator.complaint
+    assert "Connection refused: is the platform running? 'motectl platform' starts it" in operator.complaint
 
 
 def test_command_to_nobody(operator):

@@ -129,7 +129,7 @@ def test_refusals(operator, service):
     operator.run("logs", "edge", "nosuch", status=67)
     service.stop()
     operator.run("devices", status=69)
-    assert "Connection refused" in operator.complaint
+    assert "Connection refused: is the platform running?" in operator.complaint
 
 
 @pytest.mark.parametrize("answer, status", [
@@ -189,6 +189,9 @@ def test_reboot_that_fails(operator, managed):
     told = operator.run("reboot", "edge", "e1", "--wait", status=1)
     assert "failed" in told and "not today\\x1b[31m" in told
     assert "not managed" in operator.run("reboot", "edge", "e2", "--wait", status=1)
+    # Also for who does not wait: it has failed already.
+    assert "not managed" in operator.run("reboot", "edge", "e2", status=1)
+    assert operator.run("reboot", "edge", "e2", "--json", status=1)
     operator.run("reboot", "edge", "nosuch", "--wait", status=67)
 
 

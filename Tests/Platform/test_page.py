@@ -458,6 +458,41 @@ def test_login_that_is_over(browser, service, device):
     assert client.next().topic == "iot-2/cmd/blink/fmt/json"
 
 
+def test_the_outcome_that_is_true(browser, service, device):
+    """What went wrong with a command is not told above the success of the next one."""
+    browser.expected.append("400")
+    client = device(service)
+    client.subscribe("iot-2/cmd/+/fmt/+")
+    log_in(browser, "/fleet/#/device/edge/e1")
+    browser.wait_text("#state", "Connected")
+    browser.click("details summary")
+    browser.type("#command-payload", "{")
+    browser.click("#command button")
+    browser.wait_text("#device-problem", "not JSON")
+    browser.type("#command-payload", "{}")
+    browser.click("#command button")
+    browser.wait_text("#command", "Sent ping.")
+    assert browser.text("#device-problem") == ""
+
+
+def test_closed_charts_listen_no_more(browser, service):
+    """A chart that is closed takes its listeners with it."""
+    browser.open("/quickstart/#/device/demo-1")
+    count = browser.run("""
+        return import("/page/chart.js").then(({ LiveChart }) => {
+          let builds = 0;
+          const charts = [1, 2, 3].map(() => new LiveChart(document.createElement("div")));
+          for (const chart of charts) {
+            chart.build = () => { builds += 1; };
+            chart.close();
+          }
+          charts[0].colorScheme.dispatchEvent(new Event("change"));
+          for (const chart of charts) chart.colorScheme.dispatchEvent(new Event("change"));
+          return builds;
+        });""")
+    assert count == 0
+
+
 def test_keys(browser, service):
     """API keys are made and taken back."""
     log_in(browser)

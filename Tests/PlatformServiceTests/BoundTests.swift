@@ -52,6 +52,25 @@ import Testing
     #expect(rig.output.closed[blocked] == .slowConsumer)
   }
 
+  /// Commands for a device that asks over HTTP are bounded in bytes as well.
+  @Test func mailboxesAreBounded() throws {
+    let rig = try Rig()
+    let key = DeviceKey(typeID: "edge", deviceID: "e1")
+    let filter = CommandFilter(typeID: "edge", deviceID: "e1", name: nil)
+    #expect(try rig.service.takeCommand(filter, as: .device(key), now: rig.now) == nil)
+    let payload = [UInt8](repeating: 0x20, count: 100_000)
+    for number in 0..<20 {
+      try rig.service.publish(
+        .command, to: key, name: "c\(number)", format: "bin", payload: payload, as: .application(key: Rig.apiKey),
+        now: rig.now)
+    }
+    var names: [String] = []
+    while let command = try rig.service.takeCommand(filter, as: .device(key), now: rig.now) {
+      names.append(command.name)
+    }
+    #expect(names == (15..<20).map { "c\($0)" })
+  }
+
   @Test func oneInputSendsOnlySoMuch() throws {
     let rig = try Rig()
     for number in 0..<200 {

@@ -115,4 +115,20 @@ import Testing
     rig.subscribe(gateway, "iotdm-1/type/edge/id/e1/#")
     #expect(rig.received(gateway) == [1, 1, 1, 0x80, 0x80].map { .suback(9, [$0]) })
   }
+
+  /// However many failed before: the pause holds for the last of them.
+  @Test func rememberedFailuresMakeRoom() throws {
+    let rig = try Rig()
+    let gateway = rig.connect("g:local0:gate:g1", keepAlive: 0)
+    rig.subscribe(gateway, "iot-2/type/gate/id/g1/notify", qos: .atMostOnce)
+    for number in 0...ServiceLimits.failedRegistrationsMax {
+      rig.publish(gateway, "iot-2/type/unknown/id/d\(number)/evt/a/fmt/json")
+    }
+    _ = rig.received(gateway)
+    rig.publish(gateway, "iot-2/type/unknown/id/d\(ServiceLimits.failedRegistrationsMax)/evt/a/fmt/json")
+    #expect(rig.messages(gateway).last?.contains("not tried again yet") == true)
+    rig.leap(601)
+    rig.publish(gateway, "iot-2/type/unknown/id/d\(ServiceLimits.failedRegistrationsMax)/evt/a/fmt/json")
+    #expect(rig.messages(gateway).last?.contains("not registered") == true)
+  }
 }

@@ -19,9 +19,9 @@ import Testing
       count += 1
       return .deviceChanged(key)
     }
-    rig.service.tellObservers(rig.service.own, device: key, where: { _ in true }, make())
+    rig.service.tellObservers(rig.service.own, device: key, .events, make())
     #expect(count == 1 && rig.output.observations.count == 3)
-    rig.service.tellObservers(rig.service.own, device: key, where: { _ in false }, make())
+    rig.service.tellObservers(rig.service.own, device: key, .commands, make())
     #expect(count == 1)
   }
 
@@ -75,6 +75,31 @@ import Testing
     #expect(throws: ServiceError.self) { try rig.service.observe(ObservationFilter(organization: "local0")) }
     rig.service.stopObserving(last)
     _ = try rig.service.observe(anyone)
+  }
+
+  /// Who watches one device, or one kind of messages, is told of nothing else.
+  @Test func tellsThoseWhoWatch() throws {
+    let rig = try Rig()
+    func watch(_ deviceID: String?, _ typeID: String? = nil, events: Bool, commands: Bool) throws -> ObserverID {
+      try rig.service.observe(
+        ObservationFilter(
+          organization: "local0", typeID: typeID, deviceID: deviceID, includesEvents: events,
+          includesCommands: commands, includesChanges: false))
+    }
+    let all = try watch(nil, events: true, commands: true)
+    let one = try watch("e1", events: true, commands: false)
+    let commands = try watch("e1", "edge", events: false, commands: true)
+    _ = try watch("e1", "gate", events: true, commands: true)
+    _ = try watch("e2", events: true, commands: true)
+    let gone = try watch("e1", events: true, commands: true)
+    rig.service.stopObserving(gone)
+    let key = DeviceKey(typeID: "edge", deviceID: "e1")
+    for (kind, told) in [(MessageKind.event, [all, one]), (.command, [all, commands])] {
+      rig.output.told.removeAll()
+      try rig.service.publish(
+        kind, to: key, name: "n", format: "json", payload: [0x30], as: .application(key: Rig.apiKey), now: rig.now)
+      #expect(rig.output.told.sorted() == told)
+    }
   }
 
   @Test func nobodyTakesAllStreams() throws {

@@ -16,6 +16,7 @@ final class RecordedOutput: ServiceOutput {
   var pauses: [ConnectionID: Instant] = [:]
   var operations: [StoreOperation] = []
   var observations: [Observation] = []
+  var told: [ObserverID] = []
   var endedObservers: [ObserverID] = []
   var entries: [ServiceLogEntry] = []
   var keeps = true
@@ -33,7 +34,10 @@ final class RecordedOutput: ServiceOutput {
     return keeps ? 1 : 0
   }
 
-  func notify(observer: ObserverID, _ observation: Observation) { observations.append(observation) }
+  func notify(observer: ObserverID, _ observation: Observation) {
+    told.append(observer)
+    observations.append(observation)
+  }
   func end(observer: ObserverID) { endedObservers.append(observer) }
   func log(_ entry: ServiceLogEntry) { entries.append(entry) }
 }

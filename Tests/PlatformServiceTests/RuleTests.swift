@@ -62,6 +62,48 @@ import Testing
     #expect(JSONValue(text: "1.0")?.integer == nil)
   }
 
+  @Test(arguments: [
+    ("[0-9]{1,3}", "120", true), ("[0-9]{1,3}", "1200", false), ("[0-9]{1,3}", "", false), ("on|off", "off", true),
+    ("on|off", "offf", false), ("^(a|b)*c$", "ababc", true), ("(?:ab)+?", "abab", true), ("a{2,}", "a", false),
+    ("a{2,}", "aaaa", true), ("a{0}b", "b", true), ("\\d+\\.\\d*", "3.", true), ("[^a-c\\]]x", "]x", false),
+    ("[^a-c\\]]x", "dx", true), ("[\\w.-]+", "a_b-c.9", true), ("[]a]+", "a]a", true), ("\\u00fc\\x41", "üA", true),
+    (".", "\n", false), (".*", "😀ü", true), ("", "", true), ("", "x", false), ("a||b", "", true),
+    ("\\S\\s\\W", "a !", true),
+    ("(a*)*b", "b", true), ("a^b", "ab", false), ("[a-]", "-", true),
+  ])
+  func matchesWholeValues(pattern: String, value: String, isMatch: Bool) throws {
+    let description = JSONValue.members(["name": .string("p"), "value": .string(pattern)])
+    let rig = try Rig()
+    let bundle = JSONValue.members(["actions": .members(["go": .members(["parameters": .array([description])])])])
+    try rig.service.putBundle("b", bundle, now: rig.now)
+    let draft = ManagementRequestDraft(
+      action: "b/go", parameters: [ActionParameter(name: "p", value: .string(value))],
+      devices: [DeviceKey(typeID: "edge", deviceID: "e1")])
+    if isMatch {
+      _ = try rig.service.addRequest(draft, now: rig.now)
+    } else {
+      #expect(throws: ServiceError.self) { try rig.service.addRequest(draft, now: rig.now) }
+    }
+  }
+
+  /// What would have to go back is not understood, and what would be too large is not taken.
+  @Test(arguments: [
+    "(", ")", "[a", "a**+", "*a", "a{2", "a{3,2}", "(?=a)", "(?<n>a)", "(a)\\1", "\\b", "\\p{L}", "[a-[b]]", "[z-a]",
+    "\\",
+    "((a{100}){100}){100}", "a{99999}", String(repeating: "(", count: 60) + String(repeating: ")", count: 60),
+    String(repeating: "a", count: 1025),
+  ])
+  func refusesOtherExpressions(pattern: String) {
+    let description = JSONValue.members(["name": .string("p"), "value": .string(pattern)])
+    #expect(throws: ServiceError.self) { try CustomParameter(description) }
+  }
+
+  /// An engine that goes back would take longer than the world for these.
+  @Test(arguments: ["(a+)+$b", "(a|aa)*c", "(a*)*(a*)*(a*)*d", "(.*)(.*)(.*)(.*)(.*)[^a]e"])
+  func matchesInBoundedTime(pattern: String) throws {
+    try matchesWholeValues(pattern: pattern, value: String(repeating: "a", count: 4096), isMatch: false)
+  }
+
   @Test func slowsDownAboveTheRate() throws {
     let rig = try Rig(rates: .standard)
     let device = rig.connect("d:local0:edge:e1")

@@ -36,11 +36,14 @@ export class LiveChart {
     this.clear();
     if (!this.hasLibrary) container.append(missingLibrary());
     this.colorScheme = matchMedia("(prefers-color-scheme: dark)");
-    this.colorScheme.addEventListener("change", () => this.build());
+    /** Ends all listeners with the chart. */
+    this.listeners = new AbortController();
+    const { signal } = this.listeners;
+    this.colorScheme.addEventListener("change", () => this.build(), { signal });
     this.resizes = new ResizeObserver(() => this.resize());
     this.resizes.observe(container);
     this.timer = setInterval(() => this.follow(), 1000);
-    container.addEventListener("keydown", (event) => this.key(event));
+    container.addEventListener("keydown", (event) => this.key(event), { signal });
   }
 
   /** Forgets all points. */
@@ -361,6 +364,7 @@ export class LiveChart {
   }
 
   close() {
+    this.listeners.abort();
     clearInterval(this.timer);
     clearTimeout(this.scheduled);
     this.resizes.disconnect();

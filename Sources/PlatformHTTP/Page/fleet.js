@@ -274,6 +274,9 @@ class DevicePage {
     document.title = `${shortened(id, 60)} – Mote Fleet`;
     this.operations = new Operations(type, id, {
       fail: (error) => fail(error, byID("device-problem")), reload: () => this.load(),
+      begin: () => {
+        byID("device-problem").hidden = true;
+      },
     });
     this.facts = el("dl", { class: "facts" });
     byID("details").replaceChildren(

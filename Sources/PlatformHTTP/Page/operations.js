@@ -12,6 +12,7 @@ export class Operations {
   constructor(type, id, handlers) {
     this.device = { typeId: type, deviceId: id };
     this.onfail = handlers.fail;
+    this.onbegin = handlers.begin;
     this.reload = handlers.reload;
     this.waiters = new Map();
     this.isClosed = false;
@@ -102,6 +103,9 @@ export class Operations {
 
   async run(button, operation) {
     button.disabled = true;
+    // What went wrong before is over, and so is what went well.
+    this.onbegin();
+    setText(this.sent, "");
     try {
       await operation();
     } catch (error) {

@@ -65,9 +65,7 @@ extension PlatformService {
       fault = GatewayFault(173, "The gateway has too many devices.")
     }
     if let fault {
-      if organization.failedRegistrations.count < ServiceLimits.failedRegistrationsMax {
-        organization.failedRegistrations[key] = now.instant + ServiceLimits.registrationPause
-      }
+      noteFailedRegistration(key, organization)
       return .failure(fault)
     }
     var record = DeviceRecord(typeID: key.typeID, deviceID: key.deviceID, registered: now.wall.milliseconds)
@@ -82,6 +80,19 @@ extension PlatformService {
       ["type": key.typeID, "id": key.deviceID, "by": "g:\(organization.name):\(gateway.typeID):\(gateway.deviceID)"])
     tellChange(organization, key, .deviceChanged(key))
     return .success(device)
+  }
+
+  /// Notes a failure. Where there are too many, what is over goes first, then the oldest.
+  private func noteFailedRegistration(_ key: DeviceKey, _ organization: Organization) {
+    if organization.failedRegistrations.count >= ServiceLimits.failedRegistrationsMax {
+      organization.failedRegistrations = organization.failedRegistrations.filter { $0.value > now.instant }
+    }
+    if organization.failedRegistrations.count >= ServiceLimits.failedRegistrationsMax,
+      let oldest = organization.failedRegistrations.min(by: { $0.value < $1.value })
+    {
+      organization.failedRegistrations[oldest.key] = nil
+    }
+    organization.failedRegistrations[key] = now.instant + ServiceLimits.registrationPause
   }
 
   /// Tells a gateway what it did wrong, on its notification topic.

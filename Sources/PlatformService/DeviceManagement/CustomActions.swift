@@ -8,7 +8,7 @@ public struct CustomParameter {
   /// The name.
   let name: String
   /// What the whole value matches; nil for anything.
-  private let pattern: Regex<AnyRegexOutput>?
+  private let pattern: ValuePattern?
   let isRequired: Bool
   /// What is sent if a request does not give it.
   let defaultValue: JSONValue?
@@ -27,10 +27,18 @@ public struct CustomParameter {
     switch description["value"] ?? .null {
     case .null: pattern = nil
     case .string(let text):
-      guard let regex = try? Regex(text) else {
-        throw ServiceError(.invalid, "'value' of the parameter '\(name)' is a regular expression.")
+      guard text.utf8.count <= ServiceLimits.patternBytesMax else {
+        throw ServiceError(
+          .invalid, "'value' of the parameter '\(name)' has at most \(ServiceLimits.patternBytesMax) bytes.")
       }
-      pattern = regex
+      do {
+        pattern = try ValuePattern(text)
+      } catch {
+        throw ServiceError(
+          .invalid,
+          "'value' of the parameter '\(name)' is a regular expression without references and look-around: "
+            + error.message + ".")
+      }
     default: throw ServiceError(.invalid, "'value' of the parameter '\(name)' is a text: a regular expression.")
     }
     switch description["required"] ?? .null {
@@ -72,7 +80,7 @@ public struct CustomParameter {
     case .number, .boolean: text = value.text
     case .null, .array, .object: return false
     }
-    return text.utf8.count <= ServiceLimits.matchedBytesMax && (try? pattern.wholeMatch(in: text)) != nil
+    return text.utf8.count <= ServiceLimits.matchedBytesMax && pattern.matches(text)
   }
 
   /// What the device gets of what a request gives: all of it, and the values that stand for what is not given.

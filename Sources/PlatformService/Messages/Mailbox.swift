@@ -30,6 +30,8 @@ public struct CommandFilter: Equatable, Sendable {
 struct Mailbox {
   private var commands: [(message: ObservedMessage, came: Instant)] = []
   private var lastAsked: Instant
+  /// Bytes of all payloads.
+  private(set) var byteCount = 0
 
   init(now: Instant) { lastAsked = now }
 
@@ -38,15 +40,20 @@ struct Mailbox {
 
   mutating func append(_ message: ObservedMessage, now: Instant) {
     commands.append((message, now))
-    if commands.count > ServiceLimits.mailboxCommandsMax { commands.removeFirst() }
+    byteCount += message.payload.count
+    while commands.count > ServiceLimits.mailboxCommandsMax || byteCount > ServiceLimits.mailboxBytesMax {
+      byteCount -= commands.removeFirst().message.payload.count
+    }
   }
 
   /// The oldest command of those that are asked for.
   mutating func take(_ filter: CommandFilter, now: Instant) -> ObservedMessage? {
     lastAsked = now
     commands.removeAll { now - $0.came >= ServiceLimits.mailboxMemory }
-    guard let index = commands.firstIndex(where: { filter.matches($0.message) }) else { return nil }
-    return commands.remove(at: index).message
+    let index = commands.firstIndex { filter.matches($0.message) }
+    let taken = index.map { commands.remove(at: $0).message }
+    byteCount = commands.reduce(0) { $0 + $1.message.payload.count }
+    return taken
   }
 }
 
@@ -61,7 +68,11 @@ extension PlatformService {
     begin(now)
     let owner = try owner(filter, principal)
     var mailbox = owner.mailbox ?? Mailbox(now: now.instant)
-    defer { owner.mailbox = mailbox }
+    let before = mailbox.byteCount
+    defer {
+      mailboxBytes += mailbox.byteCount - before
+      owner.mailbox = mailbox
+    }
     return mailbox.take(filter, now: now.instant)
   }
 
@@ -94,10 +105,17 @@ extension PlatformService {
 
   private func keepForHTTP(in owner: Device, _ message: @autoclosure () -> ObservedMessage) {
     guard let isOpen = owner.mailbox?.isOpen(now: now.instant) else { return }
+    let before = owner.mailbox?.byteCount ?? 0
     if isOpen {
-      owner.mailbox?.append(message(), now: now.instant)
+      let message = message()
+      guard mailboxBytes + message.payload.count <= ServiceLimits.mailboxBytesTotalMax else {
+        counters.droppedFromQueues += 1
+        return
+      }
+      owner.mailbox?.append(message, now: now.instant)
     } else {
       owner.mailbox = nil
     }
+    mailboxBytes += (owner.mailbox?.byteCount ?? 0) - before
   }
 }

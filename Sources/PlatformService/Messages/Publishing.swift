@@ -133,7 +133,7 @@ extension PlatformService {
     }
     keepLastEvent(name, format, payload, device, organization)
     tellObservers(
-      organization, device: device.key, where: { $0.includesEvents },
+      organization, device: device.key, .events,
       .event(
         observed(name, format, payload, device)))
     guard !device.eventRoutes.isEmpty else { return }
@@ -151,7 +151,7 @@ extension PlatformService {
     let format = topic.extracting(parsed.format)
     keepForHTTP(device, observed(name, format, payload, device))
     tellObservers(
-      organization, device: device.key, where: { $0.includesCommands },
+      organization, device: device.key, .commands,
       .command(
         observed(name, format, payload, device)))
     setLongTopic(device, topic.extracting(parsed.tail))

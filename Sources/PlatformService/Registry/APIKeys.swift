@@ -114,8 +114,8 @@ extension PlatformService {
     for connection in connections.values where connection.session?.isApplication == true && connection.user == key {
       close(connection, .byAdministrator)
     }
-    for (id, filter) in observers where filter.client == key {
-      observers[id] = nil
+    for id in observers.ids(ofClient: key) {
+      observers.remove(id)
       output.end(observer: id)
     }
   }

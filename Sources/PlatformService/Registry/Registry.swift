@@ -216,6 +216,7 @@ extension PlatformService {
     disconnect(own, clientID(device), .byAdministrator)
     if let session = own.sessions[clientID(device)] { end(session) }
     failRequests(of: device, "The device was removed.")
+    mailboxBytes -= device.mailbox?.byteCount ?? 0
     own.devices[key] = nil
     // What is not stored yet must not come behind the removal.
     unstoredEvents.removeAll { $0 === device }

@@ -74,7 +74,7 @@ extension PlatformService {
   /// Sends a monitoring message to those who watch the client, and keeps it for later ones if it is retained.
   private func tell(_ message: MonitoringMessage, _ organization: Organization, isRetained: Bool) {
     tellObservers(
-      organization, device: message.device, where: { $0.includesChanges }, .monitoring(message))
+      organization, device: message.device, .changes, .monitoring(message))
     let routes: [Route]
     var device: Device?
     if let key = message.device {
