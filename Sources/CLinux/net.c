@@ -13,8 +13,8 @@
 
 // --- Addresses --------------------------------------------------------------------------------------------------
 
-static void look_up(const char *host, int flags, struct mote_lookup_answer *answer) {
-  struct addrinfo hints = {.ai_flags = flags, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+static void look_up(const char *host, int flags, int family, struct mote_lookup_answer *answer) {
+  struct addrinfo hints = {.ai_flags = flags, .ai_family = family, .ai_socktype = SOCK_STREAM};
   struct addrinfo *list = NULL;
   memset(answer, 0, sizeof(*answer));
   int result = getaddrinfo(host, NULL, &hints, &list);
@@ -50,14 +50,45 @@ void mote_parse_address(const char *text, struct mote_lookup_answer *answer) {
     first->byte_count = 4;
     answer->count = 1;
   } else {
-    look_up(text, AI_NUMERICHOST, answer);
+    look_up(text, AI_NUMERICHOST, AF_UNSPEC, answer);
   }
 }
 
 // --- The child that looks up ------------------------------------------------------------------------------------
 
+#if defined(MOTE_DEVICE)
+
+// What musl makes of /etc/resolv.conf (its src/network/lookup.h), and the function that does, which the linker leads
+// through here: musl gives up after five seconds, and only that file could tell it otherwise.
+struct resolver_settings {
+  struct {
+    int family;
+    unsigned scope;
+    uint8_t bytes[16];
+    int sort_key;
+  } servers[3];
+  unsigned server_count, attempts, dots_min, seconds;
+};
+int __real___get_resolv_conf(struct resolver_settings *settings, char *search, size_t search_count);
+int __wrap___get_resolv_conf(struct resolver_settings *settings, char *search, size_t search_count);
+
+// The time that a child has.
+static unsigned lookup_seconds;
+
+int __wrap___get_resolv_conf(struct resolver_settings *settings, char *search, size_t search_count) {
+  int result = __real___get_resolv_conf(settings, search, search_count);
+  // It asks again as often as it would have: a lost packet costs no more than before.
+  while (result == 0 && settings->seconds > 0 && settings->seconds < lookup_seconds) {
+    settings->seconds *= 2;
+    settings->attempts *= 2;
+  }
+  return result;
+}
+
+#endif
+
 // getaddrinfo is not async-signal-safe, but this process has one thread, so no lock can be held by another at the fork.
-static _Noreturn void run_child(const char *host, unsigned seconds_max, int pipe_end) {
+static _Noreturn void run_child(const char *host, unsigned seconds_max, int pipe_end, int child) {
   static struct mote_lookup_answer answer;
   sigset_t none;
   // The parent's handlers would wake the parent through a pipe that both share.
@@ -66,28 +97,45 @@ static _Noreturn void run_child(const char *host, unsigned seconds_max, int pipe
   (void)sigprocmask(SIG_SETMASK, &none, NULL);
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
   (void)alarm(seconds_max);
-  look_up(host, 0, &answer);
+#if defined(MOTE_DEVICE)
+  lookup_seconds = seconds_max;
+#endif
+  look_up(host, 0, child == MOTE_LOOKUP_IPV4 ? AF_INET : AF_INET6, &answer);
+  answer.child = (uint32_t)child;
   // Smaller than PIPE_BUF, into an empty pipe: whole or not at all.
   ssize_t written = write(pipe_end, &answer, sizeof(answer));
   _exit(written == (ssize_t)sizeof(answer) ? 0 : 1);
 }
 
-pid_t mote_start_lookup(const char *host, unsigned seconds_max, int *pipe_end) {
+int mote_start_lookup(const char *host, unsigned seconds_max, int *pipe_end, pid_t children[MOTE_LOOKUPS]) {
   int ends[2];
+  int started = 0, error = 0;
   sigset_t all, before;
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
-  // No handler of the parent may run in the child before the child has dropped them.
+  // No handler of the parent may run in a child before the child has dropped them.
   sigfillset(&all);
   (void)sigprocmask(SIG_SETMASK, &all, &before);
-  pid_t child = fork();
-  if (child == 0) run_child(host, seconds_max, ends[1]);
-  int error = errno;
+  for (; started < MOTE_LOOKUPS; started++) {
+    children[started] = fork();
+    if (children[started] == 0) run_child(host, seconds_max, ends[1], started);
+    if (children[started] < 0) {
+      error = errno;
+      break;
+    }
+  }
   (void)sigprocmask(SIG_SETMASK, &before, NULL);
   (void)close(ends[1]);
-  if (child < 0) (void)close(ends[0]);
-  else *pipe_end = ends[0];
+  if (error == 0) {
+    *pipe_end = ends[0];
+    return 0;
+  }
+  (void)close(ends[0]);
+  while (started-- > 0) {
+    (void)kill(children[started], SIGKILL);
+    (void)waitpid(children[started], NULL, 0);
+  }
   errno = error;
-  return child;
+  return -1;
 }
 
 // --- Sockets ----------------------------------------------------------------------------------------------------

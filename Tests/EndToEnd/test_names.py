@@ -16,7 +16,8 @@ import pytest
 
 from harness import packets
 from harness.configuration import status
-from harness.names import NameServer
+from harness.names import AAAA, NO_SUCH_NAME, REFUSED, SERVER_FAILURE, NameServer
+from harness.waiting import DEADLINE, wait_until
 
 INSIDE = "MOTE_TEST_NAMESPACE"
 PARTS = 4
@@ -120,12 +121,12 @@ def test_a_name_that_does_not_exist_is_told(run_agent, resolve, serve_names):
 
 
 @only_inside
-@pytest.mark.seconds(5)
-@pytest.mark.parametrize("how", ["silent", "failing", "nobody"])
-def test_a_name_server_that_is_no_help_is_told_and_blocks_nothing(run_agent, resolve, serve_names, how):
+@pytest.mark.seconds(10)
+@pytest.mark.parametrize("conduct", ["silent", SERVER_FAILURE, "nobody"])
+def test_a_name_server_that_is_no_help_is_told_and_blocks_nothing(run_agent, resolve, serve_names, conduct):
     resolve("127.0.0.1")
-    if how != "nobody":
-        serve_names({NAME: ["127.0.0.1"]}, **{how: True})
+    if conduct != "nobody":
+        serve_names({NAME: ["127.0.0.1"]}, ipv4=conduct, ipv6=conduct)
     agent = run_agent(*named(1883))
     agent.wait_log("info", "link", "connecting")
     agent.wait_log("warning", "link", "failed", reason="name-timeout")
@@ -134,9 +135,61 @@ def test_a_name_server_that_is_no_help_is_told_and_blocks_nothing(run_agent, res
 
 
 @only_inside
+@pytest.mark.parametrize("conduct", ["silent", SERVER_FAILURE, NO_SUCH_NAME, REFUSED])
+@pytest.mark.parametrize(("address", "other"), [("127.0.0.1", "ipv6"), ("::1", "ipv4")])
+def test_one_family_that_is_answered_is_enough(start_peer, run_agent, resolve, serve_names, address, other, conduct):
+    # Many routers know A only, and answer for AAAA whatever comes to their mind.
+    resolve("127.0.0.1")
+    serve_names({NAME: [address]}, **{other: conduct})
+    peer = start_peer(address=address)
+    assert address in run_agent(*named(peer.port)).wait_connected().fields["address"]
+
+
+@only_inside
+@pytest.mark.seconds(3)
+def test_what_nobody_could_tell_outweighs_what_does_not_exist(run_agent, resolve, serve_names):
+    resolve("127.0.0.1")
+    serve_names({}, ipv4="silent", ipv6=NO_SUCH_NAME)
+    run_agent(*named(1883)).wait_log("warning", "link", "failed", reason="name-timeout")
+
+
+@only_inside
+@pytest.mark.seconds(7)
+def test_a_slow_answer_is_waited_for(start_peer, run_agent, resolve, serve_names):
+    # Longer than the C library would by itself.
+    resolve("127.0.0.1")
+    serve_names({NAME: ["127.0.0.1"]}, delay=6)
+    peer = start_peer()
+    agent = run_agent(*named(peer.port))
+    agent.wait_connected()
+    assert not agent.find("warning", "link", "failed")
+
+
+@only_inside
+@pytest.mark.seconds(2)
+def test_the_later_family_is_tried_where_the_earlier_leads_nowhere(start_peer, run_agent, resolve, serve_names):
+    resolve("127.0.0.1")
+    server = serve_names({NAME: ["127.0.0.2", "::1"]}, ipv6="silent")
+    peer = start_peer(address="::1")
+    agent = run_agent(*named(peer.port))
+    wait_until(lambda: server.queries.count(NAME) >= 3, DEADLINE, "one question has been asked again")
+    server.conduct[AAAA] = 0
+    assert "::1" in agent.wait_connected().fields["address"]
+    assert not agent.find("warning", "link", "failed")
+
+
+@only_inside
+def test_all_of_many_addresses_are_tried(start_peer, run_agent, resolve, serve_names):
+    resolve("127.0.0.1")
+    serve_names({NAME: [f"127.0.0.{number}" for number in range(2, 26)] + ["127.0.1.1"]})
+    peer = start_peer(address="127.0.1.1")
+    assert "127.0.1.1" in run_agent(*named(peer.port)).wait_connected().fields["address"]
+
+
+@only_inside
 def test_an_end_does_not_wait_for_the_name_server(run_agent, resolve, serve_names):
     resolve("127.0.0.1")
-    serve_names({NAME: ["127.0.0.1"]}, silent=True)
+    serve_names({NAME: ["127.0.0.1"]}, ipv4="silent", ipv6="silent")
     agent = run_agent(*named(1883))
     agent.wait_log("info", "link", "connecting")
     assert agent.stop() == 0
@@ -144,7 +197,7 @@ def test_an_end_does_not_wait_for_the_name_server(run_agent, resolve, serve_name
 
 
 @only_inside
-@pytest.mark.seconds(7)
+@pytest.mark.seconds(12)
 def test_the_resolvers_configuration_is_read_anew(start_peer, run_agent, resolve, serve_names):
     resolve("127.0.0.9")
     serve_names({NAME: ["127.0.0.1"]})

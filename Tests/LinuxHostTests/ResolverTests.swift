@@ -17,7 +17,7 @@ private final class ResolverUnderTest {
     name = try CText(countMax: LinkEndpoint.nameBytesMax, for: "test", from: &arena)
     let isSet = name.set(Array(text: host).span)
     #expect(isSet)
-    addresses = try FixedArray(capacity: Int(MOTE_ADDRESSES_MAX), for: "test", from: &arena)
+    addresses = try FixedArray(capacity: Resolver.addressesMax, for: "test", from: &arena)
   }
 
   deinit { resolver.stop() }
@@ -26,7 +26,7 @@ private final class ResolverUnderTest {
     resolver.start(name, now: now, addresses: &addresses)
   }
 
-  func poll(now: Instant = System.bootTime()) -> Lookup { resolver.poll(now: now, addresses: &addresses) }
+  func poll(now: Instant = System.bootTime()) -> Lookup { resolver.poll(now: now, from: 0, addresses: &addresses) }
 
   /// The answer, or what there is after some seconds.
   func finish() -> Lookup {
@@ -116,10 +116,14 @@ private final class ResolverUnderTest {
     }
   }
 
-  @Test func takesTurnsBetweenFamilies() throws {
-    let test = try ResolverUnderTest("127.0.0.1")
+  private static let families: [[String]] = [
+    ["2001:db8::1", "2001:db8::2", "2001:db8::3"], ["192.0.2.1", "192.0.2.2"],
+  ]
+
+  private func answer(_ child: Int, _ texts: [String]) -> mote_lookup_answer {
     var answer = mote_lookup_answer()
-    let texts = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"]
+    answer.child = UInt32(child)
+    answer.count = Int32(texts.count)
     withUnsafeMutableBytes(of: &answer.addresses) { raw in
       let addresses = raw.bindMemory(to: mote_address.self)
       for (index, text) in texts.enumerated() {
@@ -128,18 +132,32 @@ private final class ResolverUnderTest {
         addresses[index] = one.addresses.0
       }
     }
-    answer.count = Int32(texts.count)
-    interleave(answer, into: &test.addresses)
-    #expect(
-      test.texts == ["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "192.0.2.2:1", "[2001:db8::3]:1"])
+    return answer
   }
 
-  @Test(arguments: [Int32(-1), 0, 17, .max])
+  @Test(
+    arguments: [[MOTE_LOOKUP_IPV6, MOTE_LOOKUP_IPV4], [MOTE_LOOKUP_IPV4, MOTE_LOOKUP_IPV6]],
+    [[3, 2], [1, 2], [0, 2]])
+  func takesTurnsBetweenFamilies(order: [Int], counts: [Int]) throws {
+    let test = try ResolverUnderTest("127.0.0.1")
+    _ = test.start()
+    for child in order {
+      var answer = answer(child, Array(ResolverTests.families[child].prefix(counts[child])))
+      interleave(&answer, into: &test.addresses, from: 1)
+    }
+    let expected = [
+      3: ["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "192.0.2.2:1", "[2001:db8::3]:1"],
+      1: ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.2:1"], 0: ["192.0.2.1:1", "192.0.2.2:1"],
+    ]
+    #expect(test.texts == ["127.0.0.1:1"] + expected[counts[0], default: []], "what was tried stays where it is")
+  }
+
+  @Test(arguments: [Int32(-1), 0, 49, .max])
   func doesNotTrustTheAnswersCount(count: Int32) throws {
     let test = try ResolverUnderTest("127.0.0.1")
     var answer = mote_lookup_answer()
     answer.count = count
-    interleave(answer, into: &test.addresses)
-    #expect(test.addresses.count <= 16)
+    interleave(&answer, into: &test.addresses, from: 0)
+    #expect(test.addresses.count <= Int(MOTE_ADDRESSES_MAX))
   }
 }

@@ -15,8 +15,8 @@
 
 // MARK: Addresses
 
-// How many addresses of a name are used.
-enum { MOTE_ADDRESSES_MAX = 16 };
+// How many addresses of a name are used, of either family: what musl's resolver gives at most.
+enum { MOTE_ADDRESSES_MAX = 48 };
 
 // An IPv4 or IPv6 address.
 struct mote_address {
@@ -30,6 +30,8 @@ struct mote_address {
 
 // What a look-up answers.
 struct mote_lookup_answer {
+  // Which of the children answers; see `mote_start_lookup`.
+  uint32_t child;
   // How many addresses there are, or a negative EAI_… number.
   int32_t count;
   struct mote_address addresses[MOTE_ADDRESSES_MAX];
@@ -38,9 +40,14 @@ struct mote_lookup_answer {
 // Understands a numeric address, without any look-up. `answer->count` is 1 or negative.
 void mote_parse_address(const char *_Nonnull text, struct mote_lookup_answer *_Nonnull answer);
 
-// Starts a child process that looks `host` up and writes one `mote_lookup_answer` to the pipe whose other, non-blocking
-// end becomes `*pipe_end`. The child ends by itself after `seconds_max`. Returns its process id, or -1 with errno.
-pid_t mote_start_lookup(const char *_Nonnull host, unsigned seconds_max, int *_Nonnull pipe_end);
+// Which child looks for which addresses.
+enum { MOTE_LOOKUP_IPV6 = 0, MOTE_LOOKUP_IPV4 = 1, MOTE_LOOKUPS = 2 };
+
+// Starts a child process for each family, which looks `host` up and writes one `mote_lookup_answer` to the pipe whose
+// other, non-blocking end becomes `*pipe_end`. A child ends by itself after `seconds_max`. Returns 0, or -1 with errno
+// and no child.
+int mote_start_lookup(const char *_Nonnull host, unsigned seconds_max, int *_Nonnull pipe_end,
+                      pid_t children[_Nonnull MOTE_LOOKUPS]);
 
 // getaddrinfo's "the name exists but has no address", where the C library knows it.
 static inline int mote_eai_no_data(void) {

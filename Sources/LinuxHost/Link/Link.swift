@@ -71,7 +71,7 @@ public struct Link: ~Copyable {
     let isUsed = equipment != .none
     let newHost = try CText(countMax: isUsed ? LinkEndpoint.nameBytesMax : 0, for: "link", from: &arena)
     let newAddresses = try FixedArray<mote_address>(
-      capacity: isUsed ? Int(MOTE_ADDRESSES_MAX) : 0, for: "link", from: &arena)
+      capacity: isUsed ? Resolver.addressesMax : 0, for: "link", from: &arena)
     let newSocket = try makeSocket(isUsed: isUsed, from: &arena)
     let newTrust = equipment == .tls ? try makeTrust(from: &arena) : nil
     let newTLS = try newTrust.map { trust throws(ArenaExhausted) in
@@ -131,7 +131,7 @@ public struct Link: ~Copyable {
     resolver.tidyUp()
     hasCheckedCertificate = false
     // Every turn that changes the phase uses up a step of the attempt: at most three for each address.
-    var stepsLeft = 3 * Int(MOTE_ADDRESSES_MAX) + 3
+    var stepsLeft = 3 * Resolver.addressesMax + 4
     while isOpening, stepsLeft > 0 {
       let before = (phase, nextAddress)
       step(now: now)
@@ -152,9 +152,9 @@ public struct Link: ~Copyable {
     switch phase {
     case .lookingUp:
       if now >= attemptDeadline {
-        finishAttempt(.nameTimeout, code: 0)
+        follow(.failed(.nameTimeout, code: 0), now: now)
       } else {
-        follow(resolver.poll(now: now, addresses: &addresses), now: now)
+        follow(resolver.poll(now: now, from: nextAddress, addresses: &addresses), now: now)
       }
     case .connecting: finishConnecting(now: now)
     case .shakingHands: shakeHands(now: now)
@@ -166,14 +166,24 @@ public struct Link: ~Copyable {
     switch lookup {
     case .pending: break
     case .found: tryNextAddress(now: now)
+    // What came of the addresses of the other family tells more.
+    case .failed where nextAddress > 0: failAttempt()
     case .failed(let failure, let code): finishAttempt(failure, code: code)
     }
   }
 
-  /// Begins to connect to the next address. Where there is none left, the attempt has failed.
+  private mutating func failAttempt() {
+    resolver.stop()
+    phase = .failed(account.failure ?? .connectTimeout)
+  }
+
+  /// Begins to connect to the next address. Where there is none left, the other family's may come yet, or the attempt
+  /// has failed.
   private mutating func tryNextAddress(now: Instant) {
-    guard nextAddress < addresses.count, now < attemptDeadline else {
-      return phase = .failed(account.failure ?? .connectTimeout)
+    guard now < attemptDeadline else { return failAttempt() }
+    guard nextAddress < addresses.count else {
+      if resolver.isAtWork { phase = .lookingUp } else { failAttempt() }
+      return
     }
     let address = addresses[nextAddress]
     let addressesLeft = Int64(addresses.count - nextAddress)
@@ -225,6 +235,7 @@ public struct Link: ~Copyable {
   /// What happened with addresses before this one is forgotten.
   private mutating func becomeOpen() {
     phase = .open
+    resolver.stop()
     receivingWantsOutput = false
     account = FailureAccount()
   }
@@ -237,6 +248,7 @@ public struct Link: ~Copyable {
       return failAddress(failure, code: socket.pointee.failureCode, now: now)
     }
     account.note(failure, code: 0, address: nextAddress - 1)
+    resolver.stop()
     release(orderly: true)
     phase = .failed(failure)
   }
@@ -249,12 +261,12 @@ public struct Link: ~Copyable {
 
   private mutating func finishAttempt(_ failure: LinkFailure, code: Int32) {
     account.note(failure, code: code, address: -1)
+    resolver.stop()
     release(orderly: false)
     phase = .failed(failure)
   }
 
   private mutating func release(orderly: Bool) {
-    resolver.stop()
     tls?.pointee.stop()
     socket.pointee.close(orderly: orderly)
   }
@@ -318,6 +330,7 @@ public struct Link: ~Copyable {
   /// without a link.
   public mutating func close() {
     guard phase != .closed else { return }
+    resolver.stop()
     release(orderly: phase == .open)
     phase = .closed
   }

@@ -6,17 +6,21 @@ import struct
 import threading
 
 A, AAAA = 1, 28
-NO_ERROR, SERVER_FAILURE, NO_SUCH_NAME = 0, 2, 3
+NO_ERROR, SERVER_FAILURE, NO_SUCH_NAME, REFUSED = 0, 2, 3, 5
 
 
 class NameServer:
-    """Answers queries for the names in `addresses` (name: list of addresses); others do not exist."""
+    """Answers queries for the names in `addresses` (name: list of addresses); others do not exist.
 
-    def __init__(self, addresses, *, address="127.0.0.1", silent=False, failing=False):
+    For each kind of query, or both, it may be "silent" or give one of the codes instead; `delay` is in seconds.
+    """
+
+    def __init__(self, addresses, *, address="127.0.0.1", ipv4=NO_ERROR, ipv6=NO_ERROR, delay=0):
         self.addresses = addresses
-        self.silent = silent
-        self.failing = failing
+        self.conduct = {A: ipv4, AAAA: ipv6}
+        self.delay = delay
         self.queries = []
+        self._timers = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 53))
         # A thread that waits for ever would keep the port bound beyond close().
@@ -37,11 +41,19 @@ class NameServer:
                 offset += 1 + query[offset]
             name, (kind,) = ".".join(labels), struct.unpack_from(">H", query, offset + 1)
             self.queries.append(name)
-            if not self.silent:
-                self._socket.sendto(self._answer(query, offset + 5, name, kind), peer)
+            conduct = self.conduct.get(kind, NO_ERROR)
+            if conduct == "silent":
+                continue
+            answer = self._answer(query, offset + 5, name, kind, conduct)
+            if self.delay:
+                self._timers.append(threading.Timer(self.delay, self._socket.sendto, (answer, peer)))
+                self._timers[-1].start()
+            else:
+                self._socket.sendto(answer, peer)
 
-    def _answer(self, query, question_end, name, kind):
-        code = SERVER_FAILURE if self.failing else NO_ERROR if name in self.addresses else NO_SUCH_NAME
+    def _answer(self, query, question_end, name, kind, code):
+        if code == NO_ERROR and name not in self.addresses:
+            code = NO_SUCH_NAME
         found = [ipaddress.ip_address(text) for text in self.addresses.get(name, [])]
         wanted = [one.packed for one in found if one.version == (4 if kind == A else 6)] if kind in (A, AAAA) else []
         if code != NO_ERROR:
@@ -53,4 +65,6 @@ class NameServer:
     def close(self):
         self._is_closing = True
         self._thread.join()
+        for timer in self._timers:
+            timer.cancel()
         self._socket.close()
