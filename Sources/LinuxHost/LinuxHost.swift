@@ -99,6 +99,7 @@ public struct LinuxHost: ~Copyable, Host {
       sources.reap()
       programs.reap()
       storage.reap()
+      for slot in links.indices { _ = links[slot].reap() }
     }
     if !storage.isIdle { storage.expire(now: System.bootTime()) }
     if sources.deadline != nil { sources.expire(now: System.bootTime()) }
@@ -136,8 +137,11 @@ public struct LinuxHost: ~Copyable, Host {
       sources.reap()
       programs.reap()
       storage.reap()
+      var areLookingUp = false
+      for slot in links.indices { areLookingUp = links[slot].reap() || areLookingUp }
       if millisecond == LinuxHost.storageWaitMs { storage.abandon() }
-      let areDying = millisecond < LinuxHost.closeWaitMs && (sources.hasReaders || programs.areRunning)
+      let areDying =
+        millisecond < LinuxHost.closeWaitMs && (sources.hasReaders || programs.areRunning || areLookingUp)
       guard areDying || storage.isRunning else { break }
       usleep(1000)
     }

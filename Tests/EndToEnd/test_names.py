@@ -166,6 +166,20 @@ def test_a_slow_answer_is_waited_for(start_peer, run_agent, resolve, serve_names
 
 
 @only_inside
+@pytest.mark.seconds(10)
+def test_a_look_up_that_was_given_up_leaves_no_zombie(run_agent, resolve, serve_names):
+    resolve("127.0.0.1")
+    serve_names({NAME: ["127.0.0.1"]}, ipv4="silent", ipv6="silent")
+    agent = run_agent(*named(1883))
+    children = pathlib.Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
+    agent.wait_log("info", "link", "connecting")
+    wait_until(children.read_text, DEADLINE, "they are looking it up")
+    agent.wait_log("warning", "link", "failed")
+    wait_until(lambda: not children.read_text(), DEADLINE, "all have gone")
+    assert len(agent.find("info", "link", "connecting")) == 1, "not before the next attempt"
+
+
+@only_inside
 @pytest.mark.seconds(2)
 def test_the_later_family_is_tried_where_the_earlier_leads_nowhere(start_peer, run_agent, resolve, serve_names):
     resolve("127.0.0.1")

@@ -128,7 +128,6 @@ public struct Link: ~Copyable {
   /// Moves a link that is being opened forward and says where it stands. Goes on with the handshake for what has
   /// arrived; never waits.
   public mutating func poll(now: Instant) -> LinkState {
-    resolver.tidyUp()
     hasCheckedCertificate = false
     // Every turn that changes the phase uses up a step of the attempt: at most three for each address.
     var stepsLeft = 3 * Resolver.addressesMax + 4
@@ -336,6 +335,12 @@ public struct Link: ~Copyable {
   }
 
   // MARK: Waiting
+
+  /// Reaps look-ups that have ended. True if one that was killed has not gone yet.
+  mutating func reap() -> Bool {
+    resolver.tidyUp()
+    return resolver.dyingCount > 0
+  }
 
   /// When `poll` has something to do even if nothing becomes ready; nil if never.
   public var deadline: Instant? {
