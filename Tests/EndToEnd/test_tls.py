@@ -1,12 +1,16 @@
 """TLS: what is trusted, what is refused and with which reason, resumption."""
 
 import re
+import ssl
+import subprocess
 
 import pytest
 
+from harness import packets
 from harness.agent import seconds
 from harness.certificates import Authority
 from harness.configuration import status, tls
+from harness.waiting import free_port
 
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 # What a bundle of all the system's authorities may cost more than a file with one: the noise of a measurement.
@@ -160,6 +164,68 @@ def test_a_reconnect_resumes_the_session(
     assert (again["tls"], again["resumed"]) == (version, "yes")
     platform.forget()
     platform.next_event("status")
+
+
+@pytest.mark.core
+def test_a_server_that_sends_many_tickets_and_resumes_none_is_served(
+        start_peer, run_agent, authority, server_certificate):
+    def start_tls(stream):
+        # A new context knows no session of an earlier one.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(server_certificate.certificate, server_certificate.key)
+        context.num_tickets = 40
+        return context.wrap_socket(stream, server_side=True)
+
+    peer = start_peer(start_tls=start_tls)
+    agent = run_agent(peer.port, with_tls(peer.port, authority))
+    for count in (1, 2):
+        connection = peer.accept()
+        assert agent.wait_connected(count).fields["resumed"] == "no"
+        connection.expect(packets.PUBLISH)
+        connection.close()
+
+
+def test_a_session_is_not_offered_twice_where_the_server_hangs_up_on_it(
+        start_peer, run_agent, authority, server_certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server_certificate.certificate, server_certificate.key)
+    offered = []
+
+    def start_tls(stream):
+        wrapped = context.wrap_socket(stream, server_side=True)
+        offered.append(wrapped.session_reused)
+        if wrapped.session_reused:
+            wrapped.close()
+            raise OSError
+        return wrapped
+
+    peer = start_peer(start_tls=start_tls)
+    agent = run_agent(peer.port, with_tls(peer.port, authority))
+    first = peer.accept()
+    first.expect(packets.PUBLISH)
+    first.close()
+    agent.wait_connected(2)
+    assert offered == [False, True, False]
+
+
+def test_a_server_that_changes_its_key_is_told(run_agent, authority, server_certificate):
+    port = free_port()
+    files = ["-cert", server_certificate.certificate, "-key", server_certificate.key]
+    with subprocess.Popen(["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-tls1_3", *files],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        try:
+            while b"ACCEPT" not in server.stdout.readline():
+                assert server.poll() is None
+            agent = run_agent(port, with_tls(port, authority))
+            shown = b""
+            # What it received: CONNECT, without a line's end.
+            while b"MQTT" not in shown:
+                shown += server.stdout.read1()
+            server.stdin.write(b"K\n")
+            server.stdin.flush()
+            agent.wait_log("warning", "mqtt", "disconnected", reason="tls-key-update")
+        finally:
+            server.kill()
 
 
 @pytest.mark.core

@@ -36,11 +36,15 @@ struct TLSConnection: ~Copyable {
   private var sessionTrust: UInt64 = 0
   private var presentTrust: UInt64 = 0
   private var wasSessionOffered = false
+  /// Whether the server has sent something that is not of TLS since.
+  private var isSessionProven = false
 
   /// The longest session kept. One of TLS 1.2 or 1.3 with a ticket has 300 to 500 bytes.
   static var sessionBytesMax: Int { 2048 }
-  /// How many tickets are taken in one go; more is not how a server behaves.
-  static var ticketsMax: Int { 8 }
+  /// How many tickets are kept in one go: the last of a server's usual one to four is as good as the next.
+  static var ticketsKeptMax: Int { 8 }
+  /// How many tickets are passed over in one go; more is not how a server behaves.
+  static var ticketsMax: Int { 256 }
   /// How long a session is offered: a day (RFC 5246 F.1.4), for resuming does not check the certificate again.
   static var sessionAgeMax: TimeSpan { .minutes(24 * 60) }
 
@@ -77,6 +81,7 @@ struct TLSConnection: ~Copyable {
     presentTrust = isVerified ? trust.pointee.fingerprint() : 0
     if now >= sessionEnd || presentTrust != sessionTrust { session.removeAll() }
     wasSessionOffered = !session.isEmpty
+    isSessionProven = false
     let result = session.span.withUnsafeBufferPointer { bytes in
       // RFC 6066 3: an address is not sent as a name.
       var options = mote_tls_options(
@@ -105,12 +110,16 @@ struct TLSConnection: ~Copyable {
         sessionTrust = presentTrust
       }
       saveSession()
-    case .failed:
-      // Whatever the reason, the next attempt must not depend on it.
-      if wasSessionOffered { session.removeAll() }
+    case .ended, .failed: doubtSession()
     default: break
     }
     return result
+  }
+
+  /// Behind an end that came before a byte of the server's: whatever the reason, the next attempt must not depend on
+  /// the session that was offered.
+  private mutating func doubtSession() {
+    if wasSessionOffered, !isSessionProven { session.removeAll() }
   }
 
   /// Keeps the session for the next connection. Where there is none yet, one that was resumed stays.
@@ -128,7 +137,7 @@ struct TLSConnection: ~Copyable {
 
   /// Receives into the free room of `buffer`, which must not be full; `count` is positive if the step is `.done`.
   mutating func receive(into buffer: inout ByteBuffer) -> (step: TLSStep, count: Int) {
-    for _ in 0..<TLSConnection.ticketsMax {
+    for ticket in 0..<TLSConnection.ticketsMax {
       var room = buffer.freeSpan
       let result = room.withUnsafeMutableBufferPointer { bytes -> Int32 in
         guard let start = bytes.baseAddress else { return Int32(MOTE_TLS_WANTS_INPUT) }
@@ -136,10 +145,15 @@ struct TLSConnection: ~Copyable {
       }
       if result > 0 {
         buffer.commit(Int(result))
+        isSessionProven = true
         return (.done, Int(result))
       }
-      guard result == MOTE_TLS_NEW_SESSION else { return (step(result), 0) }
-      saveSession()
+      guard result == MOTE_TLS_NEW_SESSION else {
+        let result = step(result)
+        if result == .ended || result == .failed { doubtSession() }
+        return (result, 0)
+      }
+      if ticket < TLSConnection.ticketsKeptMax { saveSession() }
     }
     return (.failed, 0)
   }
@@ -185,6 +199,7 @@ struct TLSConnection: ~Copyable {
     case Int(MOTE_TLS_FAILURE_NOT_YET_VALID): return .tlsNotYetValid
     case Int(MOTE_TLS_FAILURE_REFUSED): return .tlsRefusedByPeer
     case Int(MOTE_TLS_FAILURE_BROKEN): return .connectionLost
+    case Int(MOTE_TLS_FAILURE_KEY_UPDATE): return .tlsKeyUpdate
     default: return .tlsFailed
     }
   }

@@ -87,7 +87,9 @@ class ScriptedBroker:
     ALL = frozenset((packets.CONNECT, packets.PUBLISH, packets.SUBSCRIBE, packets.UNSUBSCRIBE, packets.PINGREQ,
                      packets.PUBREC, packets.PUBREL))
 
-    def __init__(self, *, answers=ALL, connack=packets.connack(), patience=1, address="127.0.0.1", port=0):
+    def __init__(self, *, answers=ALL, connack=packets.connack(), patience=1, address="127.0.0.1", port=0,
+                 start_tls=None):
+        self.start_tls = start_tls
         self.answers = set(answers)
         self.connack = connack
         self.patience = patience
@@ -104,6 +106,12 @@ class ScriptedBroker:
                 stream, _ = self._listener.accept()
             except OSError:
                 return
+            try:
+                if self.start_tls is not None:
+                    stream = self.start_tls(stream)
+            except OSError:
+                stream.close()
+                continue
             self.connections.append(Connection(self, stream))
 
     def answer(self, connection, received):
