@@ -124,7 +124,7 @@ public struct SensorSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var kind: SourceKind
   /// What stands behind the colon of `read`.
   public internal(set) var argument: Text
-  /// The name of a field in the text read; empty for the first value.
+  /// The name of a field in the text read; empty for all of it.
   public internal(set) var field: Text
   /// Multiplied last.
   public internal(set) var scale: Decimal

@@ -2,8 +2,9 @@
 
 /// What reading a source gave.
 public enum SourceRead: Equatable, Sendable {
-  /// The text was appended.
-  case complete
+  /// The text was appended; its numbers times ten to the power of `exponent` are in the unit of the source. The text
+  /// stays what the source said.
+  case complete(exponent: Int)
   /// Not yet.
   case pending
   /// Nothing was appended.
@@ -11,7 +12,7 @@ public enum SourceRead: Equatable, Sendable {
 }
 
 /// Why a source or its text gave no value.
-public enum ReadFailure: UInt8, Equatable, Sendable, BitwiseCopyable {
+public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
   /// There is no such file, zone, chip, interface or mount.
   case notFound
   /// We may not read it.
@@ -20,7 +21,7 @@ public enum ReadFailure: UInt8, Equatable, Sendable, BitwiseCopyable {
   case inputOutput
   /// No answer in time.
   case timeout
-  /// The text has no number or field where one was expected.
+  /// The text has no field, is no number, or is more than a number.
   case notUnderstood
   /// The value is out of the range of decimal numbers.
   case outOfRange

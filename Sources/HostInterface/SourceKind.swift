@@ -10,11 +10,11 @@ import Bytes
 
 /// A kind of place, as written before the colon of `read =`.
 public enum SourceKind: UInt8, Sendable, BitwiseCopyable {
-  /// A thermal zone by its type (or `thermal_zoneN`); a number in degrees Celsius with a power of ten, as the kernel
-  /// counts in thousandths: `47250e-3`.
+  /// A thermal zone by its type (or `thermal_zoneN`); a number, of which the host says that it is in thousandths of a
+  /// degree Celsius.
   case thermal
-  /// A hwmon input by chip name and label (or input name, `temp1`); a number with the power of ten that brings it to
-  /// its unit.
+  /// A hwmon input by chip name and label (or input name, `temp1`); a number, of which the host says the power of ten
+  /// that brings it to its unit.
   case hwmon
   /// Text of /proc/stat.
   case cpu
@@ -96,11 +96,11 @@ public enum SourceArgument: UInt8, Sendable, BitwiseCopyable {
 
 /// What the text of a source is.
 public enum SourceText: UInt8, Sendable, BitwiseCopyable {
-  /// A number.
+  /// A number and nothing else.
   case number
   /// A number, a truth value or other text.
   case anything
-  /// The same, or several of them behind names.
+  /// The same, or several of them behind names, where the configuration gives one.
   case fields
   /// Columns of numbers; each word names one, in their order.
   case columns

@@ -57,8 +57,9 @@ public struct Channel: BitwiseCopyable, Sendable {
     return isFailing != nowFailing
   }
 
-  /// Makes a value of a source's text; `field` is the configured name, empty without one.
-  public mutating func interpret(_ text: Span<UInt8>, field: Span<UInt8>) -> Reading {
+  /// Makes a value of a source's text; `field` is the configured name, empty without one. A number times ten to the
+  /// power of `exponent` is in the source's unit.
+  public mutating func interpret(_ text: Span<UInt8>, field: Span<UInt8>, exponent: Int = 0) -> Reading {
     switch quantity {
     case .text:
       guard let range = valueRange(in: text, field: field), !range.isEmpty else { return .failed(.notUnderstood) }
@@ -68,28 +69,37 @@ public struct Channel: BitwiseCopyable, Sendable {
       else { return .failed(.notUnderstood) }
       return .boolean(value)
     default:
-      guard let raw = rawNumber(in: text, field: field) else { return .failed(.notUnderstood) }
-      guard let value = scaled(raw) else { return .failed(.outOfRange) }
-      return .number(value)
+      do throws(ReadFailure) {
+        let raw = try rawNumber(in: text, field: field)
+        guard let value = scaled(raw, exponent) else { return .failed(.outOfRange) }
+        return .number(value)
+      } catch {
+        return .failed(error)
+      }
     }
   }
 
-  private mutating func rawNumber(in text: Span<UInt8>, field: Span<UInt8>) -> Decimal? {
+  private mutating func rawNumber(in text: Span<UInt8>, field: Span<UInt8>) throws(ReadFailure) -> Decimal {
+    let value: Decimal?
     switch quantity {
-    case .firstNumber: return SensorText.firstNumber(in: text)
+    case .onlyNumber: return try SensorText.onlyNumber(in: text)
     case .namedNumber:
-      guard let range = SensorText.field(field, in: text) else { return nil }
-      return SensorText.firstNumber(in: text.extracting(range))
-    case .column(let index): return SensorText.column(index, in: text)
-    case .memory(let quantity): return memory(quantity, in: text)
-    case .disk(let quantity): return disk(quantity, in: text)
-    case .processorUsage: return processorUsage(in: text)
-    case .text, .boolean: return nil
+      guard let range = SensorText.field(field, in: text) else { throw .notUnderstood }
+      return try SensorText.leadingNumber(in: text.extracting(range))
+    case .column(let index): return try SensorText.column(index, in: text)
+    case .memory(let quantity): value = memory(quantity, in: text)
+    case .disk(let quantity): value = disk(quantity, in: text)
+    case .processorUsage: value = processorUsage(in: text)
+    case .text, .boolean: value = nil
     }
+    guard let value else { throw .notUnderstood }
+    return value
   }
 
   @inline(__always)  // Otherwise all of the channel is copied for the call.
-  private func scaled(_ raw: Decimal) -> Decimal? {
+  private func scaled(_ number: Decimal, _ power: Int) -> Decimal? {
+    guard let raw = power == 0 ? number : Decimal(significand: number.significand, exponent: number.exponent + power)
+    else { return nil }
     guard let sum = offset.significand == 0 ? raw : raw.adding(offset) else { return nil }
     if fractionDigits == nil, scale == Decimal(1) { return sum }
     return sum.scaled(by: scale, fractionDigits: fractionDigits)
@@ -120,7 +130,8 @@ public struct Channel: BitwiseCopyable, Sendable {
 
   private func kibibytes(_ line: StaticString, in text: Span<UInt8>) -> Int64? {
     guard let range = SensorText.field(line.bytes, in: text),
-      let value = SensorText.firstNumber(in: text.extracting(range)), value.exponent == 0, value.significand >= 0
+      let value = try? SensorText.leadingNumber(in: text.extracting(range)), value.exponent == 0,
+      value.significand >= 0
     else { return nil }
     return value.significand
   }
@@ -141,7 +152,7 @@ public struct Channel: BitwiseCopyable, Sendable {
 
   /// A column that must be a whole number from 0 to 2^60 - 1, so that sums of two cannot overflow.
   private func wholeColumn(_ index: Int, in text: Span<UInt8>) -> Int64? {
-    guard let value = SensorText.column(index, in: text), value.exponent == 0, value.significand >= 0,
+    guard let value = try? SensorText.column(index, in: text), value.exponent == 0, value.significand >= 0,
       value.significand < 1 << 60
     else { return nil }
     return value.significand
@@ -153,8 +164,8 @@ public struct Channel: BitwiseCopyable, Sendable {
     guard text.starts(with: "cpu ") else { return nil }
     var ticks = ProcessorTicks()
     for index in 0..<8 {
-      // Old kernels have fewer columns.
-      guard let column = wholeColumn(index, in: text) else { break }
+      // Behind the name. Old kernels have fewer columns.
+      guard let column = wholeColumn(index + 1, in: text) else { break }
       ticks.total &+= UInt64(column)
       if index != 3, index != 4 { ticks.busy &+= UInt64(column) }
     }

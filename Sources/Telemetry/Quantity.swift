@@ -6,9 +6,9 @@ import HostInterface
 
 /// What a sensor takes out of its source's text.
 public enum Quantity: Equatable, Sendable, BitwiseCopyable {
-  /// The first number.
-  case firstNumber
-  /// The first number behind a name that the configuration gives.
+  /// The number that is all of the text.
+  case onlyNumber
+  /// The number behind a name that the configuration gives.
   case namedNumber
   /// The text itself (or what stands behind a name), trimmed.
   case text
@@ -68,7 +68,7 @@ extension Quantity {
       word = found
     }
     switch source.text {
-    case .number, .anything, .fields: return hasField ? .namedNumber : .firstNumber
+    case .number, .anything, .fields: return hasField ? .namedNumber : .onlyNumber
     case .columns: return .column(word)
     case .memory: return MemoryQuantity(rawValue: UInt8(word)).map { .memory($0) }
     case .fileSystem: return DiskQuantity(rawValue: UInt8(word)).map { .disk($0) }

@@ -1,17 +1,62 @@
 // What the kernel and other programs write into files, turned into exact numbers.
 
 import Bytes
+import HostInterface
 
 /// Finds values in text. Each function reads its text once, front to back.
 public enum SensorText {
-  /// The first number anywhere in `text`; a sign counts only directly before the digits.
-  public static func firstNumber(in text: Span<UInt8>, from start: Int = 0) -> Decimal? {
-    number(in: text, from: start, skipping: 0, staysInLine: false)
+  /// The number that `text` is, with nothing but blanks and line ends around it.
+  ///
+  /// `N/A`, `0x2a`, `12,5` and `45000 mC` are no numbers: who took what looks like one out of them would have a value
+  /// that nobody has measured.
+  public static func onlyNumber(in text: Span<UInt8>) throws(ReadFailure) -> Decimal {
+    var start = 0
+    while start < text.count, text[start].isBlank { start &+= 1 }
+    let (value, numberEnd) = try number(in: text, at: start)
+    var end = numberEnd
+    while end < text.count, text[end].isBlank { end &+= 1 }
+    guard end == text.count else { throw .notUnderstood }
+    return value
   }
 
-  /// The number behind `skipping` others between `start` and the end of its line: columns of a table.
-  public static func column(_ skipping: Int, in text: Span<UInt8>, from start: Int = 0) -> Decimal? {
-    number(in: text, from: start, skipping: skipping, staysInLine: true)
+  /// The number with which the value of a field begins, behind a quote perhaps. A unit, a bracket or more fields may
+  /// follow, but nothing that could make another number of it: `0x2a`, `12,5`, `1.2.3`, `12:30`.
+  public static func leadingNumber(in text: Span<UInt8>) throws(ReadFailure) -> Decimal {
+    let start = !text.isEmpty && text[0] == UInt8(ascii: "\"") ? 1 : 0
+    let (value, end) = try number(in: text, at: start)
+    guard end < text.count, !text[end].isBlank else { return value }
+    if text[end].lowercased == UInt8(ascii: "x") { throw .notUnderstood }
+    let isDivided =
+      isOne(of: (".", ",", ":", "-"), text.extracting(end...end))
+      || isOne(of: ("'", "_", "/", "+"), text.extracting(end...end))
+    if isDivided, end + 1 < text.count, text[end + 1].isDigit { throw .notUnderstood }
+    return value
+  }
+
+  private static func number(in text: Span<UInt8>, at start: Int) throws(ReadFailure) -> (value: Decimal, end: Int) {
+    guard start < text.count, startsNumber(in: text, at: start) else { throw .notUnderstood }
+    guard let found = Decimal.parsePrefix(of: text, from: start) else { throw .outOfRange }
+    return found
+  }
+
+  /// The number in column `index` of the first line, counted from 0. Columns stand between blanks.
+  public static func column(_ index: Int, in text: Span<UInt8>) throws(ReadFailure) -> Decimal {
+    var start = skippingBlanks(of: text, from: 0)
+    for _ in 0..<index {
+      while start < text.count, !text[start].isBlank { start &+= 1 }
+      start = skippingBlanks(of: text, from: start)
+    }
+    let (value, end) = try number(in: text, at: start)
+    guard end == text.count || text[end].isBlank else { throw .notUnderstood }
+    return value
+  }
+
+  /// Where the next column begins, or the line ends.
+  @inline(__always)
+  private static func skippingBlanks(of text: Span<UInt8>, from start: Int) -> Int {
+    var index = start
+    while index < text.count, text[index] == 0x20 || text[index] == 0x09 { index &+= 1 }
+    return index
   }
 
   /// The value of a named field: `MemFree:  123 kB`, `t=23125`, `"temp": 21.5`, `temp 21.5`.
@@ -62,34 +107,13 @@ public enum SensorText {
       || text.equalsIgnoringCase(words.2.bytes) || text.equalsIgnoringCase(words.3.bytes)
   }
 
-  private static func number(
-    in text: Span<UInt8>, from start: Int, skipping: Int, staysInLine: Bool
-  ) -> Decimal? {
-    var index = start
-    var toSkip = skipping
-    while index < text.count {
-      guard startsNumber(in: text, at: index) else {
-        if staysInLine, text[index] == UInt8(ascii: "\n") { return nil }
-        index += 1
-        continue
-      }
-      // A number too large for a decimal still ends where its digits do.
-      guard let parsed = Decimal.parsePrefix(of: text, from: index) else { return nil }
-      if toSkip == 0 { return parsed.value }
-      toSkip -= 1
-      index = parsed.end
-    }
-    return nil
-  }
-
-  /// Whether a number begins here: an optional sign, and digits or, as bc(1) prints it, a point and digits. A point
-  /// behind a digit separates levels of a version.
+  /// Whether a number begins here: an optional sign, and digits or, as bc(1) prints it, a point and digits.
   @inline(__always)
   private static func startsNumber(in text: Span<UInt8>, at start: Int) -> Bool {
     if text[start].isDigit { return true }
     var index = start
-    if text[index] == UInt8(ascii: "-") || text[index] == UInt8(ascii: "+") { index += 1 }
-    if index < text.count, text[index] == UInt8(ascii: "."), index == 0 || !text[index - 1].isDigit { index += 1 }
+    if text[index] == UInt8(ascii: "-") || text[index] == UInt8(ascii: "+") { index &+= 1 }
+    if index < text.count, text[index] == UInt8(ascii: ".") { index &+= 1 }
     return index < text.count && text[index].isDigit
   }
 

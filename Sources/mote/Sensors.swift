@@ -93,7 +93,7 @@ private struct SensorTable: ~Copyable {
   mutating func read(_ index: Int, into raw: inout ByteBuffer, _ host: inout LinuxHost) -> Reading {
     raw.removeAll()
     switch host.readSource(entries[index].source, into: &raw) {
-    case .complete: return entries[index].channel.interpret(raw.span, field: Span())
+    case .complete(let exponent): return entries[index].channel.interpret(raw.span, field: Span(), exponent: exponent)
     case .pending: return .failed(.timeout)
     case .failed(let failure): return .failed(failure)
     }

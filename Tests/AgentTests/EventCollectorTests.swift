@@ -60,6 +60,15 @@ import Testing
     #expect(rig.host.lines == ["warning sensor failed sensor=d reason=not-understood"])
   }
 
+  @Test func scalesWithThePowerOfTenOfTheReading() throws {
+    let rig = try makeRig()
+    rig.host.texts = [0: "a: 1\nc: 3\n", 1: "45120\n", 2: "a: 4\n", 4: "N/A\n"]
+    rig.host.exponents = [1: -3, 4: -3]
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"a":1,"c":3,"b":45.12}}"#, #"{"d":{"elsewhere":4}}"#])
+    #expect(rig.host.lines.last == "warning sensor failed sensor=e reason=not-understood")
+  }
+
   @Test func stampsEventsWithATimeThatIsBelieved() throws {
     let rig = try makeRig()
     rig.host.wall = WallTime(milliseconds: 1_800_000_000_000)

@@ -28,6 +28,7 @@ struct ScriptedHost: Host {
 
   // Sensors.
   var texts: [Int: String] = [:]
+  var exponents: [Int: Int] = [:]
   var slowSources: Set<Int> = []
   var tellingSources: [Int] = []
   private(set) var reads: [Int] = []
@@ -144,7 +145,7 @@ struct ScriptedHost: Host {
     guard !slowSources.contains(index) else { return .pending }
     guard let text = texts[index] else { return .failed(.notFound) }
     buffer.append(Array(text.utf8).span)
-    return .complete
+    return .complete(exponent: exponents[index] ?? 0)
   }
 
   mutating func nextTellingSource() -> Int? { tellingSources.isEmpty ? nil : tellingSources.removeFirst() }

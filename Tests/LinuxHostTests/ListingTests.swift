@@ -191,7 +191,7 @@ extension MachineTests {
         results.append((Array(text.extracting(sensor.argument)).text, host.read(index).result))
       }
       #expect(results.count >= 8)
-      for (argument, result) in results { #expect(result == .complete, "\(argument)") }
+      for (argument, result) in results { #expect(result.isComplete, "\(argument)") }
     }
   }
 }

@@ -53,7 +53,7 @@ final class MachineHost {
     buffer.removeAll()
     let result = host.readSource(index, into: &buffer)
     let count = buffer.count
-    if result != .complete { #expect(count == 0, "nothing may be appended without a result") }
+    if !result.isComplete { #expect(count == 0, "nothing may be appended without a result") }
     return (result, buffer.text)
   }
 
@@ -74,7 +74,7 @@ final class MachineHost {
   @discardableResult
   func promote(_ index: Int) -> Int {
     for attempt in 0..<200 {
-      if readOnce(index).result == .complete { return attempt }
+      if readOnce(index).result.isComplete { return attempt }
       _ = read(index)
     }
     Issue.record("source \(index) is not read in place")
@@ -110,6 +110,14 @@ final class MachineHost {
       wait(until: end)
       wakeups += 1
     }
+  }
+}
+
+extension SourceRead {
+  /// Whether a text came.
+  var isComplete: Bool {
+    if case .complete = self { return true }
+    return false
   }
 }
 

@@ -14,7 +14,7 @@ extension MachineTests {
       defer { host.close() }
       let memory = try host.open(.memory, "available")
       let first = host.readOnce(memory)
-      #expect(first.result == .complete)
+      #expect(first.result == .complete(exponent: 0))
       #expect(first.text.hasPrefix("MemTotal:"))
       #expect(first.text.contains("MemAvailable:"))
       let load = host.readOnce(try host.open(.loadavg, "1"))
@@ -41,7 +41,7 @@ extension MachineTests {
       let host = try MachineHost()
       defer { host.close() }
       let loopback = host.readOnce(try host.open(.network, "lo/rx-bytes"))
-      #expect(loopback.result == .complete)
+      #expect(loopback.result == .complete(exponent: 0))
       #expect(Int(loopback.text.trimmingCharacters(in: .newlines)) != nil)
       #expect(host.readOnce(try host.open(.network, "lo/no-such")).result == .failed(.notFound))
       #expect(host.readOnce(try host.open(.network, "none7/rx-bytes")).result == .failed(.notFound))
@@ -56,7 +56,7 @@ extension MachineTests {
         let disk = try host.open(.disk, argument)
         for _ in 0..<2 {
           let (result, text) = host.read(disk)
-          #expect(result == .complete)
+          #expect(result == .complete(exponent: 0))
           let sizes = text.split(separator: " ").compactMap { UInt64($0) }
           #expect(sizes.count == 3 && sizes[0] >= sizes[1] && sizes[1] >= sizes[2], "\(argument): \(text)")
         }
@@ -84,7 +84,7 @@ extension MachineTests {
       let host = try MachineHost()
       defer { host.close() }
       #expect(host.readOnce(try host.open(.constant, "21.5 °C")).text == "21.5 °C")
-      #expect(host.readOnce(try host.open(.constant, "")).result == .complete)
+      #expect(host.readOnce(try host.open(.constant, "")).result == .complete(exponent: 0))
     }
 
     // MARK: Names under /sys
@@ -100,9 +100,9 @@ extension MachineTests {
       let host = try MachineHost(sys: tree.path)
       defer { host.close() }
       let processor = try host.open(.thermal, "cpu-thermal")
-      for _ in 0..<3 { #expect(host.read(processor).text == "45678e-3") }
-      #expect(host.read(try host.open(.thermal, "acpitz")).text == "30000e-3", "the first of several")
-      #expect(host.read(try host.open(.thermal, "thermal_zone12")).text == "31000e-3")
+      for _ in 0..<3 { #expect(host.read(processor) == (.complete(exponent: -3), "45678\n")) }
+      #expect(host.read(try host.open(.thermal, "acpitz")).text == "30000\n", "the first of several")
+      #expect(host.read(try host.open(.thermal, "thermal_zone12")).text == "31000\n")
       #expect(host.read(try host.open(.thermal, "thermal_zone1")).result == .failed(.notFound))
       #expect(host.read(try host.open(.thermal, "cpu")).result == .failed(.notFound))
       #expect(host.read(try host.open(.thermal, "")).result == .failed(.notFound))
@@ -110,16 +110,18 @@ extension MachineTests {
 
     @Test func findsHwmonInputsByChipAndLabel() throws {
       let tree = try TemporaryFolder()
-      try tree.hwmon(0, "lm75", ["temp1_input": "21500"])
+      try tree.hwmon(0, "lm75", ["temp1_input": "21500", "power1_input": "N/A", "fan1_input": "1200"])
       try tree.hwmon(1, "coretemp", ["temp1_input": "1", "temp1_label": "Package id 0", "temp2_input": "2"])
       try tree.hwmon(7, "lm75", ["temp1_input": "22500", "temp2_input": "3", "temp2_label": "temp1"])
       let host = try MachineHost(sys: tree.path)
       defer { host.close() }
-      #expect(host.read(try host.open(.hwmon, "lm75/temp1")).text == "21500e-3")
-      #expect(host.read(try host.open(.hwmon, "coretemp/Package id 0")).text == "1e-3")
-      #expect(host.read(try host.open(.hwmon, "coretemp/temp1")).text == "1e-3")
-      #expect(host.read(try host.open(.hwmon, "coretemp/temp2")).text == "2e-3")
-      #expect(host.read(try host.open(.hwmon, "hwmon7/temp1")).text == "3e-3", "a label comes before a name")
+      #expect(host.read(try host.open(.hwmon, "lm75/temp1")) == (.complete(exponent: -3), "21500\n"))
+      #expect(host.read(try host.open(.hwmon, "lm75/power1")) == (.complete(exponent: -6), "N/A\n"), "as it says")
+      #expect(host.read(try host.open(.hwmon, "lm75/fan1")) == (.complete(exponent: 0), "1200\n"))
+      #expect(host.read(try host.open(.hwmon, "coretemp/Package id 0")).text == "1\n")
+      #expect(host.read(try host.open(.hwmon, "coretemp/temp1")).text == "1\n")
+      #expect(host.read(try host.open(.hwmon, "coretemp/temp2")).text == "2\n")
+      #expect(host.read(try host.open(.hwmon, "hwmon7/temp1")).text == "3\n", "a label comes before a name")
       for argument in ["coretemp/temp3", "coretemp", "coretemp/", "/temp1", "lm75/name", "lm7/temp1", "hwmon2/temp1"] {
         #expect(host.read(try host.open(.hwmon, argument)).result == .failed(.notFound), "\(argument)")
       }
@@ -137,7 +139,7 @@ extension MachineTests {
       try tree.hwmon(5, "lm75", ["temp1_input": "22000"])
       #expect(host.readOnce(sensor).result == .failed(.notFound), "left alone for a while")
       usleep(2_100_000)
-      #expect(host.read(sensor).text == "22000e-3")
+      #expect(host.read(sensor).text == "22000\n")
     }
 
     // MARK: Files of all sorts
@@ -200,7 +202,7 @@ extension MachineTests {
         }
         for source in sources {
           let (result, text) = host.readOnce(source)
-          #expect(result == .complete && text == "99\n")
+          #expect(result == .complete(exponent: 0) && text == "99\n")
         }
         let duration = Date().timeIntervalSince(start)
         #expect(duration > 0.29, "\(duration) s for four of 0.3 s each")
@@ -232,7 +234,7 @@ extension MachineTests {
       let load = try host.open(.loadavg, "1")
       let start = Date()
       #expect(host.readOnce(never).result == .pending)
-      #expect(host.readOnce(load).result == .complete)
+      #expect(host.readOnce(load).result == .complete(exponent: 0))
       #expect(Date().timeIntervalSince(start) < 10, "the file would have held it up for ever")
       #expect(host.read(never).result == .failed(.timeout))
       let duration = Date().timeIntervalSince(start)
@@ -242,14 +244,14 @@ extension MachineTests {
       // FUSE does not let even SIGKILL end a reader whose request has been taken, as a dead NFS server does not.
       for number in 2...8 { _ = host.read(try host.open(.file, slow.path + "/never\(number)")) }
       #expect(childStates(named: "mote-reader").count <= 4)
-      #expect(host.readOnce(load).result == .complete)
+      #expect(host.readOnce(load).result == .complete(exponent: 0))
       let other = try host.open(.file, "/proc/version")
       #expect(host.read(other).result == .failed(.timeout), "no reader can be had")
 
       slow.end()
       usleep(2_100_000)
       host.wait(until: Date())
-      #expect(host.read(other).result == .complete, "the stuck readers have ended")
+      #expect(host.read(other).result == .complete(exponent: 0), "the stuck readers have ended")
       #expect(childStates(named: "mote-reader").isEmpty)
     }
 
@@ -269,7 +271,7 @@ extension MachineTests {
       // When they are tried again, they leave one.
       usleep(2_100_000)
       host.prepare(hanging + [healthy], within: 0.5)
-      #expect(host.readOnce(healthy).result == .complete)
+      #expect(host.readOnce(healthy).result == .complete(exponent: 0))
       #expect(host.readOnce(hanging[0]).result == .pending, "it is tried again")
     }
 

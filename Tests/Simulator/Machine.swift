@@ -149,16 +149,16 @@ final class Machine {
     case .counter:
       counterReadings[index].append(CounterReading(time: world.now))
       append(String(counterReadings[index].count) + "\n", to: &buffer)
-      return .complete
+      return .complete(exponent: 0)
     case .faulty: return readFaulty(index, into: &buffer)
     case .slow: return readSlow(index, into: &buffer)
     case .broken: return .failed(.inputOutput)
     case .telling:
       append("\(toldCount[index] ?? 0)", to: &buffer)
-      return .complete
+      return .complete(exponent: 0)
     case .wordy:
       append(String(repeating: "mäuse ", count: dice.once(in: 10) ? 600 : 2), to: &buffer)
-      return .complete
+      return .complete(exponent: 0)
     }
   }
 
@@ -171,15 +171,15 @@ final class Machine {
       case 2: return .failed(.inputOutput)
       case 3:
         append("rubbish without a digit", to: &buffer)
-        return .complete
+        return .complete(exponent: 0)
       case 4:
         append(String(repeating: "x", count: HostLimits.sourceBytesMax), to: &buffer)
-        return .complete
-      default: return .complete  // nothing at all
+        return .complete(exponent: 0)
+      default: return .complete(exponent: 0)  // nothing at all
       }
     }
     append("\(dice.number(-1000...1000)).\(dice.number(0...999))\n", to: &buffer)
-    return .complete
+    return .complete(exponent: 0)
   }
 
   /// A telling sensor tells.
@@ -227,7 +227,7 @@ final class Machine {
     guard prepare(index) else { return .pending }
     slowReady[index] = nil
     append("17", to: &buffer)
-    return .complete
+    return .complete(exponent: 0)
   }
 
   private func append(_ text: String, to buffer: inout ByteBuffer) {

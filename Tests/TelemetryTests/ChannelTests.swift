@@ -12,17 +12,17 @@ enum Outcome: Equatable {
   case failed(ReadFailure)
 }
 
-private func formatted(_ value: Decimal) -> String {
+func formatted(_ value: Decimal) -> String {
   var buffer = makeBuffer(capacity: 64)
   buffer.append(value)
   return buffer.text
 }
 
 extension Channel {
-  mutating func outcome(_ text: String, field: String = "") -> Outcome {
+  mutating func outcome(_ text: String, field: String = "", exponent: Int = 0) -> Outcome {
     let text = Array(text.utf8)
     let field = Array(field.utf8)
-    switch interpret(text.span, field: field.span) {
+    switch interpret(text.span, field: field.span, exponent: exponent) {
     case .number(let value): return .number(formatted(value))
     case .boolean(let value): return .boolean(value)
     case .text(let range): return .text(Array(text[range]).text)
@@ -42,26 +42,43 @@ private func channel(
 @Suite struct ChannelTests {
   @Test func scalesExactly() throws {
     // value = (raw + offset) × scale, as the kernel's sysfs-bus-iio documentation defines it.
-    var level = try channel(.firstNumber, offset: "-12", scale: "0.805664")
+    var level = try channel(.onlyNumber, offset: "-12", scale: "0.805664")
     #expect(level.outcome("1012\n") == .number("805.664"))
-    var celsius = try channel(.firstNumber, scale: "0.001")
+    var celsius = try channel(.onlyNumber, scale: "0.001")
     #expect(celsius.outcome("45123") == .number("45.123"))
     #expect(celsius.outcome("-50") == .number("-0.05"))
-    var exact = try channel(.firstNumber)
+    var exact = try channel(.onlyNumber)
     #expect(exact.outcome("0.1") == .number("0.1"))
   }
 
+  @Test func theHostsPowerOfTenComesBehindTheText() throws {
+    var temperature = try channel(.onlyNumber)
+    #expect(temperature.outcome("45123\n", exponent: -3) == .number("45.123"))
+    #expect(temperature.outcome("-3500", exponent: -3) == .number("-3.5"))
+    // None of these is a temperature, whatever power of ten belongs to it.
+    for text in ["N/A", "unknown", "", "\n", "45000 mC", "45000\n\0", "45000e"] {
+      #expect(temperature.outcome(text, exponent: -3) == .failed(.notUnderstood), "\(text)")
+    }
+    #expect(temperature.outcome("1e-36", exponent: -3) == .failed(.outOfRange))
+    var fahrenheit = try channel(.onlyNumber, offset: "17.7777778", scale: "1.8", fractionDigits: 1)
+    #expect(fahrenheit.outcome("100000", exponent: -3) == .number("212"), "offset and scale are of the unit")
+    var power = try channel(.onlyNumber)
+    #expect(power.outcome("1500000", exponent: -6) == .number("1.5"))
+    var text = try channel(.text)
+    #expect(text.outcome("38850\n", exponent: -3) == .text("38850"), "the kernel's own text")
+  }
+
   @Test func roundsToTheDigitsAsked() throws {
-    var rounded = try channel(.firstNumber, scale: "0.001", fractionDigits: 1)
+    var rounded = try channel(.onlyNumber, scale: "0.001", fractionDigits: 1)
     #expect(rounded.outcome("45150") == .number("45.2"))
     #expect(rounded.outcome("-45150") == .number("-45.2"))
     #expect(rounded.outcome("45149") == .number("45.1"))
-    var whole = try channel(.firstNumber, fractionDigits: 0)
+    var whole = try channel(.onlyNumber, fractionDigits: 0)
     #expect(whole.outcome("2.5") == .number("3"))
   }
 
   @Test func tellsNoNumberFromANumberOutOfRange() throws {
-    var huge = try channel(.firstNumber, scale: "1e30")
+    var huge = try channel(.onlyNumber, scale: "1e30")
     #expect(huge.outcome("rubbish") == .failed(.notUnderstood))
     #expect(huge.outcome("1e36") == .failed(.outOfRange))
   }
@@ -172,7 +189,7 @@ private func channel(
   }
 
   @Test func notesOnlyChanges() throws {
-    var sensor = try channel(.firstNumber)
+    var sensor = try channel(.onlyNumber)
     let changes = [false, true, true, false].map { sensor.note(isFailing: $0) }
     #expect(changes == [false, true, false, true])
     #expect(!sensor.isFailing)
@@ -184,7 +201,7 @@ private func channel(
     (SourceKind.loadavg, "1", Quantity.column(0)), (.loadavg, "5", .column(1)), (.loadavg, "15", .column(2)),
     (.uptime, "", .column(0)), (.cpu, "usage", .processorUsage), (.disk, "//free", .disk(.free)),
     (.disk, "/var/log/percent", .disk(.percent)), (.memory, "available", .memory(.available)),
-    (.thermal, "cpu", .firstNumber), (.file, "/x", .firstNumber), (.network, "eth0/rx-bytes", .firstNumber),
+    (.thermal, "cpu", .onlyNumber), (.file, "/x", .onlyNumber), (.network, "eth0/rx-bytes", .onlyNumber),
   ]) func isDecidedByTheArgument(kind: SourceKind, argument: String, expected: Quantity) {
     let argument = Array(argument.utf8)
     let quantity = Quantity.number(of: kind, argument: argument.span, hasField: false)

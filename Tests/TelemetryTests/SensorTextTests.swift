@@ -1,4 +1,5 @@
 import Bytes
+import HostInterface
 import Telemetry
 import TestSupport
 import Testing
@@ -9,14 +10,23 @@ func decimal(_ text: String) -> Decimal? {
 }
 
 @Suite struct SensorTextTests {
-  private func firstNumber(_ text: String) -> Decimal? {
+  private func onlyNumber(_ text: String) -> String {
     let bytes = Array(text.utf8)
-    return SensorText.firstNumber(in: bytes.span)
+    do throws(ReadFailure) { return formatted(try SensorText.onlyNumber(in: bytes.span)) } catch { return "\(error)" }
   }
 
-  private func column(_ index: Int, _ text: String) -> Decimal? {
+  private func leadingNumber(_ text: String) -> String {
     let bytes = Array(text.utf8)
-    return SensorText.column(index, in: bytes.span)
+    do throws(ReadFailure) { return formatted(try SensorText.leadingNumber(in: bytes.span)) } catch {
+      return "\(error)"
+    }
+  }
+
+  private func column(_ index: Int, _ text: String) -> String {
+    let bytes = Array(text.utf8)
+    do throws(ReadFailure) { return formatted(try SensorText.column(index, in: bytes.span)) } catch {
+      return "\(error)"
+    }
   }
 
   private func field(_ name: String, _ text: String) -> String? {
@@ -32,32 +42,55 @@ func decimal(_ text: String) -> Decimal? {
   }
 
   @Test(arguments: [
-    ("45123\n", "45123"), ("-12\n", "-12"), ("+7", "7"), ("  3.14 V", "3.14"), ("t=23125", "23125"),
-    ("temp: -0.05C", "-0.05"), ("1e3", "1000"), ("12abc", "12"), ("5.", "5"), ("--5", "-5"), ("a-5", "-5"),
-    ("0001", "1"), ("0.1", "0.1"), ("0.1000", "0.1"), (".5", "0.5"), ("-.5\n", "-0.5"), ("x.25", "0.25"),
-  ]) func findsTheFirstNumber(text: String, expected: String) {
-    #expect(firstNumber(text) == decimal(expected))
-    #expect(firstNumber(text) != nil)
+    ("45123\n", "45123"), ("-12\n", "-12"), ("+7", "7"), (" \t3.14\r\n\n", "3.14"), ("1e3", "1000"), ("0001", "1"),
+    ("0.1", "0.1"), ("0.1000", "0.1"), (".5", "0.5"), ("-.5\n", "-0.5"), ("0", "0"),
+  ]) func takesTextThatIsANumber(text: String, expected: String) {
+    #expect(onlyNumber(text) == expected)
   }
 
-  @Test(arguments: ["", "-", "+", ".", "nan", "inf", "no digits here", "\0\0\0", "٣"]) func findsNoNumber(text: String)
-  {
-    #expect(firstNumber(text) == nil)
+  /// What drivers, programs and file systems have been seen to say where there is no number.
+  @Test(arguments: [
+    "", "\n", "-", "+", ".", "nan", "inf", "N/A", "unknown", "no digits here", "\0\0\0", "٣", "45000 mC", "45000\n\0",
+    "\045000", "45000\0", "0x2a", "2a", "12,5", "1 2", "1\n2", "12abc", "5.", "--5", "a-5", "t=23125", "1.2.3", "1e",
+    "45000e", "45000 e-3", "12 %", "\u{FEFF}12", "12:30", "1_000",
+  ]) func takesNothingOutOfOtherText(text: String) {
+    #expect(onlyNumber(text) == "notUnderstood")
   }
 
-  @Test func aNumberOutOfRangeIsNoNumber() {
-    #expect(firstNumber("1e400") == nil)
-    #expect(firstNumber("1" + String(repeating: "0", count: 4095)) == nil)
-    #expect(firstNumber(String(repeating: "0", count: 4096)) == decimal("0"))
+  @Test func aNumberOutOfRangeSaysSo() {
+    #expect(onlyNumber("1e400") == "outOfRange")
+    #expect(onlyNumber("1" + String(repeating: "0", count: 4095)) == "outOfRange")
+    #expect(onlyNumber(String(repeating: "0", count: 4096)) == "0")
+    #expect(leadingNumber("1e400 V") == "outOfRange")
+    #expect(column(0, "1e400 1") == "outOfRange")
   }
 
-  @Test func columnsCountNumbersOfTheFirstLineOnly() {
-    let loadavg = "0.52 0.58 0.59 1/467 12345\n99 98"
-    #expect(column(0, loadavg) == decimal("0.52"))
-    #expect(column(2, loadavg) == decimal("0.59"))
-    #expect(column(3, loadavg) == decimal("1"))
-    #expect(column(4, loadavg) == decimal("467"))
-    #expect(column(6, loadavg) == nil)
+  @Test(arguments: [
+    ("23125", "23125"), ("123 kB", "123"), ("21.5}", "21.5"), ("\"21.5\"}", "21.5"), ("-0.05C", "-0.05"),
+    ("21.5 °C", "21.5"), ("12, \"b\": 3", "12"), ("12,", "12"), ("5V", "5"), ("99%", "99"), ("7. ", "7"),
+  ]) func takesTheNumberOfAField(text: String, expected: String) {
+    #expect(leadingNumber(text) == expected)
+  }
+
+  @Test(arguments: [
+    "", "\"", "N/A (max 85)", "unknown 5", "0x2a", "0X2A", "12,5", "1.2.3", "12:30", "1_000", "2026-01-01", "1/467",
+    "=5",
+    "1'000", "x5",
+  ]) func takesNoNumberOutOfAFieldOfAnotherKind(text: String) {
+    #expect(leadingNumber(text) == "notUnderstood")
+  }
+
+  @Test func columnsStandBetweenBlanksOfTheFirstLine() {
+    let loadavg = "0.52 0.58  0.59\t1/467 12345\n99 98"
+    #expect(column(0, loadavg) == "0.52")
+    #expect(column(1, loadavg) == "0.58")
+    #expect(column(2, loadavg) == "0.59")
+    #expect(column(3, loadavg) == "notUnderstood")
+    #expect(column(4, loadavg) == "12345")
+    #expect(column(5, loadavg) == "notUnderstood")
+    #expect(column(6, loadavg) == "notUnderstood")
+    #expect(column(0, "N/A 0.58") == "notUnderstood")
+    #expect(column(0, "") == "notUnderstood")
   }
 
   @Test(arguments: [
@@ -100,9 +133,10 @@ func decimal(_ text: String) -> Decimal? {
         let pick = random.next()
         bytes.append(pick % 8 == 0 ? UInt8(truncatingIfNeeded: pick >> 8) : alphabet[Int(pick >> 8) % alphabet.count])
       }
-      _ = SensorText.firstNumber(in: bytes.span)
+      _ = try? SensorText.onlyNumber(in: bytes.span)
+      _ = try? SensorText.leadingNumber(in: bytes.span)
       _ = SensorText.boolean(in: bytes.span)
-      _ = SensorText.column(Int(random.next() % 5), in: bytes.span)
+      _ = try? SensorText.column(Int(random.next() % 5), in: bytes.span)
       let name = Array("temp".utf8.prefix(Int(random.next() % 5)))
       if let range = SensorText.field(name.span, in: bytes.span) {
         #expect(range.lowerBound >= 0 && range.upperBound <= bytes.count)

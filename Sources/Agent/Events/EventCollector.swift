@@ -175,7 +175,8 @@ struct EventCollector: ~Copyable {
       }
       let failure: ReadFailure?
       switch lastRead {
-      case .complete: failure = table.writeMember(index, from: sourceText, to: &envelope, into: &payload, settings)
+      case .complete(let exponent):
+        failure = table.writeMember(index, from: sourceText, exponent, to: &envelope, into: &payload, settings)
       case .failed(let reason): failure = reason
       case .pending: failure = .timeout
       }

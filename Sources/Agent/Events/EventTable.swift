@@ -96,14 +96,15 @@ struct EventTable: ~Copyable {
     return _overrideLifetime(span, borrowing: self)
   }
 
-  /// Writes the member of a sensor whose source said `text`; gives the reason where it has no value.
+  /// Writes the member of a sensor whose source said `text`, with numbers times ten to the power of `exponent`; gives
+  /// the reason where it has no value.
   @inline(__always)
   mutating func writeMember(
-    _ index: Int, from text: borrowing ByteBuffer, to envelope: inout EventEnvelope, into payload: inout ByteBuffer,
-    _ settings: borrowing Settings
+    _ index: Int, from text: borrowing ByteBuffer, _ exponent: Int, to envelope: inout EventEnvelope,
+    into payload: inout ByteBuffer, _ settings: borrowing Settings
   ) -> ReadFailure? {
     let field = settings.bytes(sensors[index].field)
-    let reading = sensors[index].channel.interpret(text.span, field: field)
+    let reading = sensors[index].channel.interpret(text.span, field: field, exponent: exponent)
     if case .failed(let failure) = reading { return failure }
     envelope.name(prepared: bytes(sensors[index].memberName), into: &payload)
     switch reading {
@@ -211,6 +212,6 @@ private func quantity(ofSensor index: Int, in settings: borrowing Settings) -> Q
   case .number:
     let argument = settings.bytes(settings.sensors[index].argument)
     let hasField = !settings.sensors[index].field.isEmpty
-    return Quantity.number(of: settings.sensors[index].kind, argument: argument, hasField: hasField) ?? .firstNumber
+    return Quantity.number(of: settings.sensors[index].kind, argument: argument, hasField: hasField) ?? .onlyNumber
   }
 }

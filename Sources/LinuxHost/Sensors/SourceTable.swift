@@ -92,11 +92,9 @@ struct SourceTable: ~Copyable {
   ) -> SourceRead {
     if sources[index].reading == .fromArgument {
       buffer.append(text.span.extracting(sources[index].place))
-      return .complete
+      return .complete(exponent: 0)
     }
-    let result = readPlace(index, into: &buffer, roots: roots)
-    if result == .complete, sources[index].exponent != 0 { buffer.append(exponent: sources[index].exponent) }
-    return result
+    return readPlace(index, into: &buffer, roots: roots)
   }
 
   private mutating func readPlace(
@@ -125,7 +123,7 @@ struct SourceTable: ~Copyable {
       let descriptor = sources[index].descriptor
       try System.readFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
       sources[index].succeed()
-      return .complete
+      return .complete(exponent: 0)
     } catch {
       buffer.truncate(to: start)
       // The interface may have gone; one of the same name may come.
@@ -155,7 +153,7 @@ struct SourceTable: ~Copyable {
       default: try readByPath(index, into: &buffer, roots: roots)
       }
       sources[index].succeed()
-      result = .complete
+      result = .complete(exponent: sources[index].exponent)
     } catch {
       buffer.truncate(to: start)
       result = .failed(error.readFailure)
@@ -240,7 +238,7 @@ struct SourceTable: ~Copyable {
     if sources[index].reading == .fileSystemByChild { buffer.append(diskSizes: answer) } else { buffer.commit(count) }
     sources[index].succeed()
     promote(index, answer, file)
-    return .complete
+    return .complete(exponent: sources[index].exponent)
   }
 
   /// Reads a source here from now on if it has been quick and nothing can stop it from being so.
@@ -292,15 +290,6 @@ struct SourceTable: ~Copyable {
 }
 
 extension ByteBuffer {
-  /// Adds a power of ten to the number that was appended last, in place of the line feed behind it.
-  fileprivate mutating func append(exponent: Int) {
-    var end = count
-    while end > 0, self[end - 1].isBlank { end -= 1 }
-    truncate(to: end)
-    append(UInt8(ascii: "e"))
-    append(decimal: exponent)
-  }
-
   /// Appends `TOTAL FREE AVAILABLE` in bytes.
   fileprivate mutating func append(diskSizes answer: mote_answer) {
     append(decimal: answer.disk_bytes.0)
