@@ -25,6 +25,18 @@ public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
   case notUnderstood
   /// The value is out of the range of decimal numbers.
   case outOfRange
+  /// The driver has nothing yet, or is busy: its device sleeps or wakes up (EAGAIN, EBUSY).
+  case notReady
+  /// The driver has nothing to give (ENODATA).
+  case noData
+  /// There is nothing to be read in the present state: the speed of a link that is down (EINVAL, EOPNOTSUPP).
+  case notAvailable
+  /// Nothing is connected there (ENXIO).
+  case notConnected
+  /// The network is down (ENETDOWN).
+  case networkDown
+  /// The kernel's mark for a temperature that has never been read.
+  case neverRead
 
   /// The word for a log line.
   public var name: StaticString {
@@ -35,6 +47,12 @@ public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
     case .timeout: "timeout"
     case .notUnderstood: "not-understood"
     case .outOfRange: "out-of-range"
+    case .notReady: "not-ready"
+    case .noData: "no-data"
+    case .notAvailable: "not-available"
+    case .notConnected: "not-connected"
+    case .networkDown: "network-down"
+    case .neverRead: "never-read"
     }
   }
 }

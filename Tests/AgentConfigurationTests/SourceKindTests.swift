@@ -100,6 +100,16 @@ extension WordList {
     #expect(Set(units) == Set(source.units.all.map(written)), "units")
   }
 
+  /// The README says of each reason of a failure what it means.
+  @Test func theReadmeHasEachReason() throws {
+    let lines = try file("README.md").components(separatedBy: "\n")
+    let start = try #require(lines.firstIndex { $0.hasPrefix("| `reason=` |") })
+    let words = lines[(start + 2)...].prefix { $0.hasPrefix("|") }.map { $0.components(separatedBy: "`")[1] }
+    var reasons: [String] = []
+    while let reason = ReadFailure(rawValue: UInt8(reasons.count)) { reasons.append(reason.name.description) }
+    #expect(words == reasons)
+  }
+
   /// The comment above `read` in the reference configuration has a line for each form, with all words.
   @Test(arguments: SourceKind.all)
   func theReferenceHasIt(_ kind: SourceKind) throws {

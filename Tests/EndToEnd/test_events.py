@@ -162,6 +162,7 @@ def test_rubbish_and_huge_files_are_survived(broker, platform, run_agent, tmp_pa
     contents = {
         "empty": b"", "blank": b"\n \n", "words": b"no value here\n", "binary": bytes(range(256)) * 8,
         "zeros": b"\0" * 5000, "infinite": b"nan inf -inf\n", "digits": b"9" * 3000, "huge": b"x" * 5_000_000,
+        "unit": b"45000 mC\n", "hexadecimal": b"0x2a\n", "comma": b"12,5\n", "tail": b"45000\n\0",
     }
     sensors = {"good": "constant:1"}
     for name, content in contents.items():
@@ -169,14 +170,15 @@ def test_rubbish_and_huge_files_are_survived(broker, platform, run_agent, tmp_pa
         sensors[name] = f"file:{tmp_path / name}"
     sensors["folder"] = f"file:{tmp_path}"
     sensors["endless"] = "file:/dev/zero"
-    # A number at the beginning of a huge file is a value like any other.
-    (tmp_path / "long").write_bytes(b"42 " + b"y" * 1_000_000)
-    sensors["long"] = f"file:{tmp_path / 'long'}"
+    # A field at the beginning of a huge file is a value like any other.
+    (tmp_path / "long").write_bytes(b"level: 42 " + b"y" * 1_000_000)
+    sensors["long"] = {"read": f"file:{tmp_path / 'long'}", "field": "level"}
     agent = run_agent(broker.port, status("300ms", 1, **sensors))
     platform.next_event("status")
     data = platform.next_event("status", where=lambda event: "long" in event.data).data
     assert data["good"] == 1 and data["long"] == 42
-    for name in ("empty", "blank", "words", "zeros", "infinite", "huge", "folder", "endless"):
+    for name in ("empty", "blank", "words", "zeros", "infinite", "digits", "huge", "unit", "hexadecimal", "comma",
+                 "tail", "folder", "endless"):
         assert name not in data, f"{name} gave {data[name]!r}"
         agent.wait_log("warning", "sensor", "failed", sensor=name)
         assert len(agent.find("warning", "sensor", "failed", sensor=name)) == 1, f"{name}:\n{agent.log}"

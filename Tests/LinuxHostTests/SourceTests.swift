@@ -87,6 +87,17 @@ extension MachineTests {
       #expect(host.readOnce(try host.open(.constant, "")).result == .complete(exponent: 0))
     }
 
+    @Test func anAttributeWithoutValueNowIsAskedEachTime() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      // The loopback has no speed: EINVAL of sysfs itself.
+      let speed = try host.open(.file, "/sys/class/net/lo/speed")
+      for _ in 0..<3 {
+        #expect(host.readOnce(speed).result == .pending)
+        #expect(host.read(speed).result == .failed(.notAvailable))
+      }
+    }
+
     // MARK: Names under /sys
 
     @Test func findsThermalZonesByTypeAndByName() throws {
@@ -177,7 +188,7 @@ extension MachineTests {
       #expect(host.read(try host.open(.file, fifo)).text == "", "nobody writes")
       let writer = Foundation.open(fifo, O_RDWR)
       defer { Foundation.close(writer) }
-      #expect(host.read(try host.open(.file, fifo)).result == .failed(.timeout), "somebody may write")
+      #expect(host.read(try host.open(.file, fifo)).result == .failed(.notReady), "somebody may write")
       #expect(host.read(try host.open(.file, "")).result == .failed(.notFound))
       #expect(host.read(try host.open(.file, "/proc/1/mem")).result != .pending)
       #expect(host.read(try host.open(.file, "/" + String(repeating: "a", count: 600))).result == .failed(.notFound))
@@ -224,6 +235,45 @@ extension MachineTests {
       for _ in 0..<2 { #expect(host.read(broken).result == .failed(.inputOutput)) }
       let disk = try host.open(.disk, slow.path + "/free")
       for _ in 0..<2 { #expect(host.read(disk).text == "4096000 2048000 1638400") }
+    }
+
+    /// What drivers answer at once where there is no value: nothing is waited for, and nothing left alone.
+    @Test func whatHasNoValueSaysWhyAtOnce() throws {
+      guard let files = try SlowFiles() else { return }
+      defer { files.end() }
+      let host = try MachineHost(sourceTimeout: .seconds(60))
+      defer { host.close() }
+      let expected: [(String, ReadFailure)] = [
+        ("EAGAIN", .notReady), ("EBUSY", .notReady), ("ENODATA", .noData), ("EINVAL", .notAvailable),
+        ("EOPNOTSUPP", .notAvailable), ("ENXIO", .notConnected), ("ENETDOWN", .networkDown), ("ETIMEDOUT", .timeout),
+        ("broken", .inputOutput),
+      ]
+      let sources = try expected.map { try host.open(.file, files.path + "/" + $0.0) }
+      for _ in 0..<2 {
+        for (source, (name, failure)) in zip(sources, expected) {
+          #expect(host.readOnce(source).result == .pending, "\(name) is asked again")
+          #expect(host.read(source, within: 30).result == .failed(failure), "\(name)")
+        }
+      }
+      files.command("wake")
+      for (source, (name, _)) in zip(sources, expected) where name != "broken" {
+        #expect(host.read(source).text == "7\n", "\(name) has a value as soon as there is one")
+      }
+    }
+
+    @Test func aTemperatureThatWasNeverReadIsNone() throws {
+      let tree = try TemporaryFolder()
+      try tree.write("class/thermal/thermal_zone0/type", "soc\n")
+      try tree.write("class/thermal/thermal_zone0/temp", "-274000\n")
+      try tree.hwmon(0, "soc", ["temp1_input": "-274000", "in0_input": "-274000"])
+      let host = try MachineHost(sys: tree.path)
+      defer { host.close() }
+      let zone = try host.open(.thermal, "soc")
+      for _ in 0..<3 { #expect(host.read(zone).result == .failed(.neverRead)) }
+      #expect(host.read(try host.open(.hwmon, "soc/temp1")).result == .failed(.neverRead))
+      #expect(host.read(try host.open(.hwmon, "soc/in0")).text == "-274000\n", "a voltage may be that")
+      try tree.write("class/thermal/thermal_zone0/temp", "-27400\n")
+      #expect(host.read(zone).text == "-27400\n", "as soon as it has been read")
     }
 
     @Test func aFileThatNeverAnswersHoldsUpNothing() throws {

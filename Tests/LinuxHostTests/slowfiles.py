@@ -4,7 +4,8 @@
 standard input ends.
 
 Files: `quick` answers 21500 at once; `slow1` to `slow4` after 0.3 s; `never1` to `never8` not at all, and their readers
-cannot even be killed until this program ends; `broken` fails with EIO."""
+cannot even be killed until this program ends; `broken` fails with EIO; files with the name of another error fail with
+that until `wake` is read from standard input, and then hold 7."""
 import ctypes
 import errno
 import os
@@ -13,9 +14,13 @@ import struct
 import sys
 import threading
 
-FILES = ["quick", "broken"] + [f"slow{n}" for n in range(1, 5)] + [f"never{n}" for n in range(1, 9)]
+ERRORS = ["EAGAIN", "EBUSY", "ENODATA", "EINVAL", "EOPNOTSUPP", "ENXIO", "ENETDOWN", "ETIMEDOUT"]
+FILES = ["quick", "broken", *ERRORS] + [f"slow{n}" for n in range(1, 5)] + [f"never{n}" for n in range(1, 9)]
 LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = (
     1, 2, 3, 14, 15, 17, 18, 26, 27, 28, 29, 36, 42)
+
+
+is_awake = False
 
 
 def attributes(node):
@@ -57,6 +62,8 @@ def serve():
             name = FILES[node - 2]
             if name == "broken":
                 reply(unique, error=errno.EIO)
+            elif name in ERRORS and not is_awake:
+                reply(unique, error=getattr(errno, name))
             elif name.startswith("never"):
                 pass
             elif offset > 0:
@@ -64,7 +71,7 @@ def serve():
             elif name.startswith("slow"):
                 threading.Timer(0.3, reply, (unique, b"99\n")).start()
             else:
-                reply(unique, b"21500\n")
+                reply(unique, b"7\n" if name in ERRORS else b"21500\n")
         elif operation in (FORGET, BATCH_FORGET, INTERRUPT):
             pass
         elif operation == STATFS:
@@ -86,6 +93,8 @@ if library.mount(b"slowfiles", mount_point.encode(), b"fuse", 0, options.encode(
     sys.exit(print("unavailable", os.strerror(ctypes.get_errno())))
 threading.Thread(target=serve, daemon=True).start()
 print("ready", flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    is_awake = line.strip() == "wake"
+    print("done", flush=True)
 library.umount2(mount_point.encode(), 2)  # MNT_DETACH: readers may still be stuck in it
 os._exit(0)

@@ -33,6 +33,14 @@ enum SourceLimits {
   static var quickReadsNeededMax: UInt16 { 1024 }
 }
 
+/// What the kernel's numbers are.
+struct SourceNumbers: BitwiseCopyable {
+  /// The power of ten that brings them to a unit without prefix.
+  var exponent = 0
+  /// Whether one of them is the kernel's mark for a temperature that it has never read.
+  var areTemperatures = false
+}
+
 /// A source and what it has shown of itself.
 struct Source: BitwiseCopyable {
   let kind: SourceKind
@@ -54,8 +62,8 @@ struct Source: BitwiseCopyable {
   var failure: ReadFailure?
   var retryAt = Instant(milliseconds: 0)
   var retryDelay = SourceLimits.retryDelayMin
-  /// The power of ten that brings its numbers to a unit without prefix; known once its path is.
-  var exponent = 0
+  /// What its numbers are; known once its path is.
+  var numbers = SourceNumbers()
   /// Quick readings of children in a row, and how many of them it takes.
   var quickReads: UInt16 = 0
   var quickReadsNeeded: UInt16 = 1

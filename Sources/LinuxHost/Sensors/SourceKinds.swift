@@ -24,14 +24,15 @@ extension MachineRoots {
 }
 
 extension SourceKind {
-  /// The power of ten that brings what is read at `path` to its unit.
-  func exponent(at path: Span<UInt8>) -> Int {
+  /// What is known of the numbers that are read at `path`.
+  func numbers(at path: Span<UInt8>) -> SourceNumbers {
     switch self {
-    case .thermal: return ThermalZones.exponent
+    case .thermal: return SourceNumbers(exponent: ThermalZones.exponent, areTemperatures: true)
     case .hwmon:
       let start = path.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
-      return HwmonInput(fileName: path.extracting(start..<path.count))?.quantity.exponent ?? 0
-    case .cpu, .loadavg, .memory, .uptime, .network, .disk, .file, .constant: return 0
+      guard let input = HwmonInput(fileName: path.extracting(start..<path.count)) else { return SourceNumbers() }
+      return SourceNumbers(exponent: input.quantity.exponent, areTemperatures: input.quantity == .temperature)
+    case .cpu, .loadavg, .memory, .uptime, .network, .disk, .file, .constant: return SourceNumbers()
     }
   }
 }

@@ -94,7 +94,13 @@ struct SourceTable: ~Copyable {
       buffer.append(text.span.extracting(sources[index].place))
       return .complete(exponent: 0)
     }
-    return readPlace(index, into: &buffer, roots: roots)
+    let start = buffer.count
+    let result = readPlace(index, into: &buffer, roots: roots)
+    if sources[index].numbers.areTemperatures, ThermalZones.isNeverRead(buffer.span.extracting(start..<buffer.count)) {
+      buffer.truncate(to: start)
+      return .failed(.neverRead)
+    }
+    return result
   }
 
   private mutating func readPlace(
@@ -128,7 +134,7 @@ struct SourceTable: ~Copyable {
       buffer.truncate(to: start)
       // The interface may have gone; one of the same name may come.
       closeFile(index)
-      sources[index].fail(error.readFailure, now: System.bootTime())
+      if !error.isDriversAnswer { sources[index].fail(error.readFailure, now: System.bootTime()) }
       return .failed(error.readFailure)
     }
   }
@@ -153,15 +159,19 @@ struct SourceTable: ~Copyable {
       default: try readByPath(index, into: &buffer, roots: roots)
       }
       sources[index].succeed()
-      result = .complete(exponent: sources[index].exponent)
+      result = .complete(exponent: sources[index].numbers.exponent)
     } catch {
       buffer.truncate(to: start)
       result = .failed(error.readFailure)
-      if error.readFailure == .notFound || error.readFailure == .notPermitted || error.code == EINVAL {
+      if !error.isDriversAnswer {
         // It has gone, and what comes in its place has to prove itself. A driver's own error is no reason for that.
         closeFile(index)
         sources[index].mode = .inChild
         sources[index].fail(error.readFailure, now: now)
+      } else if error.code == EINVAL || error.code == ESPIPE {
+        // Perhaps it can only be read from where it stands, as a child does.
+        closeFile(index)
+        sources[index].sendBack()
       }
     }
     if System.bootTime() - now > SourceLimits.inlineTimeMax {
@@ -205,10 +215,10 @@ struct SourceTable: ~Copyable {
         path, isDisk: source.reading == .fileSystemByChild, byteCountMax: HostLimits.sourceBytesMax, source: index,
         deadline: now + timeout)
     } catch {
-      sources[index].fail(error.readFailure, now: now)
+      sources[index].fail(error.isShortage ? .timeout : error.readFailure, now: now)
       return false
     }
-    sources[index].exponent = path.withBytes { source.kind.exponent(at: $0) }
+    sources[index].numbers = path.withBytes { source.kind.numbers(at: $0) }
     sources[index].isBeingRead = true
     sources[index].askedAt = now
     return true
@@ -227,8 +237,7 @@ struct SourceTable: ~Copyable {
     dropAnswer(index)
     guard failure.code == 0 else {
       if file >= 0 { System.close(file) }
-      if failure.readFailure == .inputOutput, failure.code != EPIPE {
-        // A driver's own error, which the next reading may not have.
+      if failure.isDriversAnswer {
         sources[index].succeed()
       } else {
         sources[index].fail(failure.readFailure, now: now)
@@ -238,7 +247,7 @@ struct SourceTable: ~Copyable {
     if sources[index].reading == .fileSystemByChild { buffer.append(diskSizes: answer) } else { buffer.commit(count) }
     sources[index].succeed()
     promote(index, answer, file)
-    return .complete(exponent: sources[index].exponent)
+    return .complete(exponent: sources[index].numbers.exponent)
   }
 
   /// Reads a source here from now on if it has been quick and nothing can stop it from being so.

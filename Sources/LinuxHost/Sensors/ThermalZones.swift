@@ -29,6 +29,12 @@ enum ThermalZones {
   /// The numbers are thousandths of the unit.
   static var exponent: Int { -3 }
 
+  /// What the kernel says of a temperature that it has never read: THERMAL_TEMP_INVALID of its include/linux/thermal.h.
+  /// Zones are offered as chips, too.
+  static func isNeverRead(_ text: Span<UInt8>) -> Bool {
+    text.extracting(text.trimmed(0..<text.count)).equals("-274000")
+  }
+
   /// The zone with that number, if there is one.
   @inline(never)
   static func zone(_ number: Int, _ roots: borrowing MachineRoots) -> ThermalZone? {

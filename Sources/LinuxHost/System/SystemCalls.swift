@@ -9,10 +9,24 @@ extension Errno {
   /// The same in words that a log can show about a sensor.
   var readFailure: ReadFailure {
     switch code {
-    case ENOENT, ENOTDIR, ENODEV, ENXIO, ESTALE, EISDIR, ELOOP, ENAMETOOLONG: .notFound
+    case ENOENT, ENOTDIR, ENODEV, ESTALE, EISDIR, ELOOP, ENAMETOOLONG: .notFound
     case EACCES, EPERM: .notPermitted
-    case ETIMEDOUT, EAGAIN: .timeout
+    case ETIMEDOUT: .timeout
+    case EAGAIN, EBUSY: .notReady
+    case ENODATA: .noData
+    case EINVAL, EOPNOTSUPP: .notAvailable
+    case ENXIO: .notConnected
+    case ENETDOWN: .networkDown
     default: .inputOutput
+    }
+  }
+
+  /// Whether a driver said this at once of its own device: the next reading may have a value, so nothing is left alone
+  /// for it.
+  var isDriversAnswer: Bool {
+    switch readFailure {
+    case .notFound, .notPermitted: false
+    default: code != EPIPE
     }
   }
 
