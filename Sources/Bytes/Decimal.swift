@@ -28,14 +28,16 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
   /// Parses all of `text`: a sign, digits, a fraction and a power of ten as in JSON; leading zeros, `+` and a
   /// point without digits before it are allowed, too.
   ///
-  /// Digits behind the eighteenth significant one are rounded. Returns nil for anything else, NaN and infinities too.
+  /// Where a number has more digits than fit, those behind the eighteenth significant one are rounded. Returns nil for
+  /// anything else, NaN and infinities too.
   public init?(parsing text: Span<UInt8>) {
-    guard let (value, length) = Decimal.parsePrefix(of: text, from: 0), length == text.count else { return nil }
-    self = value
+    guard let found = Decimal.parsePrefix(of: text, from: 0), found.end == text.count else { return nil }
+    self = found.value
   }
 
-  /// Parses the longest number that starts at `from`; gives the position behind it. Handles at most `text.count` bytes.
-  public static func parsePrefix(of text: Span<UInt8>, from: Int) -> (value: Decimal, end: Int)? {
+  /// Parses the longest number that starts at `from`; gives the position behind it, and whether it was not rounded: what
+  /// fits 64 bits with sign never is. Handles at most `text.count` bytes.
+  public static func parsePrefix(of text: Span<UInt8>, from: Int) -> (value: Decimal, end: Int, isExact: Bool)? {
     precondition(from >= 0)  // Said once, it need not be asked at each byte.
     var index = from
     var isNegative = false
@@ -55,11 +57,12 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
       exponent = fractionStart - index
     }
     guard index > digitsStart else { return nil }
+    var isExact = true
     if magnitude >= significandFull {
-      let rest = roundOff(text, from: index, hasPoint: exponent < 0)
+      let rest = roundOff(text, from: index, hasPoint: exponent < 0, &magnitude, isNegative: isNegative)
       index = rest.end
       exponent += rest.power
-      if rest.roundsUp { magnitude += 1 }
+      isExact = rest.isExact
     }
     let hasPower = index < text.count && text[index] | 0x20 == UInt8(ascii: "e")
     let (power, end) = hasPower ? parsePower(of: text, from: index) : (0, index)
@@ -67,7 +70,7 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
     guard let value = Decimal(significand: significand, exponent: exponent + power) else {
       return nil
     }
-    return (value, end)
+    return (value, end, isExact)
   }
 
   /// A significand of eighteen digits: one more might not fit.
@@ -103,18 +106,27 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
     text[index] == UInt8(ascii: ".") && index + 1 < text.count && text[index + 1].isDigit
   }
 
-  /// Reads the digits behind the eighteenth: by which power of ten they raise the number, and whether they round it up.
+  /// Reads the digits behind the eighteenth, of which the first is taken if no more than that is needed and fits, and
+  /// rounds the number otherwise; gives the power of ten by which they raise it.
+  @inline(never)  // Rare: the rest must not pay for it.
   private static func roundOff(
-    _ text: Span<UInt8>, from: Int, hasPoint: Bool
-  ) -> (power: Int, roundsUp: Bool, end: Int) {
+    _ text: Span<UInt8>, from: Int, hasPoint: Bool, _ magnitude: inout UInt64, isNegative: Bool
+  ) -> (power: Int, isExact: Bool, end: Int) {
     var index = from
     var power = 0
     var hasPoint = hasPoint
     var firstDropped: UInt8?
+    var powerOfFirst = 0
+    var isZeroBehind = true
     while index < text.count {
       if text[index].isDigit {
-        if firstDropped == nil { firstDropped = text[index] }
         if !hasPoint { power += 1 }
+        if firstDropped == nil {
+          firstDropped = text[index] &- UInt8(ascii: "0")
+          powerOfFirst = hasPoint ? -1 : 0
+        } else if text[index] != UInt8(ascii: "0") {
+          isZeroBehind = false
+        }
       } else if !hasPoint, isPoint(in: text, at: index) {
         hasPoint = true
       } else {
@@ -122,7 +134,14 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
       }
       index += 1
     }
-    return (power, (firstDropped ?? 0) >= UInt8(ascii: "5"), index)
+    guard let firstDropped, firstDropped > 0 || !isZeroBehind else { return (power, true, index) }
+    let longer = magnitude &* 10 &+ UInt64(firstDropped)
+    if isZeroBehind, longer <= Int64.max.magnitude + (isNegative ? 1 : 0) {
+      magnitude = longer
+      return (powerOfFirst < 0 ? -1 : power - 1, true, index)
+    }
+    if firstDropped >= 5 { magnitude += 1 }
+    return (power, false, index)
   }
 
   /// Parses what stands behind the number at `from`, an `e`: `e-3` and the like. A power without digits is not part of
@@ -193,9 +212,16 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
 
   /// The sum, rounded where it has more digits than fit; nil when it is out of range.
   public func adding(_ other: Decimal) -> Decimal? {
+    var isExact = true
+    return adding(other, &isExact)
+  }
+
+  /// The same; `isExact` becomes false where it is rounded.
+  public func adding(_ other: Decimal, _ isExact: inout Bool) -> Decimal? {
     var coarse = exponent >= other.exponent ? self : other
     var fine = exponent >= other.exponent ? other : self
     guard coarse.significand != 0 else { return fine }
+    guard fine.significand != 0 else { return coarse }
     // At most 18 turns; where the common exponent cannot be reached, the finer number loses digits instead.
     while coarse.exponent > fine.exponent {
       let (scaled, overflow) = coarse.significand.multipliedReportingOverflow(by: 10)
@@ -203,9 +229,11 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
       coarse.significand = scaled
       coarse.exponent -= 1
     }
+    if fine.exponent < coarse.exponent { isExact = false }
     fine.dropDigits(below: coarse.exponent)
     let (sum, overflow) = coarse.significand.addingReportingOverflow(fine.significand)
     if !overflow { return Decimal(significand: sum, exponent: coarse.exponent) }
+    isExact = false
     let units = coarse.significand % 10 + fine.significand % 10
     let tens = coarse.significand / 10 + fine.significand / 10
     return Decimal(significand: tens + (units + (units < 0 ? -5 : 5)) / 10, exponent: coarse.exponent + 1)

@@ -7,6 +7,8 @@ import HostInterface
 public enum Reading: Equatable, Sendable {
   /// A number, scaled.
   case number(Decimal)
+  /// A whole number of 64 bits that has no room in a `Decimal`, as it was read: counters get that far.
+  case counter(UInt64)
   /// A truth value.
   case boolean(Bool)
   /// Text, trimmed.
@@ -70,16 +72,21 @@ public struct Channel: BitwiseCopyable, Sendable {
       return .boolean(value)
     default:
       do throws(ReadFailure) {
-        let raw = try rawNumber(in: text, field: field)
-        guard let value = scaled(raw, exponent) else { return .failed(.outOfRange) }
-        return .number(value)
+        var (raw, isExact) = try rawNumber(in: text, field: field)
+        let value = scaled(raw, exponent, &isExact)
+        // Only who asks for other digits gets other ones: those behind the point, or all of them.
+        let isAskedFor = scale != Decimal(1) || (fractionDigits != nil && raw.exponent < 0)
+        guard isExact || isAskedFor else { return counter(in: text, exponent) }
+        return value.map { .number($0) } ?? .failed(.outOfRange)
       } catch {
         return .failed(error)
       }
     }
   }
 
-  private mutating func rawNumber(in text: Span<UInt8>, field: Span<UInt8>) throws(ReadFailure) -> Decimal {
+  private mutating func rawNumber(in text: Span<UInt8>, field: Span<UInt8>) throws(ReadFailure) -> (
+    Decimal, isExact: Bool
+  ) {
     let value: Decimal?
     switch quantity {
     case .onlyNumber: return try SensorText.onlyNumber(in: text)
@@ -93,16 +100,24 @@ public struct Channel: BitwiseCopyable, Sendable {
     case .text, .boolean: value = nil
     }
     guard let value else { throw .notUnderstood }
-    return value
+    return (value, true)
   }
 
   @inline(__always)  // Otherwise all of the channel is copied for the call.
-  private func scaled(_ number: Decimal, _ power: Int) -> Decimal? {
+  private func scaled(_ number: Decimal, _ power: Int, _ isExact: inout Bool) -> Decimal? {
     guard let raw = power == 0 ? number : Decimal(significand: number.significand, exponent: number.exponent + power)
     else { return nil }
-    guard let sum = offset.significand == 0 ? raw : raw.adding(offset) else { return nil }
+    guard let sum = offset.significand == 0 ? raw : raw.adding(offset, &isExact) else { return nil }
     if fractionDigits == nil, scale == Decimal(1) { return sum }
     return sum.scaled(by: scale, fractionDigits: fractionDigits)
+  }
+
+  /// All of the text as it is, where nothing is to be done with it.
+  private func counter(in text: Span<UInt8>, _ exponent: Int) -> Reading {
+    guard quantity == .onlyNumber, exponent == 0, offset.significand == 0,
+      let value = parseUnsigned(text.extracting(text.trimmed(0..<text.count)))
+    else { return .failed(.outOfRange) }
+    return .counter(value)
   }
 
   private func valueRange(in text: Span<UInt8>, field: Span<UInt8>) -> Range<Int>? {
@@ -125,15 +140,15 @@ public struct Channel: BitwiseCopyable, Sendable {
       guard let other = self.kibibytes(subtrahend, in: text), other <= kibibytes else { return nil }
       kibibytes -= other
     }
-    return Decimal(kibibytes).multiplied(by: Decimal(1024))
+    let (bytes, overflow) = kibibytes.multipliedReportingOverflow(by: 1024)
+    return overflow ? nil : Decimal(bytes)
   }
 
   private func kibibytes(_ line: StaticString, in text: Span<UInt8>) -> Int64? {
     guard let range = SensorText.field(line.bytes, in: text),
-      let value = try? SensorText.leadingNumber(in: text.extracting(range)), value.exponent == 0,
-      value.significand >= 0
+      let found = try? SensorText.leadingNumber(in: text.extracting(range))
     else { return nil }
-    return value.significand
+    return wholeNumber(found)
   }
 
   private func disk(_ quantity: DiskQuantity, in text: Span<UInt8>) -> Decimal? {
@@ -152,10 +167,14 @@ public struct Channel: BitwiseCopyable, Sendable {
 
   /// A column that must be a whole number from 0 to 2^60 - 1, so that sums of two cannot overflow.
   private func wholeColumn(_ index: Int, in text: Span<UInt8>) -> Int64? {
-    guard let value = try? SensorText.column(index, in: text), value.exponent == 0, value.significand >= 0,
-      value.significand < 1 << 60
+    guard let found = try? SensorText.column(index, in: text), let value = wholeNumber(found), value < 1 << 60
     else { return nil }
-    return value.significand
+    return value
+  }
+
+  private func wholeNumber(_ found: (value: Decimal, isExact: Bool)) -> Int64? {
+    guard found.isExact, found.value.exponent == 0, found.value.significand >= 0 else { return nil }
+    return found.value.significand
   }
 
   /// proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user

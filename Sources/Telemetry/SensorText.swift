@@ -3,52 +3,55 @@
 import Bytes
 import HostInterface
 
-/// Finds values in text. Each function reads its text once, front to back.
+/// Finds values in text. Each function reads its text once, front to back; numbers say whether they are exact as they
+/// stand there, or were rounded as their digits did not fit.
 public enum SensorText {
   /// The number that `text` is, with nothing but blanks and line ends around it.
   ///
   /// `N/A`, `0x2a`, `12,5` and `45000 mC` are no numbers: who took what looks like one out of them would have a value
   /// that nobody has measured.
-  public static func onlyNumber(in text: Span<UInt8>) throws(ReadFailure) -> Decimal {
+  public static func onlyNumber(in text: Span<UInt8>) throws(ReadFailure) -> (value: Decimal, isExact: Bool) {
     var start = 0
     while start < text.count, text[start].isBlank { start &+= 1 }
-    let (value, numberEnd) = try number(in: text, at: start)
-    var end = numberEnd
+    let found = try number(in: text, at: start)
+    var end = found.end
     while end < text.count, text[end].isBlank { end &+= 1 }
     guard end == text.count else { throw .notUnderstood }
-    return value
+    return (found.value, found.isExact)
   }
 
   /// The number with which the value of a field begins, behind a quote perhaps. A unit, a bracket or more fields may
   /// follow, but nothing that could make another number of it: `0x2a`, `12,5`, `1.2.3`, `12:30`.
-  public static func leadingNumber(in text: Span<UInt8>) throws(ReadFailure) -> Decimal {
+  public static func leadingNumber(in text: Span<UInt8>) throws(ReadFailure) -> (value: Decimal, isExact: Bool) {
     let start = !text.isEmpty && text[0] == UInt8(ascii: "\"") ? 1 : 0
-    let (value, end) = try number(in: text, at: start)
-    guard end < text.count, !text[end].isBlank else { return value }
+    let (value, end, isExact) = try number(in: text, at: start)
+    guard end < text.count, !text[end].isBlank else { return (value, isExact) }
     if text[end].lowercased == UInt8(ascii: "x") { throw .notUnderstood }
     let isDivided =
       isOne(of: (".", ",", ":", "-"), text.extracting(end...end))
       || isOne(of: ("'", "_", "/", "+"), text.extracting(end...end))
     if isDivided, end + 1 < text.count, text[end + 1].isDigit { throw .notUnderstood }
-    return value
+    return (value, isExact)
   }
 
-  private static func number(in text: Span<UInt8>, at start: Int) throws(ReadFailure) -> (value: Decimal, end: Int) {
+  private static func number(
+    in text: Span<UInt8>, at start: Int
+  ) throws(ReadFailure) -> (value: Decimal, end: Int, isExact: Bool) {
     guard start < text.count, startsNumber(in: text, at: start) else { throw .notUnderstood }
     guard let found = Decimal.parsePrefix(of: text, from: start) else { throw .outOfRange }
     return found
   }
 
   /// The number in column `index` of the first line, counted from 0. Columns stand between blanks.
-  public static func column(_ index: Int, in text: Span<UInt8>) throws(ReadFailure) -> Decimal {
+  public static func column(_ index: Int, in text: Span<UInt8>) throws(ReadFailure) -> (value: Decimal, isExact: Bool) {
     var start = skippingBlanks(of: text, from: 0)
     for _ in 0..<index {
       while start < text.count, !text[start].isBlank { start &+= 1 }
       start = skippingBlanks(of: text, from: start)
     }
-    let (value, end) = try number(in: text, at: start)
+    let (value, end, isExact) = try number(in: text, at: start)
     guard end == text.count || text[end].isBlank else { throw .notUnderstood }
-    return value
+    return (value, isExact)
   }
 
   /// Where the next column begins, or the line ends.

@@ -110,6 +110,7 @@ private struct SensorTable: ~Copyable {
     let valueStart = output.count
     switch reading {
     case .number(let value): output.append(value)
+    case .counter(let value): output.append(decimal: value)
     case .failed(let failure):
       output.append(UInt8(ascii: "("))
       output.append(failure.name)
@@ -138,10 +139,13 @@ private struct SensorTable: ~Copyable {
     output.appendJSON(insideString: text.span.extracting(entry.argument.range))
     output.append(UInt8(ascii: "\""))
     output.append(",\"value\":")
-    if case .number(let value) = reading { output.append(value) } else { output.append("null") }
-    if case .failed(let failure) = reading {
-      output.append(",\"failure\":")
+    switch reading {
+    case .number(let value): output.append(value)
+    case .counter(let value): output.append(decimal: value)
+    case .failed(let failure):
+      output.append("null,\"failure\":")
       output.appendJSON(string: failure.name.bytes)
+    case .boolean, .text: output.append("null")
     }
     output.append(",\"unit\":")
     output.appendJSON(string: entry.unit.symbol)

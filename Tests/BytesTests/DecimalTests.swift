@@ -46,14 +46,31 @@ private func parsed(_ text: String) -> Decimal {
   }
 
   @Test func roundsBehindTheEighteenthDigitHalfAwayFromZero() {
-    #expect(canonical("1234567890123456784") == "1234567890123456780")
-    #expect(canonical("1234567890123456785") == "1234567890123456790")
-    #expect(canonical("-1234567890123456785") == "-1234567890123456790")
+    #expect(canonical("12345678901234567844") == "12345678901234567800")
+    #expect(canonical("12345678901234567851") == "12345678901234567900")
+    #expect(canonical("-12345678901234567851") == "-12345678901234567900")
+    #expect(canonical("9223372036854775808") == "9223372036854775810")
     #expect(canonical("9999999999999999995") == "10000000000000000000")
     #expect(canonical("0.1234567890123456784999999") == "0.123456789012345678")
     #expect(canonical("18446744073709551615") == "18446744073709551600")
     #expect(canonical("000000000000000000000000000123") == "123")
     #expect(canonical("0.000000000000000000000123") == "0.000000000000000000000123")
+  }
+
+  @Test func nineteenDigitsAreExactWhereTheyFit() {
+    for text in [
+      "1234567890123456784", "-1234567890123456785", "9223372036854775807", "-9223372036854775808",
+      "123456789012345678.5", "1.234567890123456785", "0.1234567890123456785", "-922337203685477580.8",
+    ] {
+      let bytes = [UInt8](text.utf8)
+      #expect(canonical(text) == text)
+      #expect(Decimal.parsePrefix(of: bytes.span, from: 0)?.isExact == true, "\(text)")
+      #expect(canonical(text + "e-2") != "nil")
+    }
+    for (text, expected) in [
+      ("1234567890123456785000", "1234567890123456785000"), ("12345678901234567850.00", "12345678901234567850"),
+      ("123456789012345678.500", "123456789012345678.5"), ("100000000000000000000", "100000000000000000000"),
+    ] { #expect(canonical(text) == expected) }
   }
 
   @Test func longTextsNeitherTrapNorLoseTheirSize() {

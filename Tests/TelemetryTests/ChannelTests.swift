@@ -24,6 +24,7 @@ extension Channel {
     let field = Array(field.utf8)
     switch interpret(text.span, field: field.span, exponent: exponent) {
     case .number(let value): return .number(formatted(value))
+    case .counter(let value): return .number("\(value)")
     case .boolean(let value): return .boolean(value)
     case .text(let range): return .text(Array(text[range]).text)
     case .failed(let failure): return .failed(failure)
@@ -66,6 +67,83 @@ private func channel(
     #expect(power.outcome("1500000", exponent: -6) == .number("1.5"))
     var text = try channel(.text)
     #expect(text.outcome("38850\n", exponent: -3) == .text("38850"), "the kernel's own text")
+  }
+
+  @Test func allNumbersOf64BitsStayWhatTheyAre() throws {
+    var plain = try channel(.onlyNumber)
+    var field = try channel(.namedNumber)
+    var random = RandomSource(seed: 7)
+    let extremes: [UInt64] = [
+      0, 1, UInt64(Int64.max) - 1, UInt64(Int64.max), 1 << 63, .max - 1, .max, 999_999_999_999_999_999,
+    ]
+    for value in extremes + (0..<2000).map({ _ in random.next() >> (random.next() % 64) }) {
+      #expect(plain.outcome("\(value)\n") == .number("\(value)"))
+      let signed = Int64(bitPattern: value)
+      #expect(plain.outcome("\(signed)\n") == .number("\(signed)"))
+      #expect(field.outcome("n: \(signed)\n", field: "n") == .number("\(signed)"))
+    }
+  }
+
+  @Test func whatDoesNotFitIsLeftOutUnlessOtherDigitsAreAskedFor() throws {
+    var plain = try channel(.onlyNumber)
+    for text in ["18446744073709551616", "-9223372036854775809", "9223372036854775807.5", "0.12345678901234567891"] {
+      #expect(plain.outcome(text) == .failed(.outOfRange), "\(text)")
+    }
+    #expect(plain.outcome("18446744073709551615", exponent: -3) == .failed(.outOfRange))
+    #expect(plain.outcome("1.000000000000000000000000") == .number("1"), "nothing is lost")
+    var field = try channel(.namedNumber)
+    #expect(field.outcome("n=18446744073709551615", field: "n") == .failed(.outOfRange))
+    var column = try channel(.column(0))
+    #expect(column.outcome("18446744073709551616 1") == .failed(.outOfRange))
+    var shifted = try channel(.onlyNumber, offset: "0.25")
+    #expect(shifted.outcome("9223372036854775807") == .failed(.outOfRange))
+    #expect(shifted.outcome("18446744073709551615") == .failed(.outOfRange))
+    #expect(shifted.outcome("92233720368547757") == .number("92233720368547757.25"))
+    var gigabytes = try channel(.onlyNumber, scale: "1e-9", fractionDigits: 3)
+    #expect(gigabytes.outcome("18446744073709551615") == .number("18446744073.71"))
+    var rounded = try channel(.onlyNumber, fractionDigits: 2)
+    #expect(rounded.outcome("0.12345678901234567891") == .number("0.12"))
+    #expect(rounded.outcome("18446744073709551615") == .number("18446744073709551615"), "all of that is in front")
+    #expect(rounded.outcome("18446744073709551616") == .failed(.outOfRange))
+  }
+
+  /// Every decimal text is the same number again, or refused.
+  @Test func decimalTextsRoundTripOrAreRefused() throws {
+    var plain = try channel(.onlyNumber)
+    var random = RandomSource(seed: 11)
+    func digits(_ count: UInt64) -> String {
+      (0..<count).map { _ in String(random.next() % 3 == 0 ? 0 : random.next() % 10) }.joined()
+    }
+    var refusedCount = 0
+    for _ in 0..<5000 {
+      let whole = digits(1 + random.next() % 21)
+      let fraction = random.next() % 2 == 0 ? digits(random.next() % 24) : ""
+      let power = random.next() % 4 == 0 ? Int(random.next() % 80) - 40 : 0
+      let sign = random.next() % 3 == 0 ? "-" : ""
+      let text = sign + whole + (fraction.isEmpty ? "" : "." + fraction) + (power == 0 ? "" : "e\(power)")
+      let reading = plain.outcome(text)
+      if reading == .failed(.outOfRange) {
+        refusedCount += 1
+      } else {
+        #expect(reading == .number(plainText(sign, whole, fraction, power)), "\(text)")
+      }
+      if whole.count + fraction.count < 19, power == 0 { #expect(reading != .failed(.outOfRange), "\(text)") }
+    }
+    #expect(refusedCount > 500 && refusedCount < 4000)
+  }
+
+  /// The number without a power of ten, by moving the point in the text.
+  private func plainText(_ sign: String, _ whole: String, _ fraction: String, _ power: Int) -> String {
+    var digits = Array(whole + fraction)
+    var pointPosition = whole.count + power
+    if pointPosition < 1 { digits = Array(repeating: "0", count: 1 - pointPosition) + digits }
+    pointPosition = max(pointPosition, 1)
+    if pointPosition > digits.count { digits += Array(repeating: "0", count: pointPosition - digits.count) }
+    let front = String(digits[..<pointPosition].drop { $0 == "0" })
+    var back = digits[pointPosition...]
+    while back.last == "0" { back.removeLast() }
+    let text = (front.isEmpty ? "0" : front) + (back.isEmpty ? "" : "." + String(back))
+    return text == "0" ? text : sign + text
   }
 
   @Test func roundsToTheDigitsAsked() throws {

@@ -12,19 +12,21 @@ func decimal(_ text: String) -> Decimal? {
 @Suite struct SensorTextTests {
   private func onlyNumber(_ text: String) -> String {
     let bytes = Array(text.utf8)
-    do throws(ReadFailure) { return formatted(try SensorText.onlyNumber(in: bytes.span)) } catch { return "\(error)" }
+    do throws(ReadFailure) { return formatted(try SensorText.onlyNumber(in: bytes.span).value) } catch {
+      return "\(error)"
+    }
   }
 
   private func leadingNumber(_ text: String) -> String {
     let bytes = Array(text.utf8)
-    do throws(ReadFailure) { return formatted(try SensorText.leadingNumber(in: bytes.span)) } catch {
+    do throws(ReadFailure) { return formatted(try SensorText.leadingNumber(in: bytes.span).value) } catch {
       return "\(error)"
     }
   }
 
   private func column(_ index: Int, _ text: String) -> String {
     let bytes = Array(text.utf8)
-    do throws(ReadFailure) { return formatted(try SensorText.column(index, in: bytes.span)) } catch {
+    do throws(ReadFailure) { return formatted(try SensorText.column(index, in: bytes.span).value) } catch {
       return "\(error)"
     }
   }

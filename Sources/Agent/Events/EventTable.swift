@@ -109,6 +109,7 @@ struct EventTable: ~Copyable {
     envelope.name(prepared: bytes(sensors[index].memberName), into: &payload)
     switch reading {
     case .number(let value): payload.append(value)
+    case .counter(let value): payload.append(decimal: value)
     case .boolean(let value): payload.append(value ? "true" : "false")
     case .text(let range): payload.appendJSON(string: text.span.extracting(range))
     case .failed: break

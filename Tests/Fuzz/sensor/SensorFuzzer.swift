@@ -1,6 +1,6 @@
 // Feeds source texts to a sensor. The first line says what the sensor takes (README.md), the rest are the texts of its
-// readings. Whatever they are: nothing traps, a number prints as a JSON number, a text lies inside its source, and
-// percentages are between 0 and 100.
+// readings. Whatever they are: nothing traps, a number prints as a JSON number, and with the digits of its text where
+// nothing is to be done with them, a text lies inside its source, and percentages are between 0 and 100.
 
 import Bytes
 import HostInterface
@@ -36,6 +36,7 @@ public func fuzzSensor(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   for text in texts(lines[1]) {
     let reading = channel.interpret(text.span, field: field.span)
     check(reading, of: text, isPercentage: isPercentage)
+    if quantity == .onlyNumber, offset == nil, scale == nil, digits == nil { checkDigits(reading, of: text) }
     let again = channel.interpret(text.span, field: field.span)
     precondition(reading == again || quantity == .processorUsage, "the same text is another reading")
   }
@@ -90,6 +91,24 @@ private func check(_ reading: Reading, of text: [UInt8], isPercentage: Bool) {
     let thousandths = value.multiplied(by: Decimal(10)) ?? Decimal(-1)
     precondition(
       thousandths.exponent == 0 && thousandths.significand >= 0 && thousandths.significand <= 1000, "no percentage")
-  case .boolean, .failed: break
+  case .boolean, .counter, .failed: break
   }
+}
+
+/// The digits of a number without zeros at either end. A power of ten only moves the point.
+private func significantDigits(_ text: [UInt8]) -> [UInt8] {
+  let number = text.prefix { $0 | 0x20 != UInt8(ascii: "e") }
+  let digits = number.filter { $0.isDigit }.drop { $0 == UInt8(ascii: "0") }
+  return Array(digits.reversed().drop { $0 == UInt8(ascii: "0") }.reversed())
+}
+
+private func checkDigits(_ reading: Reading, of text: [UInt8]) {
+  var buffer = ByteBuffer(numberBlock.region)
+  switch reading {
+  case .number(let value): buffer.append(value)
+  case .counter(let value): buffer.append(decimal: value)
+  case .boolean, .text, .failed: return
+  }
+  let printed = (0..<buffer.count).map { buffer[$0] }
+  precondition(significantDigits(printed) == significantDigits(text), "a number was rounded")
 }
