@@ -145,10 +145,21 @@ public struct Channel: BitwiseCopyable, Sendable {
   }
 
   private func kibibytes(_ line: StaticString, in text: Span<UInt8>) -> Int64? {
-    guard let range = SensorText.field(line.bytes, in: text),
-      let found = try? SensorText.leadingNumber(in: text.extracting(range))
+    guard let range = SensorText.field(line.bytes, in: text) else {
+      return line.bytes.equals(MemoryQuantity.availableLine) ? estimatedAvailable(in: text) : nil
+    }
+    guard let found = try? SensorText.leadingNumber(in: text.extracting(range))
     else { return nil }
     return wholeNumber(found)
+  }
+
+  /// What can be had without swapping where the kernel does not say it: free memory, and caches but those that are in
+  /// memory only. Kernels that say it add part of their own tables, of which older ones do not tell how much is in use.
+  private func estimatedAvailable(in text: Span<UInt8>) -> Int64? {
+    guard let free = kibibytes("MemFree", in: text), let buffers = kibibytes("Buffers", in: text),
+      let cached = kibibytes("Cached", in: text), max(max(free, buffers), cached) < 1 << 60
+    else { return nil }
+    return max(free + buffers + cached - min(kibibytes("Shmem", in: text) ?? 0, cached), 0)
   }
 
   private func disk(_ quantity: DiskQuantity, in text: Span<UInt8>) -> Decimal? {

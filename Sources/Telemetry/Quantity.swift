@@ -28,13 +28,16 @@ public enum Quantity: Equatable, Sendable, BitwiseCopyable {
 public enum MemoryQuantity: UInt8, Equatable, Sendable, BitwiseCopyable {
   case total, free, available, used, buffers, cached, swapTotal, swapFree, swapUsed
 
+  /// Which kernels have from Linux 3.14 on.
+  static var availableLine: StaticString { "MemAvailable" }
+
   /// The line of /proc/meminfo to read, and the one to subtract from it.
   var lines: (value: StaticString, subtrahend: StaticString?) {
     switch self {
     case .total: ("MemTotal", nil)
     case .free: ("MemFree", nil)
-    case .available: ("MemAvailable", nil)
-    case .used: ("MemTotal", "MemAvailable")
+    case .available: (MemoryQuantity.availableLine, nil)
+    case .used: ("MemTotal", MemoryQuantity.availableLine)
     case .buffers: ("Buffers", nil)
     case .cached: ("Cached", nil)
     case .swapTotal: ("SwapTotal", nil)

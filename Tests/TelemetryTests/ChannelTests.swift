@@ -218,6 +218,30 @@ private func channel(
     #expect(memory.outcome("MemTotal: x") == .failed(.notUnderstood))
   }
 
+  /// Before Linux 3.14 there is no MemAvailable.
+  @Test func olderKernelsHaveAvailableMemoryToo() throws {
+    var available = try channel(.memory(.available))
+    var used = try channel(.memory(.used))
+    let text = """
+      MemTotal:        1000 kB
+      MemFree:          200 kB
+      Buffers:           30 kB
+      Cached:           300 kB
+      SwapCached:         7 kB
+      Shmem:             40 kB
+      """
+    #expect(available.outcome(text) == .number("\(490 * 1024)"))
+    #expect(used.outcome(text) == .number("\(510 * 1024)"))
+    // Shmem came with Linux 2.6.32.
+    let older = text.replacing("Shmem:             40 kB", with: "")
+    #expect(available.outcome(older) == .number("\(530 * 1024)"))
+    #expect(available.outcome(text.replacing("Shmem:             40", with: "Shmem: 900")) == .number("\(230 * 1024)"))
+    #expect(available.outcome("MemTotal: 10 kB\nMemFree: 5 kB\n") == .failed(.notUnderstood))
+    #expect(available.outcome(text + "\nMemAvailable: N/A\n") == .failed(.notUnderstood), "what is said is not guessed")
+    let most = "9223372036854775807 kB"
+    #expect(available.outcome("MemFree: \(most)\nBuffers: \(most)\nCached: \(most)\n") == .failed(.notUnderstood))
+  }
+
   @Test func memoryThatDoesNotAddUpIsNotUnderstood() throws {
     var used = try channel(.memory(.used))
     #expect(used.outcome("MemTotal: 5 kB\nMemAvailable: 6 kB\n") == .failed(.notUnderstood))
