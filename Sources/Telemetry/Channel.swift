@@ -11,16 +11,19 @@ public enum Reading: Equatable, Sendable {
   case counter(UInt64)
   /// A truth value.
   case boolean(Bool)
-  /// Text, trimmed.
-  case text(Range<Int>)
+  /// Text, trimmed; whether its end is missing.
+  case text(Range<Int>, isCut: Bool)
   /// No value.
   case failed(ReadFailure)
 }
 
-/// The longest text value of a sensor, in bytes; the rest is cut off at a character's boundary.
+/// The longest text value of a sensor, in bytes; of a longer one the end is cut off at a character's boundary, and a mark
+/// takes its place.
 public enum ChannelLimits {
   /// Enough for a version, a state or a name.
   public static var textBytesMax: Int { 256 }
+  /// What stands where text has been cut.
+  public static var cutMark: StaticString { "…" }
 }
 
 /// Processor time since boot, in the kernel's ticks.
@@ -65,7 +68,7 @@ public struct Channel: BitwiseCopyable, Sendable {
     switch quantity {
     case .text:
       guard let range = valueRange(in: text, field: field), !range.isEmpty else { return .failed(.notUnderstood) }
-      return .text(clipped(range, of: text))
+      return clipped(range, of: text)
     case .boolean:
       guard let range = valueRange(in: text, field: field), let value = SensorText.boolean(in: text.extracting(range))
       else { return .failed(.notUnderstood) }
@@ -125,12 +128,12 @@ public struct Channel: BitwiseCopyable, Sendable {
     return text.trimmed(0..<text.count)
   }
 
-  private func clipped(_ range: Range<Int>, of text: Span<UInt8>) -> Range<Int> {
-    guard range.count > ChannelLimits.textBytesMax else { return range }
-    var end = range.lowerBound + ChannelLimits.textBytesMax
+  private func clipped(_ range: Range<Int>, of text: Span<UInt8>) -> Reading {
+    guard range.count > ChannelLimits.textBytesMax else { return .text(range, isCut: false) }
+    var end = range.lowerBound + ChannelLimits.textBytesMax - ChannelLimits.cutMark.utf8CodeUnitCount
     // Not in the middle of a UTF-8 sequence, whose later bytes are all 10xxxxxx.
     while end > range.lowerBound, text[end] & 0xC0 == 0x80 { end -= 1 }
-    return range.lowerBound..<end
+    return .text(range.lowerBound..<end, isCut: true)
   }
 
   private func memory(_ quantity: MemoryQuantity, in text: Span<UInt8>) -> Decimal? {

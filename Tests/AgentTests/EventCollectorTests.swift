@@ -69,6 +69,16 @@ import Testing
     #expect(rig.host.lines.last == "warning sensor failed sensor=e reason=not-understood")
   }
 
+  @Test func marksTextThatWasCut() throws {
+    let rig = try Rig(
+      "[event status]\ninterval = 10s\nqos = 1\n[sensor a]\nevent = status\nread = file:/a\ntype = text", sources: [0])
+    rig.host.wall = WallTime(milliseconds: 0)
+    rig.host.texts = [0: String(repeating: "x", count: 300)]
+    try rig.connect()
+    rig.collect()
+    #expect(try rig.published() == ["{\"d\":{\"a\":\"\(String(repeating: "x", count: 253))…\"}}"])
+  }
+
   @Test func stampsEventsWithATimeThatIsBelieved() throws {
     let rig = try makeRig()
     rig.host.wall = WallTime(milliseconds: 1_800_000_000_000)

@@ -111,7 +111,11 @@ struct EventTable: ~Copyable {
     case .number(let value): payload.append(value)
     case .counter(let value): payload.append(decimal: value)
     case .boolean(let value): payload.append(value ? "true" : "false")
-    case .text(let range): payload.appendJSON(string: text.span.extracting(range))
+    case .text(let range, let isCut):
+      payload.append(UInt8(ascii: "\""))
+      payload.appendJSON(insideString: text.span.extracting(range))
+      if isCut { payload.append(ChannelLimits.cutMark) }
+      payload.append(UInt8(ascii: "\""))
     case .failed: break
     }
     return nil

@@ -73,9 +73,12 @@ private func quantity(_ word: [UInt8], hasField: Bool) -> Quantity? {
 
 private func check(_ reading: Reading, of text: [UInt8], isPercentage: Bool) {
   switch reading {
-  case .text(let range):
-    precondition(range.lowerBound >= 0 && range.upperBound <= text.count && !range.isEmpty, "outside of the text")
-    precondition(range.count <= ChannelLimits.textBytesMax, "longer than promised")
+  case .text(let range, let isCut):
+    precondition(range.lowerBound >= 0 && range.upperBound <= text.count, "outside of the text")
+    precondition(isCut || !range.isEmpty, "no text")
+    precondition(
+      range.count + (isCut ? ChannelLimits.cutMark.utf8CodeUnitCount : 0) <= ChannelLimits.textBytesMax,
+      "longer than promised")
     if text.span.firstInvalidUTF8() == nil {
       precondition(text.span.extracting(range).firstInvalidUTF8() == nil, "cut inside of a character")
     }
