@@ -116,7 +116,9 @@ public struct Agent: ~Copyable {
     return true
   }
 
+  @inline(__always)
   private mutating func flush<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) -> Bool {
+    guard !outbox.client.output.isEmpty else { return false }
     switch uplink.flush(&outbox.client, now, &log, &host) {
     case .nothing: return false
     case .sent: return true
@@ -130,6 +132,7 @@ public struct Agent: ~Copyable {
     if byPeer { outbox.abandonPoison(&log, &host) }
   }
 
+  @inline(__always)
   private mutating func nextDeadline(_ now: Instant) -> Instant {
     var deadline = uplink.deadline(outbox.client, now)
     guard !uplink.isEnded else { return deadline }

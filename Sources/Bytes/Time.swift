@@ -53,13 +53,6 @@ public struct Instant: Comparable, Sendable, BitwiseCopyable {
   }
 }
 
-/// The earlier of two moments of which either may be missing.
-public func earlier(_ left: Instant?, _ right: Instant?) -> Instant? {
-  guard let left else { return right }
-  guard let right else { return left }
-  return min(left, right)
-}
-
 /// A moment in UTC, in milliseconds since 1970 without leap seconds.
 public struct WallTime: Comparable, Sendable, BitwiseCopyable {
   /// Milliseconds since 1970-01-01T00:00:00Z.

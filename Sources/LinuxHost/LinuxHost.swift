@@ -14,8 +14,11 @@ public struct LinuxHost: ~Copyable, Host {
   private var programs: Programs
   private var links: PerLink<Link>
   private var storage: LinuxStorage
-  /// When to let go of what opening the link took, or a reload; nil while there is nothing to let go of.
-  private var releaseTime: Instant?
+  private var pollSet = PollSet()
+  /// When to let go of what opening the link took, or a reload.
+  private var releaseTime = Instant.never
+  /// What `now` has told in this turn; `never` where it has not, or something was done since that takes its time.
+  private var moment = Instant.never
 
   /// Takes over the process's signals and its standard error.
   ///
@@ -47,6 +50,7 @@ public struct LinuxHost: ~Copyable, Host {
   public mutating func replacePlan(_ plan: HostPlan, from arena: inout Arena) throws(ArenaExhausted) {
     var newSources = try SourceTable(plan, from: &arena)
     var newPrograms = try Programs(plan, from: &arena)
+    moment = .never
     sources.close()
     newSources.adoptReaders(from: sources)
     newPrograms.adoptRunning(from: programs)
@@ -71,45 +75,53 @@ public struct LinuxHost: ~Copyable, Host {
 
   // MARK: The loop
 
-  /// Waits until something has happened or `deadline` has come; nil waits for ever. Whoever can have something new asks
-  /// afterwards.
-  public mutating func wait(until deadline: Instant?) {
-    var set = PollSet()
-    let signalIndex = set.add(signals.wakeup, events: Int16(POLLIN))
-    let now = System.bootTime()
+  /// Waits until something has happened or `deadline` has come. Whoever can have something new asks afterwards.
+  ///
+  /// Counts from the moment that `now` has told since the last wait, where it has: what a turn does takes too little
+  /// time for one more look at the clock, but for those things that forget the moment.
+  public mutating func wait(until deadline: Instant = .never) {
+    let isStoring = !storage.isIdle
+    let isLong = moment == .never || isStoring || sources.haveTakenTime
+    let now = isLong ? System.bootTime() : moment
+    moment = .never
+    sources.haveTakenTime = false
+    pollSet.removeAll()
+    let signalIndex = pollSet.add(signals.wakeup, events: Int16(POLLIN))
     var first = deadline
-    for slot in links.indices {
-      links[slot].register(in: &set)
-      first = earlier(first, links[slot].deadline)
-    }
-    first = earlier(first, sources.deadline)
-    first = earlier(first, programs.register(in: &set, now: now))
-    if !storage.isIdle { first = earlier(first, storage.endTurn() ? now : storage.deadline) }
-    if let time = releaseTime, time <= now {
-      releaseTime = nil
+    for slot in links.indices where !links[slot].isClosed { first = min(first, links[slot].register(in: &pollSet)) }
+    if sources.hasReaders { first = min(first, sources.deadline) }
+    if programs.haveOutput { first = min(first, programs.register(in: &pollSet, now: now)) }
+    if isStoring { first = min(first, storage.endTurn() ? now : storage.deadline) }
+    if releaseTime <= now {
+      releaseTime = .never
       releaseUnused()
     }
     // One wake-up a connection.
-    first = earlier(first, releaseTime)
-    let isInterrupted = set.wait(milliseconds: milliseconds(from: now, until: first))
-    for slot in links.indices { links[slot].noteReady(in: set) }
-    // A signal that interrupted the wait is handled in the same turn, not in a second one.
-    let hasSignal = isInterrupted || signalIndex.map { set.readyEvents($0) != 0 } ?? true
-    if hasSignal, signals.collect() {
-      sources.reap()
-      programs.reap()
-      storage.reap()
-      for slot in links.indices { _ = links[slot].reap() }
-    }
-    if !storage.isIdle { storage.expire(now: System.bootTime()) }
-    if sources.deadline != nil { sources.expire(now: System.bootTime()) }
+    first = min(first, releaseTime)
+    let end = pollSet.wait(milliseconds: milliseconds(from: now, until: first))
+    if end != .time { takeNews(hasSignal: end == .signal || signalIndex.map { pollSet.readyEvents($0) != 0 } ?? true) }
+    if isStoring { storage.expire(now: System.bootTime()) }
+    if sources.hasReaders { sources.expire(now: System.bootTime()) }
+  }
+
+  /// A signal that interrupted the wait is handled in the same turn, not in a second one.
+  @inline(__always)
+  private mutating func takeNews(hasSignal: Bool) {
+    for slot in links.indices where !links[slot].isClosed { links[slot].noteReady(in: pollSet) }
+    guard hasSignal, signals.collect() else { return }
+    sources.reap()
+    programs.reap()
+    storage.reap()
+    for slot in links.indices { _ = links[slot].reap() }
   }
 
   /// poll(2) does not wake before its time, and counts it on a clock that stands still during suspend: after one, a
   /// wait may last longer than it should by at most what was left of it.
-  private func milliseconds(from now: Instant, until deadline: Instant?) -> Int32 {
-    guard let deadline else { return -1 }
-    return Int32(clamping: max(0, (deadline - now).milliseconds))
+  @inline(__always)
+  private func milliseconds(from now: Instant, until deadline: Instant) -> Int32 {
+    if deadline == .never { return -1 }
+    if deadline <= now { return 0 }
+    return Int32(truncatingIfNeeded: min((deadline - now).milliseconds, Int64(Int32.max)))
   }
 
   /// The next signal that a person or the service manager has sent; nil when all have been taken.
@@ -152,7 +164,10 @@ public struct LinuxHost: ~Copyable, Host {
   // MARK: Time
 
   /// The boot-time clock. One clock_gettime(2), mostly without entering the kernel.
-  public mutating func now() -> Instant { System.bootTime() }
+  public mutating func now() -> Instant {
+    moment = System.bootTime()
+    return moment
+  }
 
   /// The system's time of day. One clock_gettime(2), mostly without entering the kernel.
   public mutating func systemTime() -> WallTime { WallTime(milliseconds: System.wallMilliseconds()) }
@@ -173,12 +188,13 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// Starts a program without a shell, in a session of its own, with `input` as a file on its standard input.
   public mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
-    programs.start(slot: slot, command: command, input: input)
+    moment = .never
+    return programs.start(slot: slot, command: command, input: input)
   }
 
   /// Collects output and tells where a program stands.
   public mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState {
-    programs.poll(slot: slot, output: &output, now: now())
+    programs.poll(slot: slot, output: &output, now: System.bootTime())
   }
 
   /// Sends SIGTERM, or SIGKILL where `forcibly`, to the whole process group of a program.
@@ -238,6 +254,7 @@ public struct LinuxHost: ~Copyable, Host {
   public mutating func openLink(
     _ slot: LinkSlot, to endpoint: borrowing LinkEndpoint, certificateTime: WallTime, deadline: Instant
   ) {
+    moment = .never
     releaseUnused()
     links[slot.index].open(
       to: endpoint, now: System.bootTime(), deadline: deadline, certificateTime: certificateTime)
@@ -245,6 +262,7 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// Moves the opening of a link forward.
   public mutating func pollLink(_ slot: LinkSlot) -> LinkState {
+    moment = .never
     let now = System.bootTime()
     let state = links[slot.index].poll(now: now)
     if state == .open { releaseTime = now + LinuxHost.settlingTime }
@@ -261,14 +279,17 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// Receives into the free room of `buffer`.
   public mutating func receive(on slot: LinkSlot, into buffer: inout ByteBuffer) -> LinkTransfer {
-    links[slot.index].receive(into: &buffer)
+    links[slot.index].isDrained ? .wouldBlock : links[slot.index].receive(into: &buffer)
   }
 
   /// Whether receiving may find something.
   public func mayReceive(on slot: LinkSlot) -> Bool { links[slot.index].mayReceive }
 
   /// Ends a link.
-  public mutating func closeLink(_ slot: LinkSlot) { links[slot.index].close() }
+  public mutating func closeLink(_ slot: LinkSlot) {
+    moment = .never
+    links[slot.index].close()
+  }
 
   /// Appends what is known about a link.
   public mutating func describeLink(_ slot: LinkSlot, into line: inout ByteBuffer) {

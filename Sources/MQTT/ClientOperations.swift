@@ -19,6 +19,7 @@ public enum PublishRefusal: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
 
 extension Client {
   /// Whether a message whose topic and payload have `byteCount` bytes together can ever be sent.
+  @inline(__always)
   public func fits(byteCount: Int, qos: QoS) -> Bool {
     PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount <= packetBytesMax
   }

@@ -136,6 +136,28 @@ import Testing
     #expect(try rig.published() == [])
   }
 
+  /// At every multiple of its interval and at no other moment, whatever the others do.
+  @Test func collectsEachEventAtItsOwnMoments() throws {
+    let intervals = (0..<24).map { 1 + $0 * 7 % 10 }
+    var text = ""
+    for (index, interval) in intervals.enumerated() {
+      text += "[event e\(index)]\ninterval = \(interval)s\nqos = \(index % 2)\n"
+      text += "[sensor s\(index)]\nevent = e\(index)\nread = file:/\(index)\n"
+    }
+    let rig = try Rig(text, sources: Array(0..<24))
+    try rig.connect()
+    for second in 0..<60 {
+      rig.host.time = Instant(milliseconds: Int64(second) * 1000)
+      let readBefore = rig.host.reads.count
+      rig.collect()
+      rig.sendAll()
+      let due = (0..<24).filter { second % intervals[$0] == 0 }
+      // Those that are kept come first, and otherwise the configuration's order.
+      #expect(rig.host.reads.dropFirst(readBefore) == (due.filter { $0 % 2 == 1 } + due.filter { $0 % 2 == 0 })[...])
+      #expect(rig.eventDeadline == rig.host.time + .seconds(1))
+    }
+  }
+
   @Test func goesOverToAnotherTable() throws {
     let rig = try makeRig()
     rig.collect()

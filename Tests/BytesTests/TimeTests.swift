@@ -65,16 +65,6 @@ import Testing
     #expect((Instant(milliseconds: -100) - Instant(milliseconds: .max)).milliseconds == .min)
     #expect((Instant(milliseconds: 7) - Instant(milliseconds: 9)).milliseconds == -2)
   }
-
-  @Test func theEarlierMomentWins() {
-    let one = Instant(milliseconds: 1)
-    let two = Instant(milliseconds: 2)
-    #expect(earlier(one, two) == one)
-    #expect(earlier(two, one) == one)
-    #expect(earlier(nil, two) == two)
-    #expect(earlier(one, nil) == one)
-    #expect(earlier(nil, nil) == nil)
-  }
 }
 
 @Suite struct RandomSourceTests {

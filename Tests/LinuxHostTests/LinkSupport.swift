@@ -57,7 +57,7 @@ final class LinkDriver {
 
   private(set) var checkedCertificate = false
 
-  var deadline: Instant? { link.deadline }
+  var deadline: Instant { link.deadline }
 
   /// How many descriptors the link waits for.
   var waitsForCount: Int {

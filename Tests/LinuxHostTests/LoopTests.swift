@@ -90,7 +90,7 @@ extension MachineTests {
       }
       thread.start()
       let start = Date()
-      host.host.wait(until: nil)
+      host.host.wait()
       let duration = Date().timeIntervalSince(start)
       #expect(duration > 0.09 && duration < 10)
       #expect(host.host.takeSignal() == .terminate)

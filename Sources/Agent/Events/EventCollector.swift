@@ -9,24 +9,11 @@ import Telemetry
 
 /// Collects what is due. Schedules, channels and slow sources in the making are its own.
 struct EventCollector: ~Copyable {
-  /// The next moments of events of one kind.
-  private struct Moments: BitwiseCopyable {
-    /// When the first is due.
-    var due = Instant.never
-    /// When the first has to be looked at without news: those that wait for slow sources are, when their patience ends.
-    var wake = Instant.never
-
-    mutating func note(_ event: EventEntry) {
-      due = min(due, event.schedule.due)
-      wake = min(wake, event.collectionDeadline ?? event.schedule.due)
-    }
-  }
-
   private let pinned = Pinned()
   private var table: EventTable
   /// Of the events that are kept while there is no connection (QoS 1 and 2), and of those that are not.
-  private var kept = Moments()
-  private var fleeting = Moments()
+  private var kept = EventChain()
+  private var fleeting = EventChain()
   /// Raw text of the source that was read last.
   private var sourceText: ByteBuffer
   /// The payload being written.
@@ -40,13 +27,13 @@ struct EventCollector: ~Copyable {
     self.table = table
     self.sourceText = sourceText
     self.payload = payload
-    findNext()
+    order()
   }
 
   /// Goes over to the events of a new configuration.
   mutating func replaceTable(_ newTable: consuming EventTable) {
     table = newTable
-    findNext()
+    order()
   }
 
   // MARK: When
@@ -59,16 +46,22 @@ struct EventCollector: ~Copyable {
     return min(kept.wake, max(fleeting.wake, outbox.allowedFrom))
   }
 
-  private mutating func findNext() {
-    kept = Moments()
-    fleeting = Moments()
+  /// Puts all events in order anew.
+  private mutating func order() {
+    kept = EventChain()
+    fleeting = EventChain()
+    var (lastKept, lastFleeting) = (EventChain.end, EventChain.end)
     for index in 0..<table.events.count {
       if table.events[index].qos == .atMostOnce {
-        fleeting.note(table.events[index])
+        table.place(index, in: &fleeting, from: lastFleeting)
+        lastFleeting = index
       } else {
-        kept.note(table.events[index])
+        table.place(index, in: &kept, from: lastKept)
+        lastKept = index
       }
     }
+    table.noteNext(of: &kept)
+    table.noteNext(of: &fleeting)
   }
 
   /// Makes the events that `request`, parsed from `text`, names due now; gives how many.
@@ -80,7 +73,7 @@ struct EventCollector: ~Copyable {
       table.events[index].schedule.trigger(at: now)
       count += 1
     }
-    findNext()
+    order()
     return count
   }
 
@@ -96,7 +89,7 @@ struct EventCollector: ~Copyable {
       table.events[index].collectionDeadline = nil
       count += 1
     }
-    findNext()
+    order()
     return count
   }
 
@@ -109,13 +102,42 @@ struct EventCollector: ~Copyable {
     _ log: inout LogWriter, _ host: inout H
   ) {
     while let source = host.nextTellingSource() { triggerEvents(ofSource: source, now) }
-    guard kept.due <= now || (fleeting.due <= now && outbox.isReady(at: now)) else { return }
-    for index in 0..<table.events.count where table.events[index].schedule.due <= now {
-      // A QoS 0 event is of use only now, and is then read freshly.
-      guard table.events[index].qos != .atMostOnce || outbox.isReady(at: now) else { continue }
-      collectEvent(index, settings, clock, &outbox, now, &log, &host)
+    if kept.due <= now {
+      var chain = kept
+      collectDue(of: &chain, settings, clock, &outbox, now, &log, &host)
+      kept = chain
     }
-    findNext()
+    if fleeting.due <= now, outbox.isReady(at: now) {
+      var chain = fleeting
+      collectDue(of: &chain, settings, clock, &outbox, now, &log, &host)
+      fleeting = chain
+    }
+  }
+
+  /// Collects the first events of `chain`, and puts each where it belongs next.
+  @inline(never)  // small code: called twice
+  private mutating func collectDue<H: HostClock & HostSensors & HostLog & ~Copyable>(
+    of chain: inout EventChain, _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
+    _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) {
+    var event = chain.first
+    var lastWaiting = EventChain.end
+    var lastPlaced = EventChain.end
+    while event >= 0, table.events[event].schedule.due <= now {
+      // A QoS 0 event is of use only now, and is then read freshly.
+      if table.events[event].qos == .atMostOnce, !outbox.isReady(at: now) { break }
+      let following = table.events[event].following
+      collectEvent(event, settings, clock, &outbox, now, &log, &host)
+      if table.events[event].schedule.due <= now {
+        lastWaiting = event
+      } else {
+        table.link(following, behind: lastWaiting, in: &chain)
+        table.place(event, in: &chain, from: lastPlaced)
+        lastPlaced = event
+      }
+      event = following
+    }
+    table.noteNext(of: &chain)
   }
 
   /// A source has told something: the events that it belongs to are due.
@@ -124,7 +146,7 @@ struct EventCollector: ~Copyable {
       for index in table.events[event].firstSensor..<table.events[event].sensorEnd
       where table.sensors[index].source == source { table.events[event].schedule.trigger(at: now) }
     }
-    findNext()
+    order()
   }
 
   private mutating func collectEvent<H: HostClock & HostSensors & HostLog & ~Copyable>(
@@ -132,8 +154,10 @@ struct EventCollector: ~Copyable {
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let sensors = table.events[index].firstSensor..<table.events[index].sensorEnd
-    guard prepareSources(sensors, &host) || isPatienceOver(index, settings, now) else { return }
-    table.events[index].collectionDeadline = nil
+    if table.events[index].hasSlowSources {
+      guard prepareSources(sensors, &host) || isPatienceOver(index, settings, now) else { return }
+      table.events[index].collectionDeadline = nil
+    }
     table.events[index].schedule.advance(past: now)
     payload.removeAll()
     var envelope = EventEnvelope(into: &payload)

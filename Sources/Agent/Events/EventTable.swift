@@ -31,10 +31,27 @@ struct EventEntry: BitwiseCopyable {
   /// Its sensors.
   let firstSensor: Int
   let sensorEnd: Int
+  /// Whether any of them may have to be waited for.
+  let hasSlowSources: Bool
   /// When it is due.
   var schedule: Schedule
   /// Set while slow sources are awaited: the moment at which those still missing are given up.
   var collectionDeadline: Instant?
+  /// The one behind it in its chain.
+  fileprivate(set) var following = EventChain.end
+}
+
+/// Events in the order in which they are due, and of the same moment in that of the configuration: whoever wants those
+/// that are due need not look at any other.
+struct EventChain: BitwiseCopyable {
+  /// In place of an event where there is none.
+  static var end: Int { -1 }
+
+  fileprivate(set) var first = EventChain.end
+  /// When the first is due.
+  fileprivate(set) var due = Instant.never
+  /// When one has to be looked at without news: those that wait for slow sources are, when their patience ends.
+  fileprivate(set) var wake = Instant.never
 }
 
 /// One configured sensor.
@@ -71,7 +88,9 @@ struct EventTable: ~Copyable {
     var order = try SensorOrder(settings: settings, sources: sources, from: &arena)
     for index in 0..<settings.events.count {
       let firstSensor = sensors.count
+      var hasSlowSources = false
       while let sensor = order.next(ofEvent: index) {
+        if mayTakeTime(settings.sensors[sensor].kind) { hasSlowSources = true }
         _ = sensors.append(entry(ofSensor: sensor, source: sources[sensor], settings, &text))
       }
       let start = text.count
@@ -79,13 +98,55 @@ struct EventTable: ~Copyable {
       _ = events.append(
         EventEntry(
           topic: TextRange(start..<text.count), qos: QoS(rawValue: settings.events[index].qos) ?? .atLeastOnce,
-          firstSensor: firstSensor, sensorEnd: sensors.count,
+          firstSensor: firstSensor, sensorEnd: sensors.count, hasSlowSources: hasSlowSources,
           schedule: Schedule(interval: settings.events[index].interval, startingAt: now), collectionDeadline: nil))
     }
     precondition(sensors.count == settings.sensors.count && !text.hasOverflowed)
     self.events = events
     self.sensors = sensors
     self.text = text
+  }
+
+  /// Adds `event`, which is in no chain, at the place that its due moment gives it, which is looked for from `hint` on
+  /// where that is an event in front of it.
+  mutating func place(_ event: Int, in chain: inout EventChain, from hint: Int) {
+    var before = EventChain.end
+    var after = chain.first
+    if hint >= 0, comesBefore(hint, event) {
+      before = hint
+      after = events[hint].following
+    }
+    while after >= 0, comesBefore(after, event) {
+      before = after
+      after = events[after].following
+    }
+    events[event].following = after
+    link(event, behind: before, in: &chain)
+  }
+
+  /// Has `event` follow `previous`, or be the first where that is none.
+  mutating func link(_ event: Int, behind previous: Int, in chain: inout EventChain) {
+    if previous >= 0 { events[previous].following = event } else { chain.first = event }
+  }
+
+  private func comesBefore(_ left: Int, _ right: Int) -> Bool {
+    let (leftDue, rightDue) = (events[left].schedule.due, events[right].schedule.due)
+    return leftDue < rightDue || (leftDue == rightDue && left < right)
+  }
+
+  /// Notes when a chain is next to be looked at, from those that wait at its front and the one behind them.
+  mutating func noteNext(of chain: inout EventChain) {
+    chain.due = chain.first >= 0 ? events[chain.first].schedule.due : .never
+    chain.wake = .never
+    var event = chain.first
+    while event >= 0 {
+      guard let deadline = events[event].collectionDeadline else {
+        chain.wake = min(chain.wake, events[event].schedule.due)
+        return
+      }
+      chain.wake = min(chain.wake, deadline)
+      event = events[event].following
+    }
   }
 
   /// The bytes of one of this table's texts.
@@ -186,6 +247,14 @@ private struct SensorOrder: ~Copyable {
 private func key(event: Int, place: Int, sensor: Int) -> UInt64 {
   precondition(max(max(event, place), sensor) <= Int(UInt16.max))
   return UInt64(event) << 32 | UInt64(place) << 16 | UInt64(sensor)
+}
+
+/// Whether reading a source of `kind` may take longer than a look at it.
+private func mayTakeTime(_ kind: SourceKind) -> Bool {
+  switch kind.description.reading {
+  case .inLoop, .fromArgument: false
+  case .byChild, .fileSystemByChild: true
+  }
 }
 
 /// How much text a table needs. Names are of `A-Z a-z 0-9 - _ .`, so JSON needs no escapes.

@@ -164,8 +164,21 @@ struct Outbox: ~Copyable {
   }
 
   /// Hands waiting messages to the client while it, the window and the rate have room; at most all that wait.
+  @inline(__always)
   mutating func sendQueued<H: HostLog & ~Copyable>(_ now: Instant, _ log: inout LogWriter, _ host: inout H) {
-    guard client.isConnected else { return }
+    guard client.isConnected, queue.count > 0 || isDropping else { return }
+    sendAll(now, &log, &host)
+  }
+
+  private var isDropping: Bool {
+    @inline(__always) get {
+      if case .sinceLogged = dropping { return true }
+      return false
+    }
+  }
+
+  @inline(never)  // beside the turns in which nothing waits
+  private mutating func sendAll<H: HostLog & ~Copyable>(_ now: Instant, _ log: inout LogWriter, _ host: inout H) {
     while let message = queue.front {
       do throws(SendRefusal) {
         guard rate.allows(at: now) else { throw .wait(.rate) }

@@ -214,6 +214,19 @@ struct Uplink: ~Copyable {
     case .handshaking, .online: break
     case .waiting, .opening, .ended: return .nothing
     }
+    if !client.input.isEmpty, let received = takeEvent(&client, now, &log, &host) { return received }
+    guard client.input.freeCount > 0 else { return endReceiving(hasUnreadInput: true) }
+    switch host.receive(on: .message, into: &client.input) {
+    case .moved: return takeEvent(&client, now, &log, &host) ?? .handled
+    case .wouldBlock: return endReceiving(hasUnreadInput: client.lacksRoomForAnswers)
+    case .ended(let failure): return .lost(byPeer: lose(for: failure, &client, now, &log, &host))
+    }
+  }
+
+  /// Has the client handle what has come; nil when it has nothing to tell.
+  private mutating func takeEvent<H: HostLinks & HostLog & ~Copyable>(
+    _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) -> Received? {
     let event: ClientEvent?
     do throws(PeerFault) {
       event = try client.nextEvent(now: now)
@@ -221,13 +234,8 @@ struct Uplink: ~Copyable {
       drop(for: error, &client, now, &log, &host)
       return .lost(byPeer: false)
     }
-    if let event { return handle(event, &client, now, &log, &host) }
-    guard client.input.freeCount > 0 else { return endReceiving(hasUnreadInput: true) }
-    switch host.receive(on: .message, into: &client.input) {
-    case .moved: return .handled
-    case .wouldBlock: return endReceiving(hasUnreadInput: client.lacksRoomForAnswers)
-    case .ended(let failure): return .lost(byPeer: lose(for: failure, &client, now, &log, &host))
-    }
+    guard let event else { return nil }
+    return handle(event, &client, now, &log, &host)
   }
 
   /// The caller stops receiving although there may be more.
@@ -283,6 +291,8 @@ struct Uplink: ~Copyable {
     case .waiting, .opening, .ended: return true
     case .handshaking, .online: break
     }
+    // What has come in since has put no deadline before that of the last turn, or the next turn sees to it.
+    if now < wake, subscriptions.wantedCount == 0 { return true }
     do throws(PeerFault) {
       try client.tick(now: now)
     } catch {

@@ -288,6 +288,14 @@ public struct Link: ~Copyable {
   /// send before it can go on.
   public var mayReceive: Bool { phase != .open || socket.pointee.mayReceive || receivingWantsOutput }
 
+  /// Whether `receive` would answer `.wouldBlock` for certain. TLS may hold something back until it has said so itself.
+  var isDrained: Bool {
+    @inline(__always) get {
+      if case .open = phase { return security == .plain && !socket.pointee.mayReceive }
+      return false
+    }
+  }
+
   /// Receives what is there into the free room of `buffer`, which must not be full.
   public mutating func receive(into buffer: inout ByteBuffer) -> LinkTransfer {
     guard phase == .open else { return .ended(.connectionLost) }
@@ -342,26 +350,37 @@ public struct Link: ~Copyable {
     return resolver.dyingCount > 0
   }
 
-  /// When `poll` has something to do even if nothing becomes ready; nil if never.
-  public var deadline: Instant? {
+  /// When `poll` has something to do even if nothing becomes ready.
+  public var deadline: Instant {
     switch phase {
     case .lookingUp: min(resolver.deadline, attemptDeadline)
     case .connecting, .shakingHands: stepDeadline
-    case .closed, .open, .failed: nil
+    case .closed, .open, .failed: .never
+    }
+  }
+
+  /// Whether there is none, nor any attempt.
+  var isClosed: Bool {
+    @inline(__always) get {
+      if case .closed = phase { return true }
+      return false
     }
   }
 
   /// Adds what the link waits for to `set`: at most one descriptor, and none while the caller has something to do
   /// first.
+  ///
+  /// - Returns: `deadline`.
   @inline(never)  // small code: called in a loop that the compiler unrolls
-  mutating func register(in set: inout PollSet) {
+  @discardableResult
+  mutating func register(in set: inout PollSet) -> Instant {
     pollIndex = nil
     var events: Int16 = 0
     switch phase {
-    case .closed, .failed: return
+    case .closed, .failed: return .never
     case .lookingUp:
       pollIndex = set.add(resolver.descriptor, events: Int16(POLLIN))
-      return
+      return deadline
     case .connecting: events = Int16(POLLOUT)
     case .shakingHands: events = wantsOutput ? Int16(POLLOUT) : Int16(POLLIN)
     case .open:
@@ -370,6 +389,7 @@ public struct Link: ~Copyable {
     }
     // poll(2) reports errors and hang-ups unasked: a link that waits for nothing must not be in the set.
     if events != 0 { pollIndex = set.add(socket.pointee.descriptor, events: events) }
+    return deadline
   }
 
   /// Takes over what `set` found out since `register`.

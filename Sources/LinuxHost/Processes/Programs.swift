@@ -49,6 +49,8 @@ struct Programs: ~Copyable {
   /// Zero-terminated: for each command its path and `MOTE_COMMAND=NAME`.
   private var text: ByteBuffer
   private var running = InlineArray<4, Program>(repeating: Program())
+  /// How many have output that has not ended.
+  private var outputCount = 0
 
   /// How many bytes of `textBytes` a command needs beside its path and name.
   static var textBytesPerCommand: Int { 15 }
@@ -64,6 +66,7 @@ struct Programs: ~Copyable {
   /// Takes over what runs from an earlier configuration's table.
   mutating func adoptRunning(from earlier: borrowing Programs) {
     running = earlier.running
+    outputCount = earlier.outputCount
   }
 
   /// Adds a command's program; commands are numbered in the order of these calls. False when there is no room.
@@ -100,6 +103,7 @@ struct Programs: ~Copyable {
       return failure.isShortage ? .noResources : .notExecutable
     }
     running[slot] = Program(phase: .running, process: process, output: ends.reading)
+    outputCount += 1
     return .started
   }
 
@@ -153,8 +157,10 @@ struct Programs: ~Copyable {
   }
 
   private mutating func closeOutput(_ slot: Int) {
-    if running[slot].output >= 0 { System.close(running[slot].output) }
+    guard running[slot].output >= 0 else { return }
+    System.close(running[slot].output)
     running[slot].output = -1
+    outputCount -= 1
   }
 
   /// See `Host.stopProgram`.
@@ -168,17 +174,20 @@ struct Programs: ~Copyable {
 
   // MARK: The loop's part
 
+  /// Whether there may be anything to wait for.
+  var haveOutput: Bool { outputCount > 0 }
+
   /// Adds what has to be waited for.
   ///
   /// - Returns: the moment at which output has to be thrown away.
-  func register(in set: inout PollSet, now: Instant) -> Instant? {
-    var deadline: Instant?
+  func register(in set: inout PollSet, now: Instant) -> Instant {
+    var deadline = Instant.never
     for slot in running.indices where running[slot].output >= 0 {
       guard case .running = running[slot].phase else { continue }
       if now >= running[slot].discardAt {
         _ = set.add(running[slot].output, events: Int16(POLLIN))
       } else {
-        deadline = earlier(deadline, running[slot].discardAt)
+        deadline = min(deadline, running[slot].discardAt)
       }
     }
     return deadline

@@ -37,7 +37,7 @@ struct SourceReaders: ~Copyable {
   /// some that hang together could keep all others from ever being read.
   func hasRoom(afterFailure: Bool) -> Bool {
     let freeCount = readers.count - count
-    return freeCount > 1 || (freeCount == 1 && (!afterFailure || deadline == nil))
+    return freeCount > 1 || (freeCount == 1 && (!afterFailure || deadline == .never))
   }
 
   /// Whether any has not ended.
@@ -54,11 +54,10 @@ struct SourceReaders: ~Copyable {
   }
 
   /// The moment at which the first reader has to be killed.
-  var deadline: Instant? {
-    guard areRunning else { return nil }
-    var first: Instant?
+  var deadline: Instant {
+    var first = Instant.never
     for index in readers.indices {
-      if let reader = readers[index], !reader.isKilled { first = earlier(first, reader.deadline) }
+      if let reader = readers[index], !reader.isKilled { first = min(first, reader.deadline) }
     }
     return first
   }

@@ -13,6 +13,8 @@ struct SourceTable: ~Copyable {
   private var places: HashIndex
   private let timeout: TimeSpan
   private var readers = SourceReaders()
+  /// Whether anything was done here, since this was last set back, that may take a while.
+  var haveTakenTime = false
 
   /// Takes room for `capacity` sources with `textBytes` of places from `arena`. A reading that takes longer than
   /// `timeout` has failed.
@@ -68,8 +70,13 @@ struct SourceTable: ~Copyable {
   /// Begins reading a slow source.
   ///
   /// - Returns: whether `read` has something to say at once.
+  @inline(__always)
   mutating func prepare(_ index: Int, roots: borrowing MachineRoots) -> Bool {
-    guard sources[index].mode == .inChild else { return true }
+    sources[index].mode != .inChild || prepareReader(index, roots: roots)
+  }
+
+  @inline(never)  // beside the sources that are read in place
+  private mutating func prepareReader(_ index: Int, roots: borrowing MachineRoots) -> Bool {
     if sources[index].isBeingRead { return false }
     let now = System.bootTime()
     if sources[index].answer >= 0 {
@@ -87,7 +94,22 @@ struct SourceTable: ~Copyable {
   }
 
   /// Appends the text of a source; see `Host.readSource`.
+  @inline(__always)
   mutating func read(
+    _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
+  ) -> SourceRead {
+    // As a rule it is an open file that has not failed, and says something.
+    let descriptor = sources[index].descriptor
+    if sources[index].mode == .trusted, descriptor >= 0, sources[index].failure == nil,
+      System.tryReadingFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
+    {
+      return .complete
+    }
+    return readOther(index, into: &buffer, roots: roots)
+  }
+
+  @inline(never)  // beside the sources that need no more than one call
+  private mutating func readOther(
     _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
   ) -> SourceRead {
     if sources[index].reading == .fromArgument {
@@ -110,7 +132,7 @@ struct SourceTable: ~Copyable {
     case .trusted: return readTrusted(index, into: &buffer, roots: roots)
     case .promotedOpen, .promotedByPath: return readPromoted(index, into: &buffer, roots: roots)
     case .inChild:
-      guard prepare(index, roots: roots) else { return .pending }
+      guard prepareReader(index, roots: roots) else { return .pending }
       if sources[index].answer >= 0 { return receiveAnswer(index, into: &buffer) }
       return .failed(sources[index].failure ?? .inputOutput)
     }
@@ -148,6 +170,7 @@ struct SourceTable: ~Copyable {
   private mutating func readPromoted(
     _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
   ) -> SourceRead {
+    haveTakenTime = true
     let now = System.bootTime()
     let start = buffer.count
     let result: SourceRead
@@ -203,6 +226,7 @@ struct SourceTable: ~Copyable {
 
   /// - Returns: whether one was started; otherwise the source has failed.
   private mutating func startReader(_ index: Int, now: Instant, roots: borrowing MachineRoots) -> Bool {
+    haveTakenTime = true
     precondition(!sources[index].isBeingRead, "a source has one reader at a time")
     precondition(sources[index].answer < 0, "an answer that nobody took would be lost")
     let source = sources[index]
@@ -269,7 +293,7 @@ struct SourceTable: ~Copyable {
   var hasReaders: Bool { readers.areRunning }
 
   /// The moment at which something has to be done here.
-  var deadline: Instant? { readers.deadline }
+  var deadline: Instant { readers.deadline }
 
   /// Kills the readers whose time is up.
   mutating func expire(now: Instant) {

@@ -42,10 +42,12 @@ public struct LinuxStorage: ~Copyable, HostStorage {
   // MARK: The loop
 
   /// Whether there is nothing to do at the end of a turn.
-  var isIdle: Bool { desk.isIdle }
+  var isIdle: Bool {
+    @inline(__always) get { desk.isIdle }
+  }
 
   /// When the operation under way has to be given up.
-  var deadline: Instant? { desk.isBusy ? timeLimit : nil }
+  var deadline: Instant { desk.isBusy ? timeLimit : .never }
 
   /// Whether a child has not ended.
   var isRunning: Bool { process > 0 }
@@ -74,7 +76,7 @@ public struct LinuxStorage: ~Copyable, HostStorage {
 
   /// Gives up the operation under way if its time is over.
   mutating func expire(now: Instant) {
-    guard let deadline, deadline <= now else { return }
+    guard deadline <= now else { return }
     kill(process, SIGKILL)
     desk.giveUp()
   }

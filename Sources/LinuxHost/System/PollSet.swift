@@ -4,7 +4,17 @@ import Bytes
 import CLinux
 import HostInterface
 
-/// The file descriptors of one `poll` call: made anew for each call, asked afterwards.
+/// What ended a wait.
+enum WaitEnd: Equatable {
+  /// Its time is over, and nothing is ready.
+  case time
+  /// At least one descriptor is ready.
+  case ready
+  /// A signal interrupted it, and nothing is known.
+  case signal
+}
+
+/// The file descriptors of one `poll` call: filled anew for each call, asked afterwards.
 struct PollSet: ~Copyable {
   private let pinned = Pinned()
   private typealias Entries = InlineArray<8, pollfd>
@@ -22,6 +32,9 @@ struct PollSet: ~Copyable {
   private var entries = Entries(repeating: pollfd(fd: -1, events: 0, revents: 0))
   /// How many descriptors are in the set.
   private(set) var count = 0
+
+  /// Empties the set.
+  mutating func removeAll() { count = 0 }
 
   /// Adds `fd` with the events (POLLIN, POLLOUT) to wait for; gives the index to ask `readyEvents` with, or nil when
   /// the set is full.
@@ -42,17 +55,17 @@ struct PollSet: ~Copyable {
   ///
   /// An interruption by a signal counts as a wake-up without ready descriptors: the caller computes its deadlines anew.
   ///
-  /// - Returns: whether a signal interrupted it.
+  /// - Returns: what ended it.
   @discardableResult
-  mutating func wait(milliseconds: Int32) -> Bool {
-    for index in 0..<count { entries[index].revents = 0 }
+  mutating func wait(milliseconds: Int32) -> WaitEnd {
     let used = count
     var span = entries.mutableSpan
     return span.withUnsafeMutableBufferPointer { buffer in
-      guard poll(buffer.baseAddress, nfds_t(used), milliseconds) < 0 else { return false }
+      let readyCount = poll(buffer.baseAddress, nfds_t(used), milliseconds)
+      if readyCount >= 0 { return readyCount > 0 ? .ready : .time }
       let isInterrupted = mote_errno() == EINTR
       for index in 0..<used { buffer[index].revents = 0 }
-      return isInterrupted
+      return isInterrupted ? .signal : .time
     }
   }
 }

@@ -83,6 +83,18 @@ enum System {
     throw .last
   }
 
+  /// The same with a single try; false when it fails, for whatever reason.
+  @inline(__always)
+  static func tryReadingFromStart(_ descriptor: Int32, into buffer: inout ByteBuffer, byteCountMax: Int) -> Bool {
+    var free = buffer.freeSpan
+    let count = free.withUnsafeMutableBufferPointer {
+      pread(descriptor, $0.baseAddress, min($0.count, byteCountMax), 0)
+    }
+    guard count >= 0 else { return false }
+    buffer.commit(count)
+    return true
+  }
+
   /// read(2), appending at most `byteCountMax` bytes to `buffer`; 0 at the end of the file. Short reads are the
   /// caller's affair. Repeated when interrupted.
   static func read(_ descriptor: Int32, into buffer: inout ByteBuffer, byteCountMax: Int) throws(Errno) -> Int {
