@@ -35,8 +35,8 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
     self = found.value
   }
 
-  /// Parses the longest number that starts at `from`; gives the position behind it, and whether it was not rounded: what
-  /// fits 64 bits with sign never is. Handles at most `text.count` bytes.
+  /// Parses the longest number that starts at `from`; gives the position behind it, and whether it was not rounded:
+  /// what fits 64 bits with sign never is. Handles at most `text.count` bytes.
   public static func parsePrefix(of text: Span<UInt8>, from: Int) -> (value: Decimal, end: Int, isExact: Bool)? {
     precondition(from >= 0)  // Said once, it need not be asked at each byte.
     var index = from

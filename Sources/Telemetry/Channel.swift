@@ -17,8 +17,8 @@ public enum Reading: Equatable, Sendable {
   case failed(ReadFailure)
 }
 
-/// The longest text value of a sensor, in bytes; of a longer one the end is cut off at a character's boundary, and a mark
-/// takes its place.
+/// The longest text value of a sensor, in bytes; of a longer one the end is cut off at a character's boundary, and a
+/// mark takes its place.
 public enum ChannelLimits {
   /// Enough for a version, a state or a name.
   public static var textBytesMax: Int { 256 }

@@ -27,10 +27,11 @@ public enum SensorText {
     let (value, end, isExact) = try number(in: text, at: start)
     guard end < text.count, !text[end].isBlank else { return (value, isExact) }
     if text[end].lowercased == UInt8(ascii: "x") { throw .notUnderstood }
-    let isDivided =
-      isOne(of: (".", ",", ":", "-"), text.extracting(end...end))
-      || isOne(of: ("'", "_", "/", "+"), text.extracting(end...end))
-    if isDivided, end + 1 < text.count, text[end + 1].isDigit { throw .notUnderstood }
+    guard end &+ 1 < text.count, text[end &+ 1].isDigit else { return (value, isExact) }
+    switch text[end] {
+    case UInt8(ascii: "'")...UInt8(ascii: "/"), UInt8(ascii: ":"), UInt8(ascii: "_"): throw .notUnderstood
+    default: break
+    }
     return (value, isExact)
   }
 
