@@ -251,21 +251,18 @@ static size_t read_unknown_file(const char *path, struct mote_answer *answer, ch
   return count;
 }
 
-static _Noreturn void run_reader(const char *path, int what, size_t byte_count_max, int socket) {
-  // Of all signals only this one can come.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  prctl(PR_SET_NAME, "mote-reader");
-  // Above all the connection to the server: while a stuck reader holds a copy, closing it would not end it.
-  if (dup2(socket, 0) < 0) _exit(1);
-  close_from(1);
-
+void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int exponent, int are_temperatures) {
   char text[MOTE_READ_BYTES_MAX];
   struct mote_answer answer;
   memset(&answer, 0, sizeof answer);
+  answer.exponent = exponent;
+  answer.are_temperatures = are_temperatures;
   int file = -1;
   size_t count = 0;
   uint64_t start = now_ms();
-  if (what == MOTE_READ_DISK) {
+  if (!path) {
+    answer.failure = ENOENT;
+  } else if (what == MOTE_READ_DISK) {
     if (mote_disk_sizes(path, &answer) < 0) answer.failure = errno;
   } else {
     if (byte_count_max > sizeof text) byte_count_max = sizeof text;
@@ -295,12 +292,20 @@ static _Noreturn void run_reader(const char *path, int what, size_t byte_count_m
   _exit(sendmsg(0, &message, MSG_NOSIGNAL) < 0);
 }
 
-pid_t mote_start_reader(const char *path, int what, size_t byte_count_max, int *answer) {
+pid_t mote_fork_reader(int *answer) {
   int pair[2];
   // Keeps messages apart, and tells when the other end has died.
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return -1;
   pid_t process = fork_quietly();
-  if (process == 0) run_reader(path, what, byte_count_max, pair[1]);
+  if (process == 0) {
+    // Of all signals only this one can come.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "mote-reader");
+    // Above all the connection to the server: while a stuck reader holds a copy, closing it would not end it.
+    if (dup2(pair[1], 0) < 0) _exit(1);
+    close_from(1);
+    return 0;
+  }
   int failure = errno;
   close(pair[1]);
   if (process < 0) {

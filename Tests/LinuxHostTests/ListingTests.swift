@@ -61,6 +61,13 @@ extension TemporaryFolder {
     try chip(3, ["name": "lm75", "temp1_input": "1"])
     try chip(
       4, ["name": "twins", "temp1_label": "same", "temp1_input": "1", "temp2_label": "same", "temp2_input": "1"])
+    // Two of a name, told apart by their devices.
+    for (number, device) in [(70, "1-0048"), (71, "1-0049")] {
+      try chip(number, ["name": "tmp102", "temp1_input": "1"])
+      try tree.write("devices/\(device)/uevent", "")
+      try FileManager.default.createSymbolicLink(
+        atPath: tree.path + "/class/hwmon/hwmon\(number)/device", withDestinationPath: "../../../devices/\(device)")
+    }
     try tree.write("proc/loadavg", "0 0 0 1/1 1\n")
     try tree.interface("eth1", index: 3, address: "02:00:00:00:00:02")
     try tree.interface("eth0", index: 2, address: "02:00:00:00:00:01")
@@ -84,6 +91,8 @@ extension TemporaryFolder {
         "hwmon3_temp1 hwmon:hwmon3/temp1 \(sys)/class/hwmon/hwmon3/temp1_input °C -3",
         "twins_same hwmon:twins/same \(sys)/class/hwmon/hwmon4/temp1_input °C -3",
         "twins_temp2 hwmon:twins/temp2 \(sys)/class/hwmon/hwmon4/temp2_input °C -3",
+        "tmp102_1_0048_temp1 hwmon:tmp102@1-0048/temp1 \(sys)/class/hwmon/hwmon70/temp1_input °C -3",
+        "tmp102_1_0049_temp1 hwmon:tmp102@1-0049/temp1 \(sys)/class/hwmon/hwmon71/temp1_input °C -3",
         "load_1 loadavg:1 \(sys)/proc/loadavg  0",
         "load_5 loadavg:5 \(sys)/proc/loadavg  0",
         "load_15 loadavg:15 \(sys)/proc/loadavg  0",

@@ -5,7 +5,7 @@ standard input ends.
 
 Files: `quick` answers 21500 at once; `slow1` to `slow4` after 0.3 s; `never1` to `never8` not at all, and their readers
 cannot even be killed until this program ends; `broken` fails with EIO; files with the name of another error fail with
-that until `wake` is read from standard input, and then hold 7."""
+that until `wake` is read from standard input, and then hold 7; `name` never answers."""
 import ctypes
 import errno
 import os
@@ -15,7 +15,7 @@ import sys
 import threading
 
 ERRORS = ["EAGAIN", "EBUSY", "ENODATA", "EINVAL", "EOPNOTSUPP", "ENXIO", "ENETDOWN", "ETIMEDOUT"]
-FILES = ["quick", "broken", *ERRORS] + [f"slow{n}" for n in range(1, 5)] + [f"never{n}" for n in range(1, 9)]
+FILES = ["quick", "broken", "name", *ERRORS] + [f"slow{n}" for n in range(1, 5)] + [f"never{n}" for n in range(1, 9)]
 LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = (
     1, 2, 3, 14, 15, 17, 18, 26, 27, 28, 29, 36, 42)
 
@@ -64,7 +64,7 @@ def serve():
                 reply(unique, error=errno.EIO)
             elif name in ERRORS and not is_awake:
                 reply(unique, error=getattr(errno, name))
-            elif name.startswith("never"):
+            elif name.startswith("never") or name == "name":
                 pass
             elif offset > 0:
                 reply(unique)

@@ -86,14 +86,23 @@ struct mote_answer {
   uint64_t is_regular;
   // Of the file system, for MOTE_READ_DISK: total, free and available bytes.
   uint64_t disk_bytes[3];
+  // What the numbers of the text are, as the child was told when it answered.
+  int32_t exponent;
+  int32_t are_temperatures;
 };
 
 // The longest text that a child reads, in bytes.
 #define MOTE_READ_BYTES_MAX 4096
 
-// Starts a child that reads up to `byte_count_max` bytes of `path`, at most MOTE_READ_BYTES_MAX, answers once, and
-// ends. `*answer` becomes the descriptor to receive from. Returns its process id, or -1 with errno.
-pid_t mote_start_reader(const char *_Nonnull path, int what, size_t byte_count_max, int *_Nonnull answer);
+// Forks a child that finds out what is to be read, as looking for it may block like reading itself, and ends with
+// `mote_read_and_answer`. In it the call returns 0. `*answer` becomes the descriptor to receive from. Returns its
+// process id, or -1 with errno.
+pid_t mote_fork_reader(int *_Nonnull answer);
+
+// In the child: reads up to `byte_count_max` bytes of `path`, at most MOTE_READ_BYTES_MAX, answers once, and ends. No
+// path: there is nothing of that name.
+_Noreturn void mote_read_and_answer(const char *_Nullable path, int what, size_t byte_count_max, int exponent,
+                                    int are_temperatures);
 
 // Receives a reader's answer without waiting. `*file` becomes a descriptor of the file that was read, or -1. Returns
 // how many bytes of text came, or -1 with errno (EPIPE when the reader died).

@@ -1,5 +1,6 @@
 // Hardware monitoring chips: /sys/class/hwmon/hwmonN, as Documentation/hwmon/sysfs-interface.rst of the kernel has it:
-// `name`, and for each input `TYPEn_input` with an optional `TYPEn_label`.
+// `name`, and for each input `TYPEn_input` with an optional `TYPEn_label`. Older drivers have all of that, or part of
+// it, one folder below, in `device`, which is a link to the chip's own.
 
 import Bytes
 
@@ -65,18 +66,47 @@ struct HwmonChip: ~Copyable {
   typealias Inputs = InlineArray<64, HwmonInput?>
 
   let number: Int
+  /// What its driver calls it; without that its device's name, or its own.
   let name: PathText
-  let folder: PathText
+  /// The name of its device, `1-0048` of an I2C bus, which stays when chips are numbered anew; empty without one.
+  let device: PathText
+  private var folder: PathText
   private var inputs = Inputs(repeating: nil)
   private(set) var inputCount = 0
 
-  init(number: Int, name: consuming PathText, folder: consuming PathText) {
+  @inline(never)
+  init(number: Int, folder: consuming PathText) {
     self.number = number
-    self.name = name
+    var devicePath = PathText(copying: folder)
+    devicePath.append("/device")
+    device = System.nameOfLinkTarget(devicePath) ?? PathText()
+    name = HwmonChip.name(number, in: folder, device)
     self.folder = folder
+    findInputs()
+    guard inputCount == 0 else { return }
+    self.folder = devicePath
+    findInputs()
+  }
+
+  private static func name(_ number: Int, in folder: borrowing PathText, _ device: borrowing PathText) -> PathText {
+    if let name = readAttribute("/name", of: folder) { return name }
+    if let name = readAttribute("/device/name", of: folder) { return name }
+    if device.count > 0 { return PathText(copying: device) }
+    return ownName(number)
+  }
+
+  /// hwmonN.
+  static func ownName(_ number: Int) -> PathText {
+    var name = PathText()
+    name.append("hwmon")
+    name.append(decimal: number)
+    return name
+  }
+
+  private mutating func findInputs() {
     var inputs = Inputs(repeating: nil)
     var count = 0
-    Directory.forEachEntry(of: self.folder) { fileName in
+    Directory.forEachEntry(of: folder) { fileName in
       guard let input = HwmonInput(fileName: fileName) else { return true }
       var position = count
       while position > 0, let before = inputs[position - 1], input.comes(before: before) {
@@ -93,10 +123,18 @@ struct HwmonChip: ~Copyable {
 
   func input(_ index: Int) -> HwmonInput? { inputs[index] }
 
-  /// Whether `name` is its own name, hwmonN.
-  func isNamed(_ name: Span<UInt8>) -> Bool {
-    guard name.starts(with: "hwmon") else { return false }
-    return parseUnsigned(name.extracting(5..<name.count)) == UInt64(number)
+  /// NAME@DEVICE.
+  var nameAtDevice: PathText {
+    var text = PathText(copying: name)
+    text.append("@")
+    text.append(device)
+    return text
+  }
+
+  /// Whether a configuration may call it so: NAME, NAME@DEVICE or hwmonN.
+  func isNamed(_ text: Span<UInt8>) -> Bool {
+    if name.equals(text) || HwmonChip.ownName(number).equals(text) { return true }
+    return device.count > 0 && nameAtDevice.equals(text)
   }
 
   /// The input with that label or, failing that, that name.
@@ -133,18 +171,23 @@ struct HwmonChip: ~Copyable {
 
 /// All chips.
 enum HwmonChips {
-  /// Numbers from 0 up to this are looked at.
-  static var numberMax: Int { 64 }
-
-  /// The chip with that number, if there is one.
+  /// The chip with the lowest number above `number`.
   @inline(never)
-  static func chip(_ number: Int, _ roots: borrowing MachineRoots) -> HwmonChip? {
+  static func next(after number: Int, _ roots: borrowing MachineRoots) -> HwmonChip? {
     var folder = roots.classPath("hwmon")
+    guard let number = NumberedFolders.next(after: number, "hwmon", in: folder) else { return nil }
     folder.append("/hwmon")
     folder.append(decimal: number)
-    var namePath = PathText(copying: folder)
-    namePath.append("/name")
-    guard let name = readAttribute(namePath) else { return nil }
-    return HwmonChip(number: number, name: name, folder: folder)
+    return HwmonChip(number: number, folder: folder)
+  }
+
+  /// Whether another chip has the name of this one.
+  static func isNameShared(_ chip: borrowing HwmonChip, _ roots: borrowing MachineRoots) -> Bool {
+    var number = -1
+    while let other = next(after: number, roots) {
+      number = other.number
+      if number != chip.number, chip.name.withBytes({ other.name.equals($0) }) { return true }
+    }
+    return false
   }
 }

@@ -13,9 +13,7 @@ struct NetworkInterface: ~Copyable {
 
   /// The text of one of its attributes, empty when there is none.
   func attribute(_ suffix: StaticString) -> PathText {
-    var path = PathText(copying: folder)
-    path.append(suffix)
-    return readAttribute(path) ?? PathText()
+    readAttribute(suffix, of: folder) ?? PathText()
   }
 
   /// Appends its address as twelve lower-case hexadecimal digits; false when it has none, one of zeros, or one that is

@@ -47,8 +47,9 @@ public struct SensorListing: ~Copyable {
   // MARK: Kinds
 
   mutating func listThermalZones(_ body: SensorBody) {
-    for number in 0..<ThermalZones.numberMax {
-      guard let zone = ThermalZones.zone(number, roots) else { continue }
+    var number = -1
+    while let zone = ThermalZones.next(after: number, roots) {
+      number = zone.number
       // A type that several zones have leads to the first: the others go by their own names.
       var argument = PathText(copying: zone.type)
       if !leads(.thermal, argument, to: zone.valuePath) {
@@ -62,31 +63,33 @@ public struct SensorListing: ~Copyable {
   }
 
   mutating func listHwmonChips(_ body: SensorBody) {
-    for number in 0..<HwmonChips.numberMax {
-      guard let chip = HwmonChips.chip(number, roots) else { continue }
+    var number = -1
+    while let chip = HwmonChips.next(after: number, roots) {
+      number = chip.number
+      let isShared = HwmonChips.isNameShared(chip, roots)
       for index in 0..<chip.inputCount {
         guard let input = chip.input(index) else { continue }
-        let argument = hwmonArgument(chip, input)
+        let argument = hwmonArgument(chip, input, isShared: isShared)
         let unit = SensorUnit(.hwmon, Int(input.quantity.rawValue), exponent: input.quantity.exponent)
         add(.hwmon, argument, name: argument, path: chip.valuePath(of: input), unit, makesCurve: true, body)
       }
     }
   }
 
-  /// The most telling of CHIP/LABEL, CHIP/INPUT, hwmonN/LABEL and hwmonN/INPUT that leads to the input: chips and
-  /// labels may occur twice.
-  private func hwmonArgument(_ chip: borrowing HwmonChip, _ input: HwmonInput) -> PathText {
+  /// The most telling of NAME/LABEL, NAME/INPUT, hwmonN/LABEL and hwmonN/INPUT that leads to the input: chips and
+  /// labels may occur twice. Where several chips have a name, their devices tell them apart, whatever their numbers are
+  /// at the next start.
+  private func hwmonArgument(_ chip: borrowing HwmonChip, _ input: HwmonInput, isShared: Bool) -> PathText {
     let path = chip.valuePath(of: input)
     var inputName = PathText()
     input.appendName(to: &inputName)
     let label = chip.label(of: input) ?? PathText(copying: inputName)
-    var ownName = PathText()
-    ownName.append("hwmon")
-    ownName.append(decimal: chip.number)
+    let ownName = HwmonChip.ownName(chip.number)
 
-    let byLabel = joined(chip.name, label)
+    let name = isShared && chip.device.count > 0 ? chip.nameAtDevice : PathText(copying: chip.name)
+    let byLabel = joined(name, label)
     if leads(.hwmon, byLabel, to: path) { return byLabel }
-    let byInput = joined(chip.name, inputName)
+    let byInput = joined(name, inputName)
     if leads(.hwmon, byInput, to: path) { return byInput }
     let ownByLabel = joined(ownName, label)
     if leads(.hwmon, ownByLabel, to: path) { return ownByLabel }

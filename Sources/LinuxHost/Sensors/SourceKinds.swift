@@ -5,8 +5,9 @@ import Bytes
 import HostInterface
 
 extension MachineRoots {
-  /// The path that a source is read at, as things are now; nil when nothing of that name exists. Reads only folders and
-  /// the kernel's names of things, which never takes long.
+  /// The path that a source is read at, as things are now; nil when nothing of that name exists. Looking for zones
+  /// and chips reads their names, which may block where another file system than the kernel's stands there: it is for
+  /// children only.
   func path(of kind: SourceKind, place: Span<UInt8>) -> PathText? {
     switch kind {
     case .thermal: return thermalPath(place)

@@ -63,22 +63,23 @@ extension MachineRoots {
 
   /// A thermal zone by its type, or by its own name: several may have the same type.
   func thermalPath(_ place: Span<UInt8>) -> PathText? {
-    for number in 0..<ThermalZones.numberMax {
-      guard let zone = ThermalZones.zone(number, self) else { continue }
-      guard zone.type.equals(place) || zone.isNamed(place) else { continue }
-      return zone.valuePath
+    var number = -1
+    while let zone = ThermalZones.next(after: number, self) {
+      number = zone.number
+      if zone.isNamed(place) || (!place.isEmpty && zone.type.equals(place)) { return zone.valuePath }
     }
     return nil
   }
 
-  /// `CHIP/LABEL`: the chip by its name or as `hwmonN`, the input by its label or as `temp1`.
+  /// `CHIP/LABEL`: the chip by its name, as `NAME@DEVICE` or as `hwmonN`, the input by its label or as `temp1`.
   func hwmonPath(_ place: Span<UInt8>) -> PathText? {
     guard let slash = place.firstIndex(of: UInt8(ascii: "/")) else { return nil }
     let chipName = place.extracting(0..<slash)
     let inputName = place.extracting((slash + 1)..<place.count)
-    for number in 0..<HwmonChips.numberMax {
-      guard let chip = HwmonChips.chip(number, self) else { continue }
-      guard chip.name.equals(chipName) || chip.isNamed(chipName) else { continue }
+    var number = -1
+    while let chip = HwmonChips.next(after: number, self) {
+      number = chip.number
+      guard chip.isNamed(chipName) else { continue }
       if let input = chip.input(named: inputName) { return chip.valuePath(of: input) }
     }
     return nil
@@ -99,4 +100,13 @@ func readAttribute(_ path: borrowing PathText) -> PathText? {
   guard let count else { return nil }
   let text = memory.span
   return PathText(text.extracting(text.trimmed(0..<count)))
+}
+
+/// The same of a file in a folder; nil also where it is empty.
+@inline(never)
+func readAttribute(_ suffix: StaticString, of folder: borrowing PathText) -> PathText? {
+  var path = PathText(copying: folder)
+  path.append(suffix)
+  guard let text = readAttribute(path), text.count > 0 else { return nil }
+  return text
 }

@@ -2,9 +2,10 @@
 //
 // A read of a file on FUSE or NFS, or of an attribute whose driver waits for a slow bus, blocks inside the kernel
 // whatever flags the file was opened with, and a thread cannot be given up. So such a read happens in a child of its
-// own, which reads once, answers and ends. A child per read is the simplest thing that can be killed: there is no
-// protocol, nothing to bring back to a known state, and nothing in memory while nothing slow is being read. A fork of a
-// process of this size costs a fraction of a millisecond, little against what such a source takes.
+// own, which finds the file (names of zones and chips are files, too), reads once, answers and ends. A child per read
+// is the simplest thing that can be killed: there is no protocol, nothing to bring back to a known state, and nothing
+// in memory while nothing slow is being read. A fork of a process of this size costs a fraction of a millisecond,
+// little against what such a source takes.
 
 import Bytes
 import CLinux
@@ -62,21 +63,34 @@ struct SourceReaders: ~Copyable {
     return first
   }
 
-  /// Starts a reader of `path` for `source`; there must be room.
+  /// Starts a reader of source `index`, whose place is in `text`; there must be room.
   ///
   /// - Returns: the descriptor at which its answer can be received once it has ended.
   mutating func start(
-    _ path: borrowing PathText, isDisk: Bool, byteCountMax: Int, source: Int, deadline: Instant
+    _ source: Source, _ index: Int, _ text: borrowing ByteBuffer, _ roots: borrowing MachineRoots, deadline: Instant
   ) throws(Errno) -> Int32 {
     guard let slot = freeSlot() else { preconditionFailure("no room for a reader") }
-    guard !path.isTooLong else { throw Errno(code: ENAMETOOLONG) }
     var answer: Int32 = -1
-    let what = Int32(isDisk ? MOTE_READ_DISK : MOTE_READ_FILE)
-    let process = path.withPointer { mote_start_reader($0, what, byteCountMax, &answer) }
+    let process = mote_fork_reader(&answer)
+    if process == 0 { readAndAnswer(source.kind, text.span.extracting(source.place), roots) }
     guard process > 0 else { throw .last }
-    readers[slot] = Reader(process: process, source: source, deadline: deadline, isKilled: false)
+    readers[slot] = Reader(process: process, source: index, deadline: deadline, isKilled: false)
     count += 1
     return answer
+  }
+
+  /// What a child does.
+  private func readAndAnswer(_ kind: SourceKind, _ place: Span<UInt8>, _ roots: borrowing MachineRoots) -> Never {
+    let what = Int32(kind.description.reading == .fileSystemByChild ? MOTE_READ_DISK : MOTE_READ_FILE)
+    if let path = roots.path(of: kind, place: place), !path.isTooLong {
+      let numbers = path.withBytes { kind.numbers(at: $0) }
+      path.withPointer { start -> Void in
+        mote_read_and_answer(
+          start, what, HostLimits.sourceBytesMax, Int32(truncatingIfNeeded: numbers.exponent),
+          numbers.areTemperatures ? 1 : 0)
+      }
+    }
+    mote_read_and_answer(nil, what, 0, 0, 0)
   }
 
   private func freeSlot() -> Int? {

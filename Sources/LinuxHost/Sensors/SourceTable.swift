@@ -229,20 +229,12 @@ struct SourceTable: ~Copyable {
     haveTakenTime = true
     precondition(!sources[index].isBeingRead, "a source has one reader at a time")
     precondition(sources[index].answer < 0, "an answer that nobody took would be lost")
-    let source = sources[index]
-    guard let path = roots.path(of: source.kind, place: text.span.extracting(source.place)) else {
-      sources[index].fail(.notFound, now: now)
-      return false
-    }
     do throws(Errno) {
-      sources[index].answer = try readers.start(
-        path, isDisk: source.reading == .fileSystemByChild, byteCountMax: HostLimits.sourceBytesMax, source: index,
-        deadline: now + timeout)
+      sources[index].answer = try readers.start(sources[index], index, text, roots, deadline: now + timeout)
     } catch {
       sources[index].fail(error.isShortage ? .timeout : error.readFailure, now: now)
       return false
     }
-    sources[index].numbers = path.withBytes { source.kind.numbers(at: $0) }
     sources[index].isBeingRead = true
     sources[index].askedAt = now
     return true
@@ -269,6 +261,8 @@ struct SourceTable: ~Copyable {
       return .failed(failure.readFailure)
     }
     if sources[index].reading == .fileSystemByChild { buffer.append(diskSizes: answer) } else { buffer.commit(count) }
+    sources[index].numbers = SourceNumbers(
+      exponent: Int(answer.exponent), areTemperatures: answer.are_temperatures != 0)
     sources[index].succeed()
     promote(index, answer, file)
     return .complete(exponent: sources[index].numbers.exponent)
@@ -286,7 +280,9 @@ struct SourceTable: ~Copyable {
     }
     if file >= 0 { System.close(file) }
     let isDisk = sources[index].reading == .fileSystemByChild
-    if isQuick, trust == .local, isDisk || answer.is_regular != 0 { sources[index].mode = .promotedByPath }
+    // What has to be found by its name may be another one tomorrow, and looking for it may block.
+    let isByPath = isDisk || (answer.is_regular != 0 && sources[index].kind == .file)
+    if isQuick, trust == .local, isByPath { sources[index].mode = .promotedByPath }
   }
 
   /// Whether any reader has not ended.

@@ -23,9 +23,6 @@ struct ThermalZone: ~Copyable {
 
 /// All thermal zones.
 enum ThermalZones {
-  /// Numbers from 0 up to this are looked at.
-  static var numberMax: Int { 64 }
-
   /// The numbers are thousandths of the unit.
   static var exponent: Int { -3 }
 
@@ -35,15 +32,13 @@ enum ThermalZones {
     text.extracting(text.trimmed(0..<text.count)).equals("-274000")
   }
 
-  /// The zone with that number, if there is one.
+  /// The zone with the lowest number above `number`.
   @inline(never)
-  static func zone(_ number: Int, _ roots: borrowing MachineRoots) -> ThermalZone? {
+  static func next(after number: Int, _ roots: borrowing MachineRoots) -> ThermalZone? {
     var folder = roots.classPath("thermal")
+    guard let number = NumberedFolders.next(after: number, "thermal_zone", in: folder) else { return nil }
     folder.append("/thermal_zone")
     folder.append(decimal: number)
-    var typePath = PathText(copying: folder)
-    typePath.append("/type")
-    guard let type = readAttribute(typePath) else { return nil }
-    return ThermalZone(number: number, type: type, folder: folder)
+    return ThermalZone(number: number, type: readAttribute("/type", of: folder) ?? PathText(), folder: folder)
   }
 }

@@ -133,6 +133,22 @@ enum System {
     return count >= 0 ? count : nil
   }
 
+  /// The last component of what a link leads to, as readlink(2) tells it; nil where there is no link.
+  static func nameOfLinkTarget(_ path: borrowing PathText) -> PathText? {
+    var target = InlineArray<512, CChar>(repeating: 0)
+    var bytes = target.mutableSpan
+    let count = bytes.withUnsafeMutableBufferPointer { room in
+      room.baseAddress.map { start in path.withPointer { readlink($0, start, room.count) } } ?? 0
+    }
+    guard count > 0, count < target.count else { return nil }
+    var name = PathText()
+    for index in 0..<count {
+      let byte = UInt8(bitPattern: target[index])
+      if byte == UInt8(ascii: "/") { name.truncate(to: 0) } else { name.appendByte(byte) }
+    }
+    return name
+  }
+
   /// stat(2); nil when it fails.
   static func status(of path: borrowing PathText) -> stat? {
     var status = stat()
