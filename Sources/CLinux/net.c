@@ -89,7 +89,7 @@ int __wrap___get_resolv_conf(struct resolver_settings *settings, char *search, s
 
 // getaddrinfo is not async-signal-safe, but this process has one thread, so no lock can be held by another at the fork.
 static _Noreturn void run_child(const char *host, unsigned seconds_max, int pipe_end, int child) {
-  static struct mote_lookup_answer answer;
+  struct mote_lookup_answer answer;
   sigset_t none;
   // The parent's handlers would wake the parent through a pipe that both share.
   for (int number = 1; number < 32; number++) (void)signal(number, SIG_DFL);

@@ -241,5 +241,39 @@ int32_t mote_tls_failure(const mote_tls *tls) { return tls->failure; }
 int32_t mote_tls_error(const mote_tls *tls) { return tls->error; }
 int32_t mote_tls_alert(const mote_tls *tls) { return tls->alert; }
 uint32_t mote_tls_certificate_flags(const mote_tls *tls) { return tls->flags; }
+
+const char *mote_tls_cause(const mote_tls *tls) {
+  const uint32_t usage = MBEDTLS_X509_BADCERT_KEY_USAGE | MBEDTLS_X509_BADCERT_EXT_KEY_USAGE;
+  const uint32_t weak = MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY;
+  if (tls->failure == MOTE_TLS_FAILURE_NO_RANDOMNESS) return "no-randomness-yet";
+  if (tls->flags & usage) return "not-for-servers";
+  if (tls->flags & weak) return "weak-certificate";
+  // Without the part below that a certificate's parser adds.
+  switch (-(-tls->error & 0xff80)) {
+    case MBEDTLS_ERR_PK_INVALID_PUBKEY:
+    case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG:
+    case MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE: return "key-unsupported";
+    case MBEDTLS_ERR_X509_FATAL_ERROR: return "chain-too-long";
+    case MBEDTLS_ERR_SSL_INVALID_RECORD: return "not-tls";
+    default: return NULL;
+  }
+}
+
+const char *mote_tls_alert_name(const mote_tls *tls) {
+  switch (tls->alert) {
+    case 40: return "handshake-failure";
+    case 42: return "bad-certificate";
+    case 47: return "illegal-parameter";
+    case 48: return "unknown-ca";
+    case 49: return "access-denied";
+    case 70: return "protocol-version";
+    case 71: return "insufficient-security";
+    case 80: return "internal-error";
+    case 112: return "unrecognized-name";
+    case 116: return "certificate-required";
+    default: return NULL;
+  }
+}
+
 const char *mote_tls_subject(const mote_tls *tls) { return tls->subject; }
 const char *mote_tls_issuer(const mote_tls *tls) { return tls->issuer; }

@@ -129,6 +129,8 @@ public enum LinkFailure: UInt8, Equatable, Sendable, BitwiseCopyable {
   case connectTimeout
   /// The peer ended the connection in an orderly way.
   case closedByPeer
+  /// The peer ended the connection before it sent anything: often it waits for another protocol there.
+  case unanswered
   /// The connection broke.
   case connectionLost
   /// No certificate authority that we trust issued the server's certificate.
@@ -159,6 +161,7 @@ public enum LinkFailure: UInt8, Equatable, Sendable, BitwiseCopyable {
     case .unreachable: "unreachable"
     case .connectTimeout: "connect-timeout"
     case .closedByPeer: "closed-by-peer"
+    case .unanswered: "closed-unanswered"
     case .connectionLost: "connection-lost"
     case .tlsUnknownIssuer: "tls-unknown-issuer"
     case .tlsWrongName: "tls-wrong-name"

@@ -81,6 +81,9 @@ extension Client {
   /// Handles at most one packet.
   private mutating func handleNext(now: Instant) throws(PeerFault) -> Progress {
     if connection.oversize != nil { return try continueOversize(now: now) }
+    if connection.phase == .awaitingConnack, !input.isEmpty, let stranger = PeerFault.stranger(ofFirstByte: input[0]) {
+      throw stranger
+    }
     guard let extent = try PacketExtent(input.span) else { return .incomplete }
     if extent.byteCount > input.capacity { return try beginOversize(extent, now: now) }
     guard input.count >= extent.byteCount else { return .incomplete }

@@ -16,7 +16,7 @@ public enum PeerFault: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
   case publishQoSReserved, duplicateWithoutQoS, subscribeEmpty, subscribeQoSReserved, unsubscribeEmpty
   case subackCodeReserved, subackCodeCount, subackUnknown, answerOfWrongKind
   // The order of packets.
-  case packetBeforeConnack, connackTwice, packetNotForClient
+  case packetBeforeConnack, connackTwice, packetNotForClient, serverSpeaksTLS, serverSpeaksNoMQTT
   // Silence.
   case connackTimeout, pingTimeout, publishTimeout, requestTimeout, sendTimeout
 
@@ -30,6 +30,17 @@ public enum PeerFault: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
     case tooLarge
     /// Something did not come in time.
     case timeout
+  }
+
+  /// What speaks where a byte other than CONNACK's comes first; nil if it could be MQTT.
+  static func stranger(ofFirstByte byte: UInt8) -> PeerFault? {
+    switch byte {
+    // The records of an alert and of a handshake (RFC 8446 5.1).
+    case 21, 22: .serverSpeaksTLS
+    // HTTP/1.1, SSH-2.0.
+    case UInt8(ascii: "H"), UInt8(ascii: "S"): .serverSpeaksNoMQTT
+    default: nil
+    }
   }
 
   /// What sort of fault this is.
@@ -75,7 +86,7 @@ public enum PeerFault: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
     case .subackCodeCount: "MQTT-3.8.4-5"
     case .subackUnknown: "MQTT-2.3.1-7"
     case .answerOfWrongKind, .publishTimeout: "MQTT-3.3.4-1"
-    case .packetBeforeConnack, .connackTimeout: "MQTT-3.2.0-1"
+    case .packetBeforeConnack, .serverSpeaksTLS, .serverSpeaksNoMQTT, .connackTimeout: "MQTT-3.2.0-1"
     case .connackTwice, .packetNotForClient: "MQTT-4.8.0-1"
     case .pingTimeout: "MQTT-3.12.4-1"
     case .requestTimeout: "MQTT-3.8.4-1"
@@ -117,6 +128,8 @@ public enum PeerFault: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
     case .subackUnknown: "SUBACK or UNSUBACK for a packet identifier that waits for none"
     case .answerOfWrongKind: "acknowledgement of another quality of service"
     case .packetBeforeConnack: "another packet before CONNACK"
+    case .serverSpeaksTLS: "the server speaks TLS at this port"
+    case .serverSpeaksNoMQTT: "the server speaks no MQTT at this port"
     case .connackTwice: "a second CONNACK"
     case .packetNotForClient: "a packet that only clients send"
     case .connackTimeout: "no CONNACK in time"

@@ -98,7 +98,7 @@ import Testing
     let other = try driver(server, serverName: "elsewhere.test")
     #expect(other.open() == .failed(.tlsRefusedByPeer))
     // unrecognized_name (RFC 6066 3).
-    #expect(other.description.hasSuffix(" alert=112"))
+    #expect(other.description.hasSuffix(" alert=unrecognized-name"))
   }
 
   @Test func checksAnAddressLikeAName() throws {
@@ -188,7 +188,7 @@ import Testing
     let driver = try driver(server)
     #expect(driver.open() == .failed(.tlsRefusedByPeer))
     // handshake_failure (RFC 8446 6).
-    #expect(driver.description.hasSuffix(" alert=40"))
+    #expect(driver.description.hasSuffix(" alert=handshake-failure"))
   }
 
   @Test func doesNotMistakeSomethingElseForTLS() throws {
@@ -199,7 +199,7 @@ import Testing
     let peer = listener.accept()
     peer.send(Array(text: "HTTP/1.1 400 Bad Request\r\n\r\n"))
     #expect(driver.finishOpening() == .failed(.tlsFailed))
-    #expect(driver.description.contains(" tls-error=-0x"))
+    #expect(driver.description.contains(" cause=not-tls tls-error=-0x"))
   }
 
   @Test func givesUpOnASilentServer() throws {
@@ -222,9 +222,8 @@ import Testing
       host: "127.0.0.1", port: listener.port, security: .verified, trusted: pki.root.certificate)
     driver.begin(deadline: driver.now + .seconds(20))
     listener.accept().end()
-    // The system may report the end as a reset, for our greeting was never read.
-    let state = driver.finishOpening()
-    #expect(state == .failed(.closedByPeer) || state == .failed(.connectionLost))
+    // Whether the system reports the end as a reset, for our greeting was never read, or as an end.
+    #expect(driver.finishOpening() == .failed(.unanswered))
   }
 
   // MARK: Sessions

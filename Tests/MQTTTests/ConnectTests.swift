@@ -97,6 +97,17 @@ import Testing
     }
   }
 
+  @Test(
+    arguments: [
+      ([0x15, 3, 1, 0, 2], PeerFault.serverSpeaksTLS), (Array("HTTP/1.1 400".utf8), .serverSpeaksNoMQTT),
+      (Array("SSH-2.0".utf8), .serverSpeaksNoMQTT), (Array("H".utf8), .serverSpeaksNoMQTT),
+    ] as [([UInt8], PeerFault)])
+  func aStrangerIsNamed(bytes: [UInt8], fault: PeerFault) throws {
+    let harness = try Harness()
+    try harness.open()
+    #expect(throws: fault) { try harness.receive(bytes) }
+  }
+
   @Test func aSecondConnackIsAFault() throws {
     let harness = try Harness()
     try harness.connect()

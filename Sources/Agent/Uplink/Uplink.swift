@@ -360,6 +360,7 @@ struct Uplink: ~Copyable {
     let delay = delayAfterLoss(now, &log, &host)
     log.begin(.warning, "mqtt disconnected")
     log.add("reason", failure.name)
+    log.addLink(.message, from: &host)
     log.add("retry-in", delay)
     log.end(to: &host)
     closeAndWait(delay, &client, now, &host)

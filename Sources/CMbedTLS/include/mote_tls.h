@@ -110,6 +110,10 @@ int32_t mote_tls_failure(const mote_tls *_Nonnull tls);
 int32_t mote_tls_error(const mote_tls *_Nonnull tls);
 int32_t mote_tls_alert(const mote_tls *_Nonnull tls);
 uint32_t mote_tls_certificate_flags(const mote_tls *_Nonnull tls);
+// That failure in a word, for what mbedTLS or a certificate's flags name it by; NULL where there is only the number.
+const char *_Nullable mote_tls_cause(const mote_tls *_Nonnull tls);
+// An alert in a word, as RFC 8446 6 names it; NULL for those that servers hardly send.
+const char *_Nullable mote_tls_alert_name(const mote_tls *_Nonnull tls);
 // Organisation and common name of the certificate presented, and of the issuer that its chain leads to: printable ASCII
 // without quotes and backslashes, possibly shortened, empty if no certificate was looked at.
 const char *_Nonnull mote_tls_subject(const mote_tls *_Nonnull tls);

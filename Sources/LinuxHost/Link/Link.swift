@@ -226,7 +226,7 @@ public struct Link: ~Copyable {
       hasCheckedCertificate = tls?.pointee.hasCheckedCertificate ?? false
     case .wantsInput: wantsOutput = false
     case .wantsOutput: wantsOutput = true
-    case .ended: failAddress(.closedByPeer, code: 0, now: now)
+    case .ended: failAddress(endOfPeer(.closedByPeer), code: 0, now: now)
     case .failed, nil: failHandshake(now: now)
     }
   }
@@ -244,7 +244,7 @@ public struct Link: ~Copyable {
   private mutating func failHandshake(now: Instant) {
     let failure = tls?.pointee.failure ?? .tlsFailed
     guard failure != .connectionLost else {
-      return failAddress(failure, code: socket.pointee.failureCode, now: now)
+      return failAddress(endOfPeer(failure), code: socket.pointee.failureCode, now: now)
     }
     account.note(failure, code: 0, address: nextAddress - 1)
     resolver.stop()
@@ -328,7 +328,14 @@ public struct Link: ~Copyable {
     }
   }
 
-  private mutating func end(_ failure: LinkFailure) -> LinkTransfer {
+  /// A peer that closes before it has said anything is told from one that did.
+  private func endOfPeer(_ failure: LinkFailure) -> LinkFailure {
+    guard failure == .closedByPeer || failure == .connectionLost else { return failure }
+    return socket.pointee.isUnanswered ? .unanswered : failure
+  }
+
+  private mutating func end(_ cause: LinkFailure) -> LinkTransfer {
+    let failure = endOfPeer(cause)
     account.note(failure, code: socket.pointee.failureCode, address: nextAddress - 1)
     return .ended(failure)
   }
@@ -345,6 +352,7 @@ public struct Link: ~Copyable {
   // MARK: Waiting
 
   /// Reaps look-ups that have ended. True if one that was killed has not gone yet.
+  @inline(never)
   mutating func reap() -> Bool {
     resolver.tidyUp()
     return resolver.dyingCount > 0

@@ -20,6 +20,8 @@ struct Socket {
   private(set) var maySend = false
   /// The `errno` of what broke the connection; 0 as long as nothing has.
   private(set) var failureCode: Int32 = 0
+  /// Whether the peer has sent anything.
+  private(set) var hasReceived = false
   /// Whether the peer takes nothing any more, while what it sent last may still be received.
   private var hasOnlyLastWords = false
 
@@ -47,6 +49,7 @@ struct Socket {
     mayReceive = false
     maySend = false
     failureCode = 0
+    hasReceived = false
     hasOnlyLastWords = false
     aheadHead = 0
     aheadTail = 0
@@ -68,6 +71,7 @@ struct Socket {
         return .wouldBlock
       }
       if count == 0 { return hasOnlyLastWords ? .broken : .ended }
+      hasReceived = true
       // Less than there was room for: nothing is left.
       if count < bytes.count { mayReceive = false }
       return .moved(count)
@@ -106,6 +110,11 @@ struct Socket {
       failureCode = error.code
       return .broken
     }
+  }
+
+  /// Whether the peer has closed without a word.
+  var isUnanswered: Bool {
+    !hasReceived && (failureCode == 0 || failureCode == EPIPE || failureCode == ECONNRESET)
   }
 
   /// After a send that broke: whether the peer has closed, so that it may have said before why.

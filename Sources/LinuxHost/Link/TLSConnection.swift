@@ -226,13 +226,18 @@ extension TLSConnection {
       describeCertificate(into: &line)
     case .tlsRefusedByPeer:
       line.append(" alert=")
-      line.append(decimal: Int(mote_tls_alert(state)))
+      if let name = mote_tls_alert_name(state) {
+        line.append(cString: name)
+      } else {
+        line.append(decimal: Int(mote_tls_alert(state)))
+      }
     case .connectionLost: break
     default:
-      if mote_tls_failure(state) == Int32(MOTE_TLS_FAILURE_NO_RANDOMNESS) {
-        line.append(" cause=no-randomness-yet")
-        return
+      if let cause = mote_tls_cause(state) {
+        line.append(" cause=")
+        line.append(cString: cause)
       }
+      guard mote_tls_error(state) != 0 else { return }
       line.append(" tls-error=")
       line.append(hexadecimal: mote_tls_error(state))
       if mote_tls_certificate_flags(state) != 0 {

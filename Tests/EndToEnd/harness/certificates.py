@@ -38,9 +38,10 @@ def _openssl(*arguments):
 
 
 def _new_key(path, algorithm):
-    options = {"p256": ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-               "p384": ["EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
-               "rsa": ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"]}[algorithm]
+    if algorithm.startswith("rsa"):
+        options = ["RSA", "-pkeyopt", f"rsa_keygen_bits:{algorithm[3:] or 2048}"]
+    else:
+        options = ["EC", "-pkeyopt", f"ec_paramgen_curve:P-{algorithm[1:]}"]
     _openssl("genpkey", "-algorithm", *options, "-out", path)
 
 
@@ -76,7 +77,8 @@ class Authority:
         _openssl("ca", "-batch", "-notext", "-config", self.folder / "ca.conf", "-in", request, "-out", certificate,
                  "-startdate", dates[0], "-enddate", dates[1], "-extfile", extension_file)
 
-    def issue(self, names="DNS:localhost,IP:127.0.0.1", *, days_from=-1, days_to=30, algorithm="p256", chain=()):
+    def issue(self, names="DNS:localhost,IP:127.0.0.1", *, days_from=-1, days_to=30, algorithm="p256", chain=(),
+              usage="serverAuth"):
         """A server certificate for subject alternative names; `chain` are authorities to be sent behind it."""
         self._count += 1
         stem = self.folder / f"server{self._count}"
@@ -84,7 +86,7 @@ class Authority:
         _new_key(key, algorithm)
         _openssl("req", "-new", "-key", key, "-subj", "/CN=test server", "-out", request)
         self.sign(request, certificate,
-                  f"subjectAltName={names}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n",
+                  f"subjectAltName={names}\nbasicConstraints=CA:FALSE\nextendedKeyUsage={usage}\n",
                   days_from, days_to)
         for authority in chain:
             certificate.write_text(certificate.read_text() + authority.certificate.read_text())
