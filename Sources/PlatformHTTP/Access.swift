@@ -87,7 +87,7 @@ extension Interface {
     _ credentials: BasicCredentials, _ context: PlatformContext, device: DeviceKey? = nil
   ) async throws -> StoredCredential {
     let found = await platform.read { $0.credential(user: credentials.user, device: device, now: .now) }
-    guard try await check.isRight(credentials, found, address: context.address), let found else {
+    guard try await check.isRight(credentials, device, found, address: context.address), let found else {
       try await Task.sleep(for: Self.failureDelay)
       throw ServiceError(.unauthorized, "The credentials are wrong or missing.")
     }

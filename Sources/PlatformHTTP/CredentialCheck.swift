@@ -5,6 +5,7 @@ import Bytes
 import Hummingbird
 import Logging
 import NIOPosix
+import PlatformProtocol
 import PlatformServer
 import PlatformService
 import Synchronization
@@ -23,7 +24,7 @@ final class CredentialCheck: Sendable {
   private struct State {
     var byAddress = FailureMemory(freeCount: CredentialCheck.freeOfAddress)
     var byUser = FailureMemory(freeCount: CredentialCheck.freeOfUser)
-    /// Others' guesses at a user's password do not hold up the user where they were right before.
+    /// Others' guesses, at the same password or from behind the same address, do not hold up who was right before.
     var trusted: Set<Origin> = []
     var pending: [String: Int] = [:]
     var pendingCount = 0
@@ -31,7 +32,7 @@ final class CredentialCheck: Sendable {
 
   private struct Origin: Hashable {
     let address: String
-    let user: String
+    var user: String
   }
 
   private let state = Mutex(State())
@@ -45,9 +46,13 @@ final class CredentialCheck: Sendable {
 
   /// Whether a user gives the right password.
   ///
+  /// - Parameter device: the device that the request is about: all devices have the same user's name.
   /// - Throws: 429 where too many before it were wrong.
-  func isRight(_ credentials: BasicCredentials, _ found: StoredCredential?, address: String) async throws -> Bool {
-    let origin = Origin(address: address, user: credentials.user)
+  func isRight(
+    _ credentials: BasicCredentials, _ device: DeviceKey?, _ found: StoredCredential?, address: String
+  ) async throws -> Bool {
+    var origin = Origin(address: address, user: credentials.user)
+    if let device, credentials.user == tokenUserName { origin.user += " \(device.typeID) \(device.deviceID)" }
     let isTrusted = try begin(origin)
     defer { end(origin, isTrusted: isTrusted) }
     guard let found else {
@@ -63,9 +68,10 @@ final class CredentialCheck: Sendable {
     let now = Moment.now.instant
     return try state.withLock { state in
       let isTrusted = state.trusted.contains(origin)
-      var wait = state.byAddress.wait(origin.address, now: now)
-      if !isTrusted, let other = state.byUser.wait(origin.user, now: now) { wait = max(other, wait ?? other) }
-      if let wait { throw CredentialCheck.refusal(seconds: (wait.milliseconds + 999) / 1000) }
+      let waits = [state.byAddress.wait(origin.address, now: now), state.byUser.wait(origin.user, now: now)]
+      if !isTrusted, let wait = waits.compactMap(\.self).max() {
+        throw CredentialCheck.refusal(seconds: (wait.milliseconds + 999) / 1000)
+      }
       let isCrowded = !isTrusted && state.pending[origin.address, default: 0] >= Self.pendingOfAddressMax
       guard !isCrowded, state.pendingCount < Self.pendingMax else { throw CredentialCheck.refusal(seconds: 1) }
       if !isTrusted { state.pending[origin.address, default: 0] += 1 }

@@ -17,6 +17,9 @@ public struct DeviceKey: Hashable, Sendable, Codable {
   }
 }
 
+/// The user's name of all devices that have a token.
+public var tokenUserName: String { "\(IdentityRules.tokenUserName)" }
+
 /// Whether `text` may name a type, device, application, event, command or format.
 public func isValidName(_ text: String) -> Bool { isValidName(text.utf8Span.span) }
 

@@ -56,7 +56,7 @@ public final class PlatformServer: Sendable {
   ) throws {
     self.configuration = configuration
     self.logger = logger
-    hostNames = HostNames(configuration.names)
+    hostNames = HostNames(configuration.names + certifiedNames(configuration.certificate?.chain))
     tls = try configuration.certificate.map { try makeTLSContext(chain: $0.chain, key: $0.key) }
     let store = try configuration.folder.map { try PlatformStore(folder: $0) }
     let state = try store?.load() ?? StoredState()
@@ -170,6 +170,15 @@ public final class PlatformServer: Sendable {
     await platform.shutDown()
     try await Task.sleep(for: ServerLimits.farewell)
     try await writer?.shutDown()
+  }
+}
+
+/// The host names that a certificate is for: whoever comes by one of them means this platform.
+private func certifiedNames(_ chain: String?) -> [String] {
+  guard let chain, let certificate = try? NIOSSLCertificate.fromPEMFile(chain).first else { return [] }
+  return certificate._subjectAlternativeNames().filter { $0.nameType == .dnsName }.map { name in
+    let text = String(decoding: name.contents, as: UTF8.self)
+    return text.hasPrefix("*.") ? String(text.dropFirst(2)) : text
   }
 }
 

@@ -26,7 +26,7 @@ struct PlatformCommand: AsyncParsableCommand {
         motectl platform --data platform --registrations fleet.json
         motectl platform --data platform --bind 0.0.0.0 --mqtts 8883 --https 8443 --certificate chain.pem --key key.pem
 
-      Reached by a host name over HTTP, it wants to know that name: --name platform.example
+      Reached by a host name over HTTP that is not in its certificate, it wants to know it: --name platform.example
 
       When it is ready it prints one line: listening mqtt=ADDRESS:PORT http=ADDRESS:PORT
       Exit status: 0 after SIGINT or SIGTERM; 64 wrong usage; 65 damaged database; 69 a port is taken; 70 the \
@@ -43,8 +43,8 @@ struct PlatformCommand: AsyncParsableCommand {
   @Option(help: "The certificate's private key, a PEM file.") var key: String?
   @Option(
     help: """
-      A host name that this platform is reached by over HTTP, besides addresses and localhost; those below it are as \
-      good. To be given once for each.
+      A host name that this platform is reached by over HTTP, besides addresses, localhost and the certificate's; \
+      those below it are as good. To be given once for each.
       """)
   var name: [String] = []
   @Option(help: "The folder of the database; it is made if it is not there.") var data: String?

@@ -505,6 +505,9 @@ def test_keys(browser, service):
     browser.wait_text("#key-rows", "wall display")
     assert api(service, "GET", "/device/types", auth=(key, token)).status == 200
     browser.picture("keys")
+    browser.look(PHONE)
+    assert browser.width <= PHONE[0]
+    browser.look()
     browser.run("window.confirm = () => true")
     browser.run("""
         const rows = [...document.querySelectorAll("#key-rows tr")];

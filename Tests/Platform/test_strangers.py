@@ -85,6 +85,23 @@ def test_guesses(service):
     wait_until(lambda: api(service, "GET", "/device/types").status == 200, DEADLINE, "the wait to be over")
 
 
+def test_guesses_of_one_device(service):
+    """A device that has a wrong token holds up itself, and not those behind the same address that were right."""
+    assert api(service, "POST", f"{E1}/events/status", {"d": 1}, DEVICE).status == 200
+    path = "/device/types/edge/devices/e2/events/status"
+    statuses = [api(service, "POST", path, {"d": 1}, ("use-token-auth", "wrong")).status for _ in range(12)]
+    assert statuses == [403] * 6 + [429] * 6
+    wait_until(lambda: api(service, "POST", f"{E1}/commands/+/request", None, DEVICE).status == 204, 1, "e1's answer")
+
+
+def test_names_of_the_certificate(start_service, authority):
+    """Whoever comes by a name of the certificate means this platform."""
+    issued = authority.issue("DNS:platform.example,DNS:*.site.example")
+    service = start_service("--certificate", issued.certificate, "--key", issued.key, "--https", "0")
+    for host, status in (("platform.example", 200), ("a.site.example", 200), ("evil.example", 421)):
+        assert call(service, "GET", "/health", auth=None, headers={"Host": host}).status == status
+
+
 def test_guesses_at_a_time(service):
     """Many connections do not make it faster."""
     statuses = []

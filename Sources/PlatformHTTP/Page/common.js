@@ -110,7 +110,8 @@ export function formatNumber(value, unit = "", step = 0) {
   if (step > 0) decimals = Math.ceil(-Math.log10(step / scale) - 0.01);
   else if (Number.isInteger(scaled)) decimals = 0;
   else decimals = magnitude >= 100 ? 1 : magnitude >= 1 ? 2 : magnitude >= 0.001 ? 4 : 6;
-  if (size >= 1e18 || (size > 0 && size < 1e-6 && step === 0)) return engineering(value) + (unit ? " " + unit : "");
+  const isTiny = size > 0 && size < 1e-6 && (step === 0 || step < 1e-9);
+  if (size >= 1e18 || isTiny) return engineering(value) + (unit ? " " + unit : "");
   const text = scaled.toLocaleString("en", {
     minimumFractionDigits: step > 0 ? Math.min(12, Math.max(0, decimals)) : 0,
     maximumFractionDigits: Math.min(12, Math.max(0, decimals)),

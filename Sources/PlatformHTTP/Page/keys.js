@@ -29,10 +29,11 @@ export class KeyList {
     });
     this.element = el("section", { class: "card", id: "keys" },
       el("h2", {}, "API keys"),
-      el("table", {},
-        el("thead", {}, el("tr", {}, ...["Key", "Role", "What for", "Made", "Ends", ""].map((text) =>
-          el("th", { scope: "col" }, text)))),
-        this.rows),
+      el("div", { class: "scroll" },
+        el("table", {},
+          el("thead", {}, el("tr", {}, ...["Key", "Role", "What for", "Made", "Ends", ""].map((text) =>
+            el("th", { scope: "col" }, text)))),
+          this.rows)),
       form);
     this.run(async () => {});
   }
@@ -61,13 +62,13 @@ export class KeyList {
       el("td", {}, el("bdi", {}, shortened(key.comment, 60))),
       el("td", {}, dateTime(Date.parse(key.created))),
       el("td", {}, key.expires ? dateTime(Date.parse(key.expires)) : "Never"),
-      el("td", { class: "toolbar" },
+      el("td", {}, el("div", { class: "toolbar" },
         button("New token", {}, `Give ${key.key} a new token? What its old one has opened ends at once.`,
           async () => this.showToken(await call("POST", `${own}/token`))),
         button("Remove", { class: "danger" }, `Take ${key.key} back? What it has opened ends at once.`, async () => {
           await call("DELETE", own);
           setText(this.result, `${key.key} is removed.`);
-        })));
+        }))));
   }
 
   showToken(key) {

@@ -38,7 +38,7 @@ extension PlatformService {
     }
   }
 
-  private func isTokenUser(_ user: String) -> Bool { user == "\(IdentityRules.tokenUserName)" }
+  private func isTokenUser(_ user: String) -> Bool { user == tokenUserName }
 
   /// Anyone may come, with nothing: a password is a sign of another intention.
   private func authenticateQuickstart(

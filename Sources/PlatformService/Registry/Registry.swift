@@ -263,7 +263,7 @@ extension PlatformService {
       return StoredCredential(principal: .application(key: user), tokenHash: key.tokenHash)
     }
     let found: Device
-    if user == "\(IdentityRules.tokenUserName)", let device, let registered = own.devices[device] {
+    if user == tokenUserName, let device, let registered = own.devices[device] {
       found = registered
     } else if let gateway = gateway(named: user) {
       found = gateway
