@@ -52,6 +52,8 @@ public enum ServerLimits {
   static let bodyOverheadFactor = 16
   /// Connections that must have gone before their memory is given back.
   static let connectionsGoneMin = 200
+  /// How much later that happens, in ticks.
+  static let trimDelayTicks = 6
   /// The largest headers of an HTTP request, in bytes.
   public static let headerBytesMax = 16_384
   /// Connections that wait to be accepted.

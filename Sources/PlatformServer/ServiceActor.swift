@@ -16,6 +16,8 @@ public actor ServiceActor {
   private var nextConnection: ConnectionID = 1
   /// The most connections since memory was last given back.
   private var peakCount = 0
+  /// When memory is given back, in ticks from now.
+  private var trimTicks: Int?
 
   /// The organisation whose devices are registered here.
   public nonisolated let organizationName: String
@@ -46,9 +48,14 @@ public actor ServiceActor {
   func giveMemoryBack() {
     let count = service.connectionCount + httpConnections.count
     peakCount = max(peakCount, count)
-    guard peakCount - count >= ServerLimits.connectionsGoneMin else { return }
-    peakCount = count
-    DispatchQueue.global().async { malloc_trim(0) }
+    if let ticks = trimTicks {
+      trimTicks = ticks > 0 ? ticks - 1 : nil
+      if ticks == 0 { DispatchQueue.global().async { malloc_trim(0) } }
+    } else if peakCount - count >= ServerLimits.connectionsGoneMin {
+      peakCount = count
+      // What served them ends a little later than they do.
+      trimTicks = ServerLimits.trimDelayTicks
+    }
   }
 
   /// Asks the service something. What that changes is not waited for.

@@ -184,6 +184,24 @@ def test_connections_of_one_address(service):
         known.close()
 
 
+def test_memory_is_given_back(service):
+    """After a flood has gone, what it took is the system's again."""
+    before = resident(service)
+    head = b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+    peers = []
+    for number in range(3000):
+        peer = socket.socket()
+        peers.append(peer)
+        # Of several addresses, as one alone has its bound.
+        peer.bind((f"127.0.0.{2 + number % 4}", 0))
+        peer.connect(("127.0.0.1", service.ports["http"]))
+        peer.sendall(head)
+    wait_until(lambda: resident(service) - before > 20 * MEGABYTE, DEADLINE, "the flood")
+    for peer in peers:
+        peer.close()
+    wait_until(lambda: resident(service) - before < 20 * MEGABYTE, 2 * DEADLINE, "the memory")
+
+
 def is_closed(peer):
     """Whether the platform has closed a connection that it says nothing on."""
     peer.setblocking(False)
