@@ -103,7 +103,7 @@ struct SourceTable: ~Copyable {
     if sources[index].mode == .trusted, descriptor >= 0, sources[index].failure == nil,
       System.tryReadingFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
     {
-      return .complete
+      return .complete(exponent: 0)
     }
     return readOther(index, into: &buffer, roots: roots)
   }
