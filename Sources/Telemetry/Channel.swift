@@ -78,8 +78,9 @@ public struct Channel: BitwiseCopyable, Sendable {
         var (raw, isExact) = try rawNumber(in: text, field: field)
         let value = scaled(raw, exponent, &isExact)
         // Only who asks for other digits gets other ones: those behind the point, or all of them.
-        let isAskedFor = scale != Decimal(1) || (fractionDigits != nil && raw.exponent < 0)
-        guard isExact || isAskedFor else { return counter(in: text, exponent) }
+        if !isExact, scale == Decimal(1), fractionDigits == nil || raw.exponent >= 0 {
+          return counter(in: text, exponent)
+        }
         return value.map { .number($0) } ?? .failed(.outOfRange)
       } catch {
         return .failed(error)
