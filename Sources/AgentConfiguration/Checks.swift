@@ -143,6 +143,9 @@ extension SettingsLoader {
     } else if wantsTokenFile, suppliedToken == nil, !settings.tokenFile.isEmpty {
       noteTokenUnreadable(reason: "there is no such file")
     }
+    if let entry = winner(.tokenFile) ?? winner(.token), hasOddBytes(settings.bytes(settings.token)) {
+      report(.warning, entry, "the token has quotes, blanks or other bytes that no token has, and is sent with them")
+    }
     if isGiven, !settings.server.tls, !settings.server.allowPlaintextToken, let entry = winner(.tls) {
       reportFound(
         .error, entry, " with a token; expected yes, or allow-plaintext-token = yes in [server] to send it in the clear"
@@ -157,6 +160,9 @@ extension SettingsLoader {
       reportFound(.error, entry, ", where servers speak no TLS; expected tls = no or tls = yes in [server] besides it")
     }
     guard !settings.server.tls else { return }
+    if settings.server.port == 8883, let entry = winner(.tls) {
+      reportFound(.warning, entry, " with port 8883, where servers speak TLS; expected tls = yes, or another port")
+    }
     reportWithoutTLS(.caFile)
     reportWithoutTLS(.serverName)
     reportWithoutTLS(.allowUnverifiedServer)
@@ -209,4 +215,13 @@ extension SettingsLoader {
     diagnostics.add(reason)
     diagnostics.end()
   }
+}
+
+/// Whether a token has what editors and shells leave behind: anything but printable ASCII, blanks, quotes.
+private func hasOddBytes(_ token: Span<UInt8>) -> Bool {
+  for index in token.indices {
+    let byte = token[index]
+    if byte <= 0x20 || byte >= 0x7F || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") { return true }
+  }
+  return false
 }

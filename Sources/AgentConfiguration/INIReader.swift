@@ -22,6 +22,8 @@ enum INIFault: Equatable {
   case headingEmpty
   case lineTooLong
   case notUTF8
+  /// The whole text is in UTF-16: nothing else is read of it.
+  case isUTF16
   case controlByte
   /// Bytes that are no text, in a comment.
   case commentNotText
@@ -38,7 +40,14 @@ struct INIReader {
 
   /// Reads one line; nil behind the last.
   mutating func next(in text: Span<UInt8>) -> INILine? {
-    if lineNumber == 0, text.starts(with: "\u{FEFF}") { nextStart = 3 }
+    if lineNumber == 0 {
+      if text.starts(with: "\u{FEFF}") { nextStart = 3 }
+      if text.isUTF16 {
+        lineNumber = 1
+        nextStart = text.count
+        return .fault(.isUTF16, at: 0)
+      }
+    }
     guard nextStart < text.count else { return nil }
     lineStart = nextStart
     lineNumber += 1
@@ -119,5 +128,14 @@ extension UInt64 {
     // The top bit of a byte remains where it was set, where the byte is below a blank, or where it is 0x7F. Borrows and
     // carries reach other bytes only from such ones.
     return (self | (self &- ones * 0x20) | (self &+ ones)) & (ones << 7) == 0
+  }
+}
+
+extension Span where Element == UInt8 {
+  /// Whether this is text in UTF-16: a byte order mark of that form, or ASCII with zeros in between.
+  fileprivate var isUTF16: Bool {
+    guard count > 1 else { return false }
+    let mark = UInt16(self[0]) << 8 | UInt16(self[1])
+    return mark == 0xFEFF || mark == 0xFFFE || (mark & 0xFF == 0) != (mark >> 8 == 0)
   }
 }

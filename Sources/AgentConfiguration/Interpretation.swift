@@ -120,11 +120,6 @@ extension SettingsLoader {
       return
     }
     settings.token = settings.keep(bytes(inline.value))
-    let first = bytes(inline.value)[0]
-    let last = bytes(inline.value)[length - 1]
-    if length > 1, first == last, first == UInt8(ascii: "\"") || first == UInt8(ascii: "'") {
-      report(.warning, inline, "found quotes around the token, which are sent as part of it")
-    }
   }
 
   private mutating func readServer(_ settings: inout Settings) {

@@ -22,6 +22,7 @@ extension SettingsLoader {
     case .fault(let fault, let offset):
       // What stands in a line that is not understood is not shown: it may be part of a token.
       report(fault, at: place(offset))
+      if fault == .isUTF16 { isUnread = true }
       if fault == .headingUnclosed || fault == .headingEmpty { current = nil }
     }
   }
@@ -44,6 +45,7 @@ extension SettingsLoader {
       diagnostics.add(ConfigurationLimits.lineBytesMax)
       diagnostics.add(" bytes")
     case .notUTF8: diagnostics.add("found a byte that is not UTF-8; expected UTF-8 text")
+    case .isUTF16: diagnostics.add("found text in UTF-16; expected UTF-8: save the file in that form")
     case .controlByte: diagnostics.add("found a control character; expected UTF-8 text")
     case .commentNotText: diagnostics.add("found a byte in a comment that is not UTF-8 text")
     }

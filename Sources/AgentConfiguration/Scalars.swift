@@ -167,6 +167,7 @@ extension SettingsLoader {
   /// Says that a key is not there.
   @inline(never)
   mutating func reportMissing(_ key: Key, in section: Int, expected: StaticString) {
+    if isUnread { return }
     let place = section == 0 ? mainPlace : sections[section].place
     diagnostics.begin(.error, at: place)
     if section > 0 { addHeading(section) }

@@ -70,6 +70,8 @@ public struct SettingsLoader: ~Copyable {
   var followsSecret = false
   /// Whether it has been said that there is no room for all.
   var isFull = false
+  /// Whether a file was not read at all for its encoding: nothing is missed then.
+  var isUnread = false
   /// Whether a whole text is missing, so that nothing can be said about what is not in it.
   var isIncomplete = false
   /// The first text, or a name for the whole.
@@ -183,28 +185,30 @@ public struct SettingsLoader: ~Copyable {
     return file
   }
 
-  /// Takes the bytes of the token's file. One line feed (or CRLF) at the end is not part of the token; all else is.
+  /// Takes the bytes of the token's file. A byte order mark in front and one line feed (or CRLF) at the end are not
+  /// part of the token; all else is.
   public mutating func supplyToken(_ bytes: Span<UInt8>, isReadableByOthers: Bool) {
+    let start = bytes.starts(with: "\u{FEFF}") ? 3 : 0
     var end = bytes.count
-    if end > 0, bytes[end - 1] == UInt8(ascii: "\n") {
+    if end > start, bytes[end - 1] == UInt8(ascii: "\n") {
       end -= 1
-      if end > 0, bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+      if end > start, bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
     }
     guard let file = tokenFile else { return }
     if isReadableByOthers {
       report(.warning, file, "the file can be read by other users; expected mode 0600 or 0640")
     }
-    guard end > 0, end <= ConfigurationLimits.tokenBytesMax else {
+    guard end > start, end - start <= ConfigurationLimits.tokenBytesMax else {
       begin(.error, file)
       diagnostics.add("the file has ")
-      diagnostics.add(end)
+      diagnostics.add(end - start)
       diagnostics.add(" bytes; expected a token of 1 to ")
       diagnostics.add(ConfigurationLimits.tokenBytesMax)
       diagnostics.end()
       suppliedToken = Text.none
       return
     }
-    suppliedToken = keep(bytes.extracting(0..<end))
+    suppliedToken = keep(bytes.extracting(start..<end))
   }
 
   /// Says that the token's file could not be read, and why, in words.

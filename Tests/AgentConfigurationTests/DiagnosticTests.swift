@@ -39,6 +39,19 @@ import Testing
     var latin1 = Input(base)
     latin1.text += [0x61, 0x3D, 0xE9]
     #expect(try complaints(latin1) == ["f:12:3: error: found a byte that is not UTF-8; expected UTF-8 text"])
+    for isLittle in [true, false] {
+      for mark in ["", "\u{FEFF}"] {
+        var wide = Input("")
+        wide.text = (mark + base).utf16.flatMap { unit in
+          let bytes = [UInt8(unit >> 8), UInt8(unit & 0xFF)]
+          return isLittle ? bytes.reversed() : bytes
+        }
+        #expect(
+          try complaints(wide).filter { $0.contains("error") } == [
+            "f:1:1: error: found text in UTF-16; expected UTF-8: save the file in that form"
+          ])
+      }
+    }
   }
 
   // MARK: Sections and keys
@@ -178,7 +191,8 @@ import Testing
       ])
     #expect(
       try device(#"auth-token="x""#) == [
-        "f:3:12: warning: auth-token: found quotes around the token, which are sent as part of it"
+        "f:3:12: warning: auth-token: the token has quotes, blanks or other bytes that no token has, and is sent with "
+          + "them"
       ])
   }
 
@@ -191,6 +205,16 @@ import Testing
     input.tokenFile = String(repeating: "x", count: 513)
     #expect(
       try complaints(input) == ["f:3:17: error: auth-token-file: the file has 513 bytes; expected a token of 1 to 512"])
+    for token in ["\"s3cret\"", " s3cret", "s3cret ", "'s3cret'", "s\0003\0", "s3cret\n\n", "s3crét"] {
+      input.tokenFile = token
+      #expect(
+        try complaints(input) == [
+          "f:3:17: warning: auth-token-file: the token has quotes, blanks or other bytes that no token has, and is "
+            + "sent with them"
+        ])
+    }
+    input.tokenFile = "\u{FEFF}s3cret!#=;\r\n"
+    #expect(try complaints(input) == [])
     input.tokenFile = "s3cret"
     input.tokenIsReadableByOthers = true
     #expect(
@@ -240,6 +264,9 @@ import Testing
         + #"to send it in the clear"#
     )
     try expect("[server]\ntls = no\nallow-plaintext-token = yes")
+    try expect(
+      "[server]\nport = 8883\ntls = no\nallow-plaintext-token = yes",
+      #"f:14:7: warning: tls: found "no" with port 8883, where servers speak TLS; expected tls = yes, or another port"#)
     try expect(
       "[server]\ntls = no\nallow-plaintext-token = yes\nca-file = /x\nserver-name = y\nallow-unverified-server = yes",
       "f:15:11: warning: ca-file: has no effect without TLS",

@@ -323,6 +323,7 @@ private let example = """
 
   @Test(arguments: [
     ("t\n", "t"), ("t\r\n", "t"), ("t", "t"), (" t \n", " t "), ("t\n\n", "t\n"), ("\"t\"", "\"t\""), ("#=;\n", "#=;"),
+    ("\u{FEFF}t\n", "t"),
   ])
   func onlyOneLineFeedIsDroppedFromATokenFile(content: String, token: String) throws {
     var input = Input(example)

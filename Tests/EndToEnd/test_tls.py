@@ -127,12 +127,6 @@ def test_a_peer_that_refuses_us_in_tls_1_2_is_told_apart(start_broker, run_agent
     refused(run_agent(broker.port, with_tls(broker.port, authority)), "tls-refused-by-peer")
 
 
-def test_a_server_without_tls_is_told(broker, run_agent, authority):
-    agent = run_agent(broker.port, with_tls(broker.port, authority))
-    line = agent.wait_log("warning", "link", "failed")
-    assert line.fields["reason"].startswith(("tls-", "closed-by-peer", "connection-lost"))
-
-
 def test_a_trust_file_that_is_none_is_named(tls_broker, run_agent, authority, tmp_path):
     empty = tmp_path / "empty.pem"
     empty.write_text("no certificate in here\n")

@@ -78,6 +78,11 @@ import Testing
     #expect(try read(Array(text: "x-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")).isEmpty)
   }
 
+  @Test func readsBehindAByteOrderMark() throws {
+    let marked = "\u{FEFF}" + (try pem(pki.root))
+    #expect(try read(Array(text: marked + marked)) == [der(of: pki.root), der(of: pki.root)])
+  }
+
   @Test func passesOverWhatIsDamaged() throws {
     let damaged = "-----BEGIN CERTIFICATE-----\nAAA!A\n-----END CERTIFICATE-----\n"
     let large = "-----BEGIN CERTIFICATE-----\n" + String(repeating: "A", count: 4200) + "\n-----END CERTIFICATE-----\n"

@@ -181,6 +181,13 @@ import Testing
     #expect(missing.description.hasSuffix(" trusted-certificates=\"/nowhere/ca.pem\""))
     let empty = try pki.bundle("empty.pem", [], before: "no certificate in here\n")
     #expect(try driver(server, trusted: empty).open() == .failed(.tlsTrustUnreadable))
+    let body = String(repeating: "A", count: 4200)
+    let tooLarge = "-----BEGIN CERTIFICATE-----\n\(body)\n-----END CERTIFICATE-----\n"
+    for (others, failure) in [([], LinkFailure.tlsTrustUnreadable), ([pki.between], .tlsUnknownIssuer)] {
+      let driver = try driver(server, trusted: try pki.bundle("large.pem", others, before: tooLarge))
+      #expect(driver.open() == .failed(failure))
+      #expect(driver.description.contains(" cause=certificate-too-large"))
+    }
   }
 
   @Test func understandsARefusal() throws {

@@ -20,6 +20,8 @@ struct PEMReader: ~Copyable {
   private var chunkOffset = 0
   /// Where in the file the first line of the certificate begins that was read last.
   private(set) var certificateOffset = 0
+  /// Whether one was passed over for its size. The owner takes it back.
+  var hasTooLarge = false
 
   /// RFC 7468 5.1.
   private static var firstLine: StaticString { "-----BEGIN CERTIFICATE-----" }
@@ -68,6 +70,7 @@ struct PEMReader: ~Copyable {
       guard body.hasEnded else { continue }
       isInside = false
       matchedCount = -1
+      if body.isTooLarge { hasTooLarge = true }
       if body.isGood {
         chunk.removeFirst(index)
         chunkOffset += index
@@ -82,6 +85,8 @@ struct PEMReader: ~Copyable {
   private mutating func match(_ byte: UInt8) {
     if byte == UInt8(ascii: "\n") {
       matchedCount = 0
+    } else if matchedCount == 0, byte == 0xEF || byte == 0xBB || byte == 0xBF {
+      // A byte order mark: some editors put it in front of a file, and `cat` in front of any certificate.
     } else if matchedCount >= 0 {
       let line = PEMReader.firstLine.bytes
       matchedCount = byte == line[matchedCount] ? matchedCount + 1 : -1
@@ -97,6 +102,7 @@ private struct Base64Body: BitwiseCopyable {
   /// How many bytes have been decoded.
   var count = 0
   var isGood = true
+  var isTooLarge = false
   /// Whether the line that ends the certificate has begun.
   var hasEnded = false
   /// Bits that do not make a byte yet.
@@ -157,6 +163,7 @@ private struct Base64Body: BitwiseCopyable {
       count += 1
     } else {
       isGood = false
+      isTooLarge = true
     }
   }
 }

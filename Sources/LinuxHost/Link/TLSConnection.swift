@@ -217,6 +217,10 @@ extension TLSConnection {
 
   /// Appends what is known about the last failure.
   func describeFailure(into line: inout ByteBuffer) {
+    let failure = self.failure
+    if failure == .tlsTrustUnreadable || failure == .tlsUnknownIssuer, trust.pointee.hasTooLarge {
+      line.append(" cause=certificate-too-large")
+    }
     switch failure {
     case .tlsTrustUnreadable:
       line.append(" trusted-certificates=\"")

@@ -79,6 +79,9 @@ struct TrustStore: ~Copyable {
     return !isUnreadable
   }
 
+  /// Whether a certificate was passed over for its size.
+  var hasTooLarge: Bool { reader.hasTooLarge }
+
   /// A number that changes when the store does: a session whose server was checked against another store is not
   /// resumed.
   func fingerprint() -> UInt64 {
@@ -127,6 +130,7 @@ struct TrustStore: ~Copyable {
     }
     let now = WallTime(milliseconds: System.wallMilliseconds())
     index.removeAll()
+    reader.hasTooLarge = false
     guard search(descriptor, issuer, take, isIndexing: true), let status = System.status(of: descriptor) else { return }
     if version.isAway(from: now, by: versionAgeMin), FileVersion(status) == version { index.finish(as: version) }
   }
@@ -201,6 +205,7 @@ struct TrustStore: ~Copyable {
     _ folder: borrowing PathText, _ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool
   ) {
     var filesLeft = TrustStore.filesMax
+    reader.hasTooLarge = false
     var file = PathText(copying: folder)
     file.append("/")
     let folderCount = file.count
