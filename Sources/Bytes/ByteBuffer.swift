@@ -214,6 +214,33 @@ public struct ByteBuffer: ~Copyable {
   /// point in front of the last `fractionDigits`, fewer than `digitsMin`, if there are any.
   @inline(never)  // small code: this is called from several places
   mutating func append(decimal value: UInt64, isNegative: Bool, digitsMin: Int, fractionDigits: Int) {
+    #if _pointerBitWidth(_64)
+      // What is written is at most a sign, eight digits, a point and the eight bytes behind them.
+      if value < 100_000_000, UInt(bitPattern: digitsMin &- 1) < 8, capacity &- tail >= 18 {
+        let digits = eightDigits(value)
+        let leading = (digits | 1 &<< UInt64(64 &- digitsMin &* 8)).trailingZeroBitCount & 0x38
+        let start = beginNumber(isNegative: isNegative)
+        finishNumber(digits, leadingBits: leading, at: start, fractionDigits: fractionDigits)
+        return
+      }
+    #endif
+    appendLong(decimal: value, isNegative: isNegative, digitsMin: digitsMin, fractionDigits: fractionDigits)
+  }
+
+  /// The same for any number of digits.
+  #if _pointerBitWidth(_64)
+    @inline(never)  // Otherwise it would take registers from the shorter ones.
+  #else
+    @inline(__always)
+  #endif
+  private mutating func appendLong(decimal value: UInt64, isNegative: Bool, digitsMin: Int, fractionDigits: Int) {
+    #if _pointerBitWidth(_64)
+      let isMedium = value >= 100_000_000 && value < 10_000_000_000_000_000
+      if isMedium, digitsMin <= 8, capacity &- tail >= 26 {
+        appendMedium(decimal: value, isNegative: isNegative, fractionDigits: fractionDigits)
+        return
+      }
+    #endif
     let digitCount = max(decimalDigitCount(value), digitsMin)
     guard extend(by: digitCount &+ (fractionDigits > 0 ? 1 : 0) &+ (isNegative ? 1 : 0)) else { return }
     var end = start + tail
@@ -228,6 +255,49 @@ public struct ByteBuffer: ~Copyable {
     _ = ByteBuffer.write(decimal: rest, count: wholeDigits, at: end - wholeDigits)
     if isNegative { (end - wholeDigits)[-1] = UInt8(ascii: "-") }
   }
+
+  #if _pointerBitWidth(_64)
+    /// The same for nine to sixteen digits, more than `digitsMin`, where there is room for them and ten bytes more.
+    @inline(__always)
+    private mutating func appendMedium(decimal value: UInt64, isNegative: Bool, fractionDigits: Int) {
+      // The constant is 2^90 / 10^8, rounded up.
+      let upper = wideProduct(value, 0xABCC_7711_8461_CEFD).high &>> 26
+      let lower = value &- upper &* 100_000_000
+      let digits = eightDigits(upper)
+      let leading = digits.trailingZeroBitCount & 0x38
+      let start = beginNumber(isNegative: isNegative)
+      start.storeBytes(of: ((digits | 0x3030_3030_3030_3030) &>> UInt64(leading)).littleEndian, as: UInt64.self)
+      finishNumber(
+        eightDigits(lower), leadingBits: 0, at: start + (8 &- leading &>> 3), fractionDigits: fractionDigits)
+    }
+
+    /// Writes a sign if there is to be one; gives where the digits go.
+    @inline(__always)
+    private func beginNumber(isNegative: Bool) -> UnsafeMutableRawPointer {
+      let end = UnsafeMutableRawPointer(start + tail)
+      end.storeBytes(of: UInt8(ascii: "-"), as: UInt8.self)
+      return isNegative ? end + 1 : end
+    }
+
+    /// Writes the last eight digits of a number without the zeros at their front, and moves those behind the point, at
+    /// most seven, to make room for it.
+    @inline(__always)
+    private mutating func finishNumber(
+      _ digits: UInt64, leadingBits: Int, at position: UnsafeMutableRawPointer, fractionDigits: Int
+    ) {
+      var end = position
+      end.storeBytes(of: ((digits | 0x3030_3030_3030_3030) &>> UInt64(leadingBits)).littleEndian, as: UInt64.self)
+      end += 8 &- leadingBits &>> 3
+      if fractionDigits > 0 {
+        let point = end - fractionDigits
+        let fraction = point.loadUnaligned(as: UInt64.self)
+        point.storeBytes(of: UInt8(ascii: "."), as: UInt8.self)
+        point.storeBytes(of: fraction, toByteOffset: 1, as: UInt64.self)
+        end += 1
+      }
+      tail = end - UnsafeMutableRawPointer(start)
+    }
+  #endif
 
   /// Writes the lowest `count` digits of `value`, with leading zeros; gives what is left of it above them.
   @inline(never)  // small code: this is called from several places

@@ -39,39 +39,130 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
   /// what fits 64 bits with sign never is. Handles at most `text.count` bytes.
   public static func parsePrefix(of text: Span<UInt8>, from: Int) -> (value: Decimal, end: Int, isExact: Bool)? {
     precondition(from >= 0)  // Said once, it need not be asked at each byte.
-    var index = from
-    var isNegative = false
-    if index < text.count, text[index] == UInt8(ascii: "-") || text[index] == UInt8(ascii: "+") {
-      isNegative = text[index] == UInt8(ascii: "-")
-      index += 1
-    }
-    let digitsStart = index
+    #if _pointerBitWidth(_64)
+      return parseWord(of: text, from: from)
+    #else
+      var index = from
+      var isNegative = false
+      if index < text.count, text[index] == UInt8(ascii: "-") || text[index] == UInt8(ascii: "+") {
+        isNegative = text[index] == UInt8(ascii: "-")
+        index += 1
+      }
+      let digits = DigitsTaken(isNegative: isNegative, start: index)
+      return parseRest(of: text, from: index, behind: digits)
+    #endif
+  }
+
+  /// What is known of a number after its first digits.
+  private struct DigitsTaken: BitwiseCopyable {
+    let isNegative: Bool
+    /// Where the digits, or the point in front of them, begin.
+    let start: Int
     var magnitude: UInt64 = 0
+    /// Where the digits behind the point begin; 0 without a point.
+    var fractionStart = 0
+  }
+
+  /// Parses what follows the first digits of a number, which may be all of it.
+  #if _pointerBitWidth(_64)
+    @inline(never)  // rare
+  #else
+    @inline(__always)
+  #endif
+  private static func parseRest(
+    of text: Span<UInt8>, from: Int, behind digits: DigitsTaken
+  ) -> (value: Decimal, end: Int, isExact: Bool)? {
+    var index = from
+    var magnitude = digits.magnitude
+    var fractionStart = digits.fractionStart
     takeDigits(of: text, at: &index, into: &magnitude)
-    var exponent = 0
-    let hasPoint = index < text.count && isPoint(in: text, at: index)
-    if hasPoint, magnitude < significandFull {
-      index += 1
-      let fractionStart = index
+    if fractionStart == 0, index < text.count, isPoint(in: text, at: index), magnitude < significandFull {
+      index &+= 1
+      fractionStart = index
       takeDigits(of: text, at: &index, into: &magnitude)
-      exponent = fractionStart - index
     }
-    guard index > digitsStart else { return nil }
+    guard index > digits.start else { return nil }
+    var exponent = fractionStart == 0 ? 0 : fractionStart &- index
     var isExact = true
     if magnitude >= significandFull {
-      let rest = roundOff(text, from: index, hasPoint: exponent < 0, &magnitude, isNegative: isNegative)
+      let rest = roundOff(text, from: index, hasPoint: exponent < 0, &magnitude, isNegative: digits.isNegative)
       index = rest.end
       exponent += rest.power
       isExact = rest.isExact
     }
     let hasPower = index < text.count && text[index] | 0x20 == UInt8(ascii: "e")
     let (power, end) = hasPower ? parsePower(of: text, from: index) : (0, index)
-    let significand = Int64(bitPattern: isNegative ? 0 &- magnitude : magnitude)
+    let significand = Int64(bitPattern: digits.isNegative ? 0 &- magnitude : magnitude)
     guard let value = Decimal(significand: significand, exponent: exponent + power) else {
       return nil
     }
     return (value, end, isExact)
   }
+
+  #if _pointerBitWidth(_64)
+    /// Parses the number at `from`, its first eight bytes at once, and what is rare with the help of `parseRest`.
+    @inline(__always)
+    private static func parseWord(of text: Span<UInt8>, from: Int) -> (value: Decimal, end: Int, isExact: Bool)? {
+      guard from < text.count else { return nil }
+      var word = text.paddedWord(at: from)
+      var index = from
+      var isNegative = false
+      let sign = UInt8(truncatingIfNeeded: word)
+      if sign < UInt8(ascii: "."), sign == UInt8(ascii: "-") || sign == UInt8(ascii: "+") {
+        isNegative = sign == UInt8(ascii: "-")
+        word &>>= 8
+        index &+= 1
+      }
+      var digits = DigitsTaken(isNegative: isNegative, start: index)
+      let number = DigitWord(word)
+      var count = number.count
+      var leading = number
+      if number.isPoint(at: count) {
+        let fraction = number.fractionCount(behind: count)
+        if fraction > 0 {
+          leading = number.removing(at: count)
+          digits.fractionStart = index &+ count &+ 1
+          count &+= fraction
+          index &+= 1
+        }
+      }
+      index &+= count
+      guard count > 0 else { return nil }
+      var magnitude = leading.value(of: count)
+      // DEVIATION(unsafe-load): `index`, which only grows, is compared with the count each time.
+      // Most numbers are so short, and followed by a blank.
+      if index < text.count, text[unchecked: index] >= UInt8(ascii: ".") {
+        repeat {
+          let digit = text[unchecked: index] &- UInt8(ascii: "0")
+          guard digit <= 9, magnitude < significandFull else {
+            digits.magnitude = magnitude
+            return parseRest(of: text, from: index, behind: digits)
+          }
+          magnitude = magnitude &* 10 &+ UInt64(digit)
+          index &+= 1
+        } while index < text.count && text[unchecked: index] >= UInt8(ascii: ".")
+      }
+      var exponent = 0
+      if digits.fractionStart > 0 {
+        exponent = digits.fractionStart &- index
+        dropZeros(of: &magnitude, at: &exponent)
+        guard exponent >= -exponentMax else { return nil }
+      }
+      var value = Decimal(Int64(bitPattern: isNegative ? 0 &- magnitude : magnitude))
+      value.exponent = exponent
+      return (value, index, true)
+    }
+
+    /// Removes zeros at the end of a fraction.
+    @inline(__always)
+    private static func dropZeros(of magnitude: inout UInt64, at exponent: inout Int) {
+      guard magnitude & 1 == 0 else { return }  // What ends in a zero is even.
+      while exponent < 0, magnitude & 1 == 0, let tenth = magnitude.wholeTenth {
+        magnitude = tenth
+        exponent &+= 1
+      }
+    }
+  #endif
 
   /// A significand of eighteen digits: one more might not fit.
   private static var significandFull: UInt64 { 100_000_000_000_000_000 }
@@ -79,19 +170,21 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
   /// Takes digits until there are enough.
   @inline(__always)
   private static func takeDigits(of text: Span<UInt8>, at index: inout Int, into magnitude: inout UInt64) {
-    // As many as fit 32 bits, with which a small processor has less work, are only counted.
-    let end = min(text.count, index &+ (magnitude == 0 ? 9 : magnitude < 10_000 ? 5 : 0))
-    if index < end {
-      var small = UInt32(truncatingIfNeeded: magnitude)
-      repeat {
-        let digit = UInt32(text[index]) &- UInt32(UInt8(ascii: "0"))
-        if digit > 9 { break }
-        small = small &* 10 &+ digit
-        index &+= 1
-      } while index < end
-      magnitude = UInt64(small)
-      if index < end { return }
-    }
+    #if !_pointerBitWidth(_64)
+      // As many as fit 32 bits, with which a small processor has less work, are only counted.
+      let end = min(text.count, index &+ (magnitude == 0 ? 9 : magnitude < 10_000 ? 5 : 0))
+      if index < end {
+        var small = UInt32(truncatingIfNeeded: magnitude)
+        repeat {
+          let digit = UInt32(text[index]) &- UInt32(UInt8(ascii: "0"))
+          if digit > 9 { break }
+          small = small &* 10 &+ digit
+          index &+= 1
+        } while index < end
+        magnitude = UInt64(small)
+        if index < end { return }
+      }
+    #endif
     while index < text.count, magnitude < significandFull {
       let digit = text[index] &- UInt8(ascii: "0")
       if digit > 9 { break }
@@ -171,6 +264,7 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
   }
 
   /// `multiplied(by:)` and then `rounded(toFractionDigits:)`, if the digits are limited, in one pass.
+  @inline(__always)
   public func scaled(by factor: Decimal, fractionDigits: Int?) -> Decimal? {
     let (product, overflow) = significand.multipliedReportingOverflow(by: factor.significand)
     let power = exponent &+ factor.exponent
@@ -182,7 +276,11 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
   }
 
   /// `significand` × 10^`exponent`, which must be in range, rounded to `fractionDigits` if they are limited.
-  @inline(never)  // small code: this is called from several places
+  #if _pointerBitWidth(_64)
+    @inline(__always)
+  #else
+    @inline(never)  // small code: this is called from several places
+  #endif
   private init(_ significand: Int64, _ exponent: Int, fractionDigits: Int?) {
     self.significand = significand
     self.exponent = exponent
@@ -278,9 +376,8 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
   private mutating func normalize() {
     if significand == 0 { exponent = 0 }
     // What ends in a zero is even.
-    while exponent < 0, significand & 1 == 0 {
-      let tenth = Int64(bitPattern: significand.magnitude.tenth)
-      guard tenth &* 10 == Int64(bitPattern: significand.magnitude) else { break }
+    while exponent < 0, significand & 1 == 0, let magnitude = significand.magnitude.wholeTenth {
+      let tenth = Int64(bitPattern: magnitude)
       significand = significand < 0 ? 0 &- tenth : tenth
       exponent &+= 1
     }

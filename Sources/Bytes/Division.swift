@@ -42,7 +42,20 @@ extension UInt64 {
     self > UInt64(UInt32.max) ? longTenth : UInt64(UInt32(truncatingIfNeeded: self).times(.of10))
   }
 
-  /// The same, where the number is known to be large. The constant is 2^67 / 10, rounded up.
+  /// A tenth of this number, which is even; nil where that is not a whole number.
+  @inline(__always)
+  var wholeTenth: UInt64? {
+    #if _pointerBitWidth(_64)
+      // The factor is the inverse of 5 modulo 2^64: only multiples of 5 have small products.
+      let tenth = (self &* 0xCCCC_CCCC_CCCC_CCCD) &>> 1
+      return tenth <= UInt64.max / 10 ? tenth : nil
+    #else
+      let tenth = self.tenth
+      return tenth &* 10 == self ? tenth : nil
+    #endif
+  }
+
+  /// The same as `tenth`, where the number is known to be large. The constant is 2^67 / 10, rounded up.
   @inline(never)  // small code: this is called from several places
   var longTenth: UInt64 { wideProduct(self, 0xCCCC_CCCC_CCCC_CCCD).high &>> 3 }
 

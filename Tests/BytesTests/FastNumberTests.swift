@@ -126,6 +126,80 @@ private func printed(_ value: Decimal?) -> String? {
     }
   }
 
+  /// A number ends where its bytes do, wherever in a text of whatever length it is.
+  @Test func numbersEndAtTheSameByteWhereverTheyAre() {
+    var random = RandomSource(seed: 15)
+    let ends = [
+      "", " ", "\n", ",", "/", ":", "x", "\u{b0}C", ".", ".x", "..5", "-", "+1", "e", "e+", "E-x", " 12345678",
+    ]
+    for _ in 0..<20_000 {
+      var number = String(randomInteger(&random))
+      if random.next() % 2 == 0 {
+        number = String(repeating: "0", count: Int(random.next() % 4)) + number.drop { $0 == "-" }
+      }
+      let sign = number.hasPrefix("-") ? 1 : 0
+      if random.next() % 3 > 0 {
+        let place = sign + Int(random.next() % UInt64(number.count - sign))
+        number.insert(".", at: number.index(number.startIndex, offsetBy: place))
+      }
+      guard number.filter(\.isNumber).drop(while: { $0 == "0" }).count <= 17 else { continue }
+      let front = String(repeating: "9", count: Int(random.next() % 4))
+      let text = front + number + ends[Int(random.next() % UInt64(ends.count))]
+      let found = Decimal.parsePrefix(of: [UInt8](text.utf8).span, from: front.utf8.count)
+      let expected = PlainDecimal(text: number)
+      #expect(
+        found?.value.significand == expected?.significand && found?.value.exponent == expected?.exponent
+          && found?.end == front.utf8.count + number.utf8.count, "'\(text)' from \(front.utf8.count)")
+    }
+  }
+
+  /// Whichever byte is behind a digit, what follows it does not matter.
+  @Test func everyByteThatIsNoDigitEndsANumber() {
+    let digits = [UInt8]("12345678901".utf8)
+    for length in 2...10 {
+      for end in UInt8.min...UInt8.max where !end.isDigit && !".eE".utf8.contains(end) {
+        let number = digits[..<length]
+        for hasPoint in [false, true] {
+          let written = hasPoint ? number[..<(length / 2)] + [UInt8(ascii: ".")] + number[(length / 2)...] : number
+          let text = [UInt8](written) + [end] + digits
+          let found = Decimal.parsePrefix(of: text.span, from: 0)
+          let expected = PlainDecimal(text: String(decoding: written, as: UTF8.self))
+          #expect(found?.end == written.count, "\(text)")
+          #expect(found?.value.significand == expected?.significand, "\(text)")
+          #expect(found?.value.exponent == expected?.exponent, "\(text)")
+        }
+      }
+    }
+  }
+
+  @Test func leadingZerosAreAsManyAsWanted() {
+    for integer in corners().map(\.magnitude) {
+      for digitsMin in 0...20 {
+        var buffer = makeBuffer(capacity: 32)
+        buffer.append(decimal: integer, digitsMin: digitsMin)
+        let digits = String(integer)
+        #expect(buffer.text == String(repeating: "0", count: max(digitsMin - digits.count, 0)) + digits)
+      }
+    }
+  }
+
+  /// Words are written to a buffer only where all of them fit.
+  @Test func nothingIsWrittenBehindTheBuffer() throws {
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 8)
+    defer { memory.deallocate() }
+    for (significand, exponent) in [(7, 0), (-1234, -3), (9_007_199_254_740_991, -1), (-99_999_999, -7)] {
+      let value = try #require(Decimal(significand: Int64(significand), exponent: exponent))
+      for capacity in 0...40 {
+        memory.initializeMemory(as: UInt8.self, repeating: 0xA5, count: 64)
+        var buffer = ByteBuffer(Region(start: memory, count: capacity))
+        buffer.append(value)
+        let isWhole = (capacity..<64).allSatisfy { memory.load(fromByteOffset: $0, as: UInt8.self) == 0xA5 }
+        #expect(isWhole, "\(significand) in \(capacity)")
+        #expect(buffer.text == (buffer.hasOverflowed ? "" : printed(value)))
+      }
+    }
+  }
+
   /// It is right everywhere if it is right where the quotient changes.
   @Test func nanosecondsBecomeMilliseconds() {
     for milliseconds in UInt32(1)..<2147 {
