@@ -37,8 +37,8 @@ extension Span where Element == UInt8 {
 
     init(_ text: UInt64) { bits = text ^ 0x3030_3030_3030_3030 }
 
-    /// The highest bit of each byte that is no digit. It may be wrong above a byte that is neither digit nor point: those
-    /// from 138 on carry into the next.
+    /// The highest bit of each byte that is no digit. It may be wrong above a byte that is neither digit nor point:
+    /// those from 138 on carry into the next.
     @inline(__always)
     private var others: UInt64 { (bits &+ 0x7676_7676_7676_7676 | bits) & 0x8080_8080_8080_8080 }
 

@@ -26,8 +26,7 @@ private let generalHelp: StaticString = """
   The configuration is /etc/mote/mote.conf unless --config names another. A DURATION is a number with a unit: 500ms,
   20s, 5m, 1h, 2d. A LEVEL is error, warning, info or debug. Logs go to standard error.
 
-  Exit status: 0 fine, 64 wrong usage, 70 a defect of mote, 71 the system refused memory or descriptors, 74 nobody takes
-  the output, 78 wrong configuration.
+  Exit status: 0 fine, 64 wrong usage, 70 a defect, 71 no memory or descriptors, 74 no output, 78 wrong configuration.
 
   """
 
@@ -43,9 +42,9 @@ private let runHelp: StaticString = """
 private let quickstartHelp: StaticString = """
   mote quickstart [--host H] [--port N] [--type T] [--id I] [--for DURATION] [--log-level LEVEL]
 
-  Publishes what this machine has to measure, without configuration, registration or credentials: organisation
-  quickstart, one event `status` every two seconds, QoS 0, no encryption. Needs no file and reads none. The type is
-  `mote` and the identifier random unless they are given. SIGTERM, SIGINT and SIGHUP end it cleanly.
+  Publishes what this machine can measure, without a configuration or registration: organisation quickstart, one event
+  `status` every two seconds, QoS 0, no encryption. The type is `mote` and the identifier random unless they are given.
+  SIGTERM, SIGINT and SIGHUP end it cleanly.
 
   """
 
@@ -60,7 +59,7 @@ private let checkHelp: StaticString = """
 private let sensorsHelp: StaticString = """
   mote sensors [--json]
 
-  Lists what this machine has: what to write behind `read =`, the present value, its unit, and where it is read.
+  Lists what this machine has: what to write behind `read =`, its value and unit, and where it is read.
 
   """
 

@@ -38,7 +38,6 @@
 #define MBEDTLS_KEY_EXCHANGE_RSA_ENABLED
 #define MBEDTLS_SSL_EXTENDED_MASTER_SECRET
 #define MBEDTLS_SSL_SERVER_NAME_INDICATION
-#define MBEDTLS_SSL_ALPN
 #define MBEDTLS_SSL_ALL_ALERT_MESSAGES
 // TLS 1.3 insists on it.
 #define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE
@@ -50,7 +49,6 @@
 // nothing.
 #define MBEDTLS_SSL_IN_CONTENT_LEN 16384
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 4096
-#define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
 
 // --- Certificates -----------------------------------------------------------------------------------------------
 #define MBEDTLS_X509_USE_C
