@@ -26,6 +26,32 @@ extension MachineTests {
       host.host.wait(until: Instant(milliseconds: 0))
     }
 
+    @Test func linksOfAllSlotsWorkBesideEachOther() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      let (messages, transfers) = (Listener(), Listener())
+      host.open(.message, port: messages.port)
+      host.open(.transfer, port: transfers.port)
+      #expect(host.finishOpening(.transfer) == .open)
+      #expect(host.finishOpening(.message) == .open)
+      let (broker, server) = (messages.accept(), transfers.accept())
+      server.send([3, 4, 5])
+      #expect(host.receive(on: .transfer) == [3, 4, 5])
+      broker.send([1, 2])
+      #expect(host.receive(on: .message) == [1, 2])
+      // The end of one is not the other's.
+      host.host.closeLink(.transfer)
+      #expect(server.receive(1) == [])
+      broker.send([6])
+      #expect(host.receive(on: .message) == [6])
+      // A slot can be used again, and lead elsewhere.
+      host.open(.transfer, port: messages.port)
+      #expect(host.finishOpening(.transfer) == .open)
+      let second = messages.accept()
+      second.send([7])
+      #expect(host.receive(on: .transfer) == [7])
+    }
+
     @Test func theClockIsTheBootTimeClock() throws {
       let host = try MachineHost()
       defer { host.close() }

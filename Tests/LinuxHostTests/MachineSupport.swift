@@ -10,7 +10,7 @@ import Testing
 /// All tests that own the process's signals: one after the other.
 @Suite(.serialized) enum MachineTests {}
 
-/// A `LinuxHost` with texts instead of bytes. Its link leads nowhere.
+/// A `LinuxHost` with texts instead of bytes.
 final class MachineHost {
   var host: LinuxHost
   private var buffer = makeBuffer(capacity: 8192)
@@ -20,7 +20,7 @@ final class MachineHost {
     storageTimeout: TimeSpan = StorageLimits.timeMax
   ) throws {
     var arena = makeArena(byteCount: 4 << 20)
-    let links = try makeLinks(message: .plain, transfer: .none, from: &arena)
+    let links = try makeLinks(message: .plain, transfer: .plain, from: &arena)
     let plan = HostPlan(
       sensorCount: 32, sensorTextBytes: 4096, commandCount: 16, commandTextBytes: 2048, sourceTimeout: sourceTimeout)
     // Never freed, as a path of the agent.
@@ -84,6 +84,35 @@ final class MachineHost {
   func wait(until end: Date) {
     let milliseconds = Int64(max(0, end.timeIntervalSinceNow * 1000).rounded(.up))
     host.wait(until: host.now() + .milliseconds(milliseconds))
+  }
+
+  // MARK: Links
+
+  /// Begins to open a plain link to `port` on this machine.
+  func open(_ slot: LinkSlot, port: UInt16) {
+    let name = Array("127.0.0.1".utf8)
+    let endpoint = LinkEndpoint(
+      host: name.span, port: port, security: .plain, serverName: Span(), trustedCertificates: Span())
+    host.openLink(
+      slot, to: endpoint, certificateTime: WallTime(milliseconds: 0), deadline: host.now() + .seconds(10))
+  }
+
+  /// Waits until a link is open, or has failed.
+  func finishOpening(_ slot: LinkSlot) -> LinkState {
+    let end = Date(timeIntervalSinceNow: 10)
+    while true {
+      let state = host.pollLink(slot)
+      if state != .opening || Date() > end { return state }
+      wait(until: end)
+    }
+  }
+
+  /// Waits for what comes on a link.
+  func receive(on slot: LinkSlot) -> [UInt8] {
+    let end = Date(timeIntervalSinceNow: 10)
+    buffer.removeAll()
+    while case .wouldBlock = host.receive(on: slot, into: &buffer), Date() < end { wait(until: end) }
+    return (0..<buffer.count).map { buffer[$0] }
   }
 
   // MARK: Programs

@@ -185,7 +185,6 @@ extension MachineTests {
       for slot in 0..<HostLimits.programsMax {
         try run("sleep 0.3; echo \(slot); exit \(slot)", slot: slot, command: slot)
       }
-      #expect(host.start(slot: 0) == .noResources)
       let start = Date()
       for slot in 0..<HostLimits.programsMax {
         let end = host.finish(slot: slot)

@@ -4,17 +4,12 @@ import Bytes
 import CLinux
 import HostInterface
 
-/// Where one program stands.
+/// What the system has to do with one program. How far its end has been asked for is the caller's account.
 private struct Program: BitwiseCopyable {
-  enum Phase: BitwiseCopyable {
-    case free
-    case running
-    /// It has ended with this status of waitpid(2), and its last output has not been collected.
-    case ended(Int32)
-  }
-
-  var phase = Phase.free
+  /// 0 without one.
   var process: pid_t = 0
+  /// What waitpid(2) said once the process had ended; its last output has not been collected then.
+  var endStatus: Int32?
   /// Whether it was told to end: what it leaves of its group then ends with it.
   var isStopped = false
   /// Where its output comes, or -1 once there will be no more.
@@ -23,6 +18,8 @@ private struct Program: BitwiseCopyable {
   var keptCount = 0
   /// Output that is only thrown away is not looked for before this moment.
   var discardAt = Instant(milliseconds: 0)
+
+  var isRunning: Bool { process > 0 && endStatus == nil }
 }
 
 /// Bounds of how programs are treated.
@@ -87,7 +84,7 @@ struct Programs: ~Copyable {
 
   /// See `Host.startProgram`.
   mutating func start(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
-    guard case .free = running[slot].phase else { return .noResources }
+    precondition(running[slot].process == 0, "a slot is free again once its program's end has been told")
     // A path without a slash at its beginning would depend on where we were started.
     guard text[commands[command].pathStart] == UInt8(ascii: "/") else { return .notExecutable }
     let inputFile = input.withUnsafeBufferPointer { mote_memory_file($0.baseAddress, $0.count) }
@@ -102,7 +99,7 @@ struct Programs: ~Copyable {
       System.close(ends.reading)
       return failure.isShortage ? .noResources : .notExecutable
     }
-    running[slot] = Program(phase: .running, process: process, output: ends.reading)
+    running[slot] = Program(process: process, output: ends.reading)
     outputCount += 1
     return .started
   }
@@ -119,19 +116,17 @@ struct Programs: ~Copyable {
 
   /// See `Host.pollProgram`.
   mutating func poll(slot: Int, output: inout ByteBuffer, now: Instant) -> ProgramState {
-    switch running[slot].phase {
-    case .free: return .exited(0)
-    case .running:
+    precondition(running[slot].process > 0, "no program has been started in this slot")
+    guard let status = running[slot].endStatus else {
       if now >= running[slot].discardAt { collect(slot, into: &output, now: now) }
       return .running
-    case .ended(let status):
-      // Children of the program may keep the pipe open for ever; what they write later is nobody's.
-      collect(slot, into: &output, now: now)
-      closeOutput(slot)
-      running[slot].phase = .free
-      return mote_has_exited(status) != 0
-        ? .exited(Int(mote_exit_status(status))) : .signalled(Int(mote_end_signal(status)))
     }
+    // Children of the program may keep the pipe open for ever; what they write later is nobody's.
+    collect(slot, into: &output, now: now)
+    closeOutput(slot)
+    running[slot].process = 0
+    return mote_has_exited(status) != 0
+      ? .exited(Int(mote_exit_status(status))) : .signalled(Int(mote_end_signal(status)))
   }
 
   /// Takes what is there: first into `output` as far as it may be kept, then into the void.
@@ -165,7 +160,7 @@ struct Programs: ~Copyable {
 
   /// See `Host.stopProgram`.
   mutating func stop(slot: Int, forcibly: Bool) {
-    guard case .running = running[slot].phase else { return }
+    guard running[slot].isRunning else { return }
     running[slot].isStopped = true
     let signal = forcibly ? SIGKILL : SIGTERM
     // Its group is its own since before it was executed; one whose execution takes long may not have come that far.
@@ -183,7 +178,7 @@ struct Programs: ~Copyable {
   func register(in set: inout PollSet, now: Instant) -> Instant {
     var deadline = Instant.never
     for slot in running.indices where running[slot].output >= 0 {
-      guard case .running = running[slot].phase else { continue }
+      guard running[slot].isRunning else { continue }
       if now >= running[slot].discardAt {
         _ = set.add(running[slot].output, events: Int16(POLLIN))
       } else {
@@ -196,7 +191,7 @@ struct Programs: ~Copyable {
   /// Whether any has not ended.
   var areRunning: Bool {
     for slot in running.indices {
-      if case .running = running[slot].phase { return true }
+      if running[slot].isRunning { return true }
     }
     return false
   }
@@ -212,10 +207,10 @@ struct Programs: ~Copyable {
   /// Collects the programs that have ended.
   mutating func reap() {
     for slot in running.indices {
-      guard case .running = running[slot].phase else { continue }
+      guard running[slot].isRunning else { continue }
       var status: Int32 = 0
       guard waitpid(running[slot].process, &status, WNOHANG) == running[slot].process else { continue }
-      running[slot].phase = .ended(status)
+      running[slot].endStatus = status
       // A child that did not heed the signal would live on, without a time limit. The group keeps its number while
       // anyone is in it.
       if running[slot].isStopped { kill(-running[slot].process, SIGKILL) }
