@@ -271,7 +271,7 @@ MALFORMED = {
     "suback-with-reserved-code": (CONNECTED + suback(1, 3), "MQTT-3.9.3-2"),
     "suback-without-code": (CONNECTED + packet(SUBACK, 0, b"\0\1"), "MQTT-3.8.4-5"),
     "pingresp-too-large": (CONNECTED + b"\xd0\xff\xff\xff\x7f" + b"x" * 1000, "MQTT-2.2.3"),
-    "http": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "MQTT-2.2.2-2"),
+    "http": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "MQTT-3.2.0-1"),
 }
 
 

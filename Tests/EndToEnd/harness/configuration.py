@@ -3,7 +3,7 @@
 # An identity that is none of anybody's.
 ORGANIZATION, TYPE, DEVICE = "ab12cd", "edge", "e7-0042"
 CLIENT = f"d:{ORGANIZATION}:{TYPE}:{DEVICE}"
-TOKEN = "s3cr=t#;$ &*(%"
+TOKEN = "s3cr=t#;$&*(%"
 
 
 def ini(sections):
