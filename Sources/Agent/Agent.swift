@@ -17,8 +17,10 @@ public struct AgentCounters: Equatable, Sendable {
   public let events: UInt64
   /// QoS 0 events that could not be sent.
   public let eventsSkipped: UInt64
-  /// Messages that were dropped: for want of room, given up, or because they could never be sent.
+  /// Messages that were dropped from the queue: for want of room, given up, or set aside while they waited.
   public let eventsDropped: UInt64
+  /// Messages that could never be sent, whether they waited or not.
+  public let eventsSetAside: UInt64
   /// Commands carried out or refused, redeliveries not included.
   public let commands: UInt64
 }
@@ -251,6 +253,7 @@ public struct Agent: ~Copyable {
     AgentCounters(
       connections: uplink.connectionCount, events: outbox.counters.messages,
       eventsSkipped: outbox.counters.skipped, eventsDropped: outbox.droppedCount,
+      eventsSetAside: outbox.counters.setAside,
       commands: commands.count)
   }
 }

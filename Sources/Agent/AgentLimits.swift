@@ -31,7 +31,7 @@ public enum AgentLimits {
   static func check() {
     // A subscription is asked for with one packet; the client must be able to have all of them unanswered.
     precondition(subscriptionsMax <= ClientLimits.requestsMax)
-    // With fewer, a server's whole window that comes again would be carried out again.
+    // A command whose program still runs must be known when it comes again.
     precondition(RecentCommands.countMax > HostLimits.programsMax)
     precondition(commandNameBytesMax * 2 + HostLimits.programOutputBytesMax < outcomeBytesMax)
   }
