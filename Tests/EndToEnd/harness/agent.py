@@ -96,6 +96,11 @@ class Agent:
         """The whole log so far."""
         return "\n".join(text for text, _ in list(self.lines))
 
+    @property
+    def story(self):
+        """What a failed test shows of it: its log, with the moment of each line in seconds of the monotonic clock."""
+        return "\n".join(f"{line.moment if line else 0:10.3f} {text}" for text, line in list(self.lines))
+
     def find(self, level, component, event, **fields):
         """All log lines so far that have these words and at least these fields."""
         found = []

@@ -103,6 +103,11 @@ class Platform:
                 return event
             skipped.append(event)
 
+    @property
+    def story(self):
+        """What a failed test shows of it: the last events, each with its moment in seconds of the monotonic clock."""
+        return "\n".join(f"{event.moment:10.3f} {event.topic} {event.payload[:200]}" for event in self.events[-50:])
+
     def named(self, name):
         """All events of this name so far."""
         return [event for event in list(self.events) if event.name == name]

@@ -1,5 +1,5 @@
 """What all configurations of end-to-end tests share, as a plugin of pytest: parts, a limit of time for each test, what
-ends with its test."""
+ends with its test, what a failed one shows."""
 
 import signal
 
@@ -48,6 +48,16 @@ def pytest_runtest_protocol(item):
     signal.alarm(TEST_SECONDS_MAX)
     yield
     signal.alarm(0)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failed test shows what its agents logged and its applications received: many a failure comes only once."""
+    report = (yield).get_result()
+    if report.failed:
+        for thing in item.funcargs.get("closing", []):
+            if hasattr(thing, "story"):
+                report.sections.append((type(thing).__name__, thing.story))
 
 
 @pytest.fixture
