@@ -217,7 +217,7 @@ let package = Package(
       swiftSettings: common),
     .testTarget(
       name: "LinuxHostTests", dependencies: ["Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],
-      exclude: ["flashfiles.py", "slowfiles.py"], swiftSettings: common),
+      exclude: ["flashfiles.py", "fuse.py", "slowfiles.py"], swiftSettings: common),
     .testTarget(
       name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "JSON", "TestSupport"], swiftSettings: common),
   ],

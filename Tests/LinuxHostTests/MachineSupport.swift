@@ -195,7 +195,7 @@ final class SlowFiles {
     path = mountPoint ?? folder.path
     server.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(name)
-    server.arguments = ["python3", script.path, path]
+    server.arguments = ["python3", "-B", script.path, path]
     server.standardInput = input
     server.standardOutput = output
     try server.run()

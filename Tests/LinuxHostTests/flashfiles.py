@@ -1,55 +1,39 @@
 #!/usr/bin/env python3
-"""A folder that can be written to and whose flash is dying: `flashfiles.py MOUNTPOINT`, in FUSE's own protocol
-(linux/fuse.h), so that nothing has to be installed. Prints `ready`, or `unavailable REASON`, and unmounts when its
-standard input ends. Lines of standard input, each answered by `ok`:
+"""A folder that can be written to and whose flash is dying: `flashfiles.py MOUNTPOINT`. Prints `ready`, or
+`unavailable REASON`, and unmounts when its standard input ends. Lines of standard input, each answered by `ok`:
 
 `fail N`: the next N calls of fsync fail with EIO. `hold`: from now on, or for `hold SECONDS`, fsync does not answer,
 and who waits for it cannot even be killed. `release`: it does again. `count`: the answer is how often it was called."""
-import ctypes
 import errno
-import os
 import stat
 import struct
 import sys
 import threading
 
-LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, RENAME, OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT = (
-    1, 2, 3, 4, 10, 12, 14, 15, 16, 17, 18, 20, 25, 26)
-OPENDIR, READDIR, RELEASEDIR, FSYNCDIR, CREATE, INTERRUPT, BATCH_FORGET, RENAME2 = 27, 28, 29, 30, 35, 36, 42, 45
-ROOT, SIZE_VALID, DIRECT_IO = 1, 1 << 3, 1
+import fuse
+
+SIZE_VALID = 1 << 3
+MODE = 0o600
 
 names = {}  # what a name stands for
-contents = {}  # of a node
+contents = {fuse.ROOT: b""}  # of a node
 lock = threading.Lock()
 flash = {"failures": 0, "is_holding": False, "held": [], "count": 0}
 
 
-def attributes(node):
-    mode = (stat.S_IFDIR | 0o755) if node == ROOT else (stat.S_IFREG | 0o600)
-    size = 0 if node == ROOT else len(contents[node])
-    return struct.pack("<QQQQQQIIIIIIIIII", node, size, 0, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+def facts(node):
+    return node, len(contents[node]), MODE
 
 
-def entry(node):
-    return struct.pack("<QQQQII", node, 0, 0, 0, 0, 0) + attributes(node)
-
-
-def reply(unique, body=b"", error=0):
-    try:
-        os.write(device, struct.pack("<IiQ", 16 + len(body), -error, unique) + body)
-    except OSError:
-        pass  # nobody waits any more
-
-
-def flush(unique):
+def flush(mount, unique):
     flash["count"] += 1
     if flash["is_holding"]:
         flash["held"].append(unique)
     elif flash["failures"] > 0:
         flash["failures"] -= 1
-        reply(unique, error=errno.EIO)
+        mount.reply(unique, error=errno.EIO)
     else:
-        reply(unique)
+        mount.reply(unique)
 
 
 def list_names(offset):
@@ -62,83 +46,70 @@ def list_names(offset):
     return body
 
 
-def rename(unique, texts):
+def rename(mount, unique, texts):
     old, new = (text.decode() for text in texts.split(b"\0")[:2])
     if old not in names:
-        return reply(unique, error=errno.ENOENT)
+        return mount.reply(unique, error=errno.ENOENT)
     names[new] = names.pop(old)
-    return reply(unique)
+    return mount.reply(unique)
 
 
-def handle_name(operation, unique, body):
+def handle_name(mount, operation, unique, body):
     """The operations on a name in the folder."""
-    if operation == CREATE:
+    if operation == fuse.CREATE:
         name = body[16:].split(b"\0")[0].decode()
-        names[name] = node = max(contents, default=ROOT) + 1
+        names[name] = node = max(contents) + 1
         contents[node] = bytearray()
-        reply(unique, entry(node) + struct.pack("<QII", 0, DIRECT_IO, 0))
-    elif operation == RENAME:
-        rename(unique, body[8:])
-    elif operation == RENAME2:
-        rename(unique, body[16:])
+        mount.reply(unique, fuse.entry(*facts(node)) + fuse.opened())
+    elif operation == fuse.RENAME:
+        rename(mount, unique, body[8:])
+    elif operation == fuse.RENAME2:
+        rename(mount, unique, body[16:])
     else:
         name = body.split(b"\0")[0].decode()
         if name not in names:
-            reply(unique, error=errno.ENOENT)
-        elif operation == LOOKUP:
-            reply(unique, entry(names[name]))
+            mount.reply(unique, error=errno.ENOENT)
+        elif operation == fuse.LOOKUP:
+            mount.reply(unique, fuse.entry(*facts(names[name])))
         else:
             del names[name]
-            reply(unique)
+            mount.reply(unique)
 
 
-def handle(operation, unique, node, body):
+def handle_content(mount, operation, unique, node, body):
     """All other operations."""
-    if operation == INIT:
-        reply(unique, struct.pack("<IIIIHHIIHHI7I", 7, 31, 65536, 0, 12, 10, 65536, 1, 1, 0, 0, *[0] * 7))
-    elif operation in (GETATTR, SETATTR):
+    if operation in (fuse.GETATTR, fuse.SETATTR):
         valid, _, _, size = struct.unpack("<IIQQ", body[:24].ljust(24, b"\0"))
-        if operation == SETATTR and valid & SIZE_VALID:
+        if operation == fuse.SETATTR and valid & SIZE_VALID:
             contents[node] = contents[node][:size].ljust(size, b"\0")
-        reply(unique, struct.pack("<QII", 0, 0, 0) + attributes(node))
-    elif operation in (OPEN, OPENDIR):
-        reply(unique, struct.pack("<QII", 0, DIRECT_IO, 0))
-    elif operation in (READ, READDIR):
+        mount.reply(unique, fuse.status(*facts(node)))
+    elif operation in (fuse.READ, fuse.READDIR):
         offset, size = struct.unpack("<QI", body[8:20])
-        reply(unique, list_names(offset) if operation == READDIR else bytes(contents[node][offset:offset + size]))
-    elif operation == WRITE:
+        is_folder = operation == fuse.READDIR
+        mount.reply(unique, list_names(offset) if is_folder else bytes(contents[node][offset:offset + size]))
+    elif operation == fuse.WRITE:
         offset, size = struct.unpack("<QI", body[8:20])
         contents[node][offset:offset + size] = body[40:40 + size]
-        reply(unique, struct.pack("<II", size, 0))
-    elif operation in (FSYNC, FSYNCDIR):
-        flush(unique)
-    elif operation == STATFS:
-        reply(unique, struct.pack("<QQQQQIIII6I", 1000, 500, 400, 0, 0, 4096, 255, 4096, 0, *[0] * 6))
-    elif operation in (RELEASE, RELEASEDIR, FLUSH):
-        reply(unique)
-    elif operation not in (FORGET, BATCH_FORGET, INTERRUPT):
-        reply(unique, error=errno.ENOSYS)
+        mount.reply(unique, struct.pack("<II", size, 0))
+    elif operation in (fuse.FSYNC, fuse.FSYNCDIR):
+        flush(mount, unique)
+    else:
+        mount.reply(unique, error=errno.ENOSYS)
 
 
-def serve():
-    while True:
-        try:
-            request = os.read(device, 1 << 18)
-        except OSError:
-            os._exit(0)
-        _, operation, unique, node = struct.unpack("<IIQQ", request[:24])
-        with lock:
-            if operation in (CREATE, RENAME, RENAME2, LOOKUP, UNLINK):
-                handle_name(operation, unique, request[40:])
-            else:
-                handle(operation, unique, node, request[40:])
+def handle(mount, operation, unique, node, body):
+    with lock:
+        if operation in (fuse.CREATE, fuse.RENAME, fuse.RENAME2, fuse.LOOKUP, fuse.UNLINK):
+            handle_name(mount, operation, unique, body)
+        else:
+            handle_content(mount, operation, unique, node, body)
 
 
 def release():
     with lock:
         flash["is_holding"] = False
         for unique in flash["held"]:
-            reply(unique)
+            mounted.reply(unique)
         flash["held"] = []
 
 
@@ -154,19 +125,8 @@ def obey(words):
     print(flash["count"] if words[0] == "count" else "ok", flush=True)
 
 
-mount_point = sys.argv[1]
-library = ctypes.CDLL(None, use_errno=True)
-try:
-    device = os.open("/dev/fuse", os.O_RDWR)
-except OSError as failure:
-    sys.exit(print("unavailable", failure))
-options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
-if library.mount(b"flashfiles", mount_point.encode(), b"fuse", 0, options.encode()):
-    sys.exit(print("unavailable", os.strerror(ctypes.get_errno())))
-threading.Thread(target=serve, daemon=True).start()
-print("ready", flush=True)
+mounted = fuse.Mount(handle)
 for line in sys.stdin:
     obey(line.split())
 release()
-library.umount2(mount_point.encode(), 2)  # MNT_DETACH: writers may still be stuck in it
-os._exit(0)
+mounted.end()
