@@ -153,7 +153,8 @@ let package = Package(
     .executableTarget(
       name: "mote",
       dependencies: [
-        "Agent", "Bytes", "AgentConfiguration", "HostInterface", "IoTPlatform", "JSON", "LinuxHost", "Telemetry",
+        "Agent", "Bytes", "AgentConfiguration", "Firmware", "HostInterface", "IoTPlatform", "JSON", "LinuxHost",
+        "Telemetry",
       ],
       swiftSettings: noHeap),
 
@@ -166,6 +167,7 @@ let package = Package(
       swiftSettings: noHeap),
     .target(
       name: "AgentConfiguration", dependencies: ["Bytes", "HostInterface", "IoTPlatform"], swiftSettings: noHeap),
+    .target(name: "Firmware", dependencies: ["Bytes"], exclude: ["BUNDLE.md"], swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
     .target(name: "Telemetry", dependencies: ["Bytes", "HostInterface"], swiftSettings: noHeap),
     .target(name: "Spool", dependencies: ["Bytes"], swiftSettings: noHeap),
@@ -207,6 +209,8 @@ let package = Package(
     .testTarget(
       name: "StorageTests", dependencies: ["Bytes", "HostInterface", "Simulator", "Storage", "TestSupport"],
       swiftSettings: common),
+    .testTarget(
+      name: "FirmwareTests", dependencies: ["Bytes", "Firmware", "TestSupport"], swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
     .testTarget(
       name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],

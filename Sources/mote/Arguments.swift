@@ -7,7 +7,7 @@ import LinuxHost
 
 /// What the program is asked to do.
 enum Command {
-  case run, quickstart, check, sensors, version, help
+  case run, quickstart, check, sensors, firmware, version, help
 
   /// The command of this name; nil if there is none.
   init?(named text: Span<UInt8>) {
@@ -19,6 +19,8 @@ enum Command {
       self = .check
     } else if text.equals("sensors") {
       self = .sensors
+    } else if text.equals("firmware") {
+      self = .firmware
     } else if text.equals("version") || text.equals("--version") {
       self = .version
     } else if text.equals("help") || text.equals("--help") || text.equals("-h") {
@@ -37,6 +39,7 @@ enum Command {
       true
     case (.check, .config): true
     case (.sensors, .json): true
+    case (.firmware, .key): true
     default: false
     }
   }
@@ -44,7 +47,7 @@ enum Command {
 
 /// An option's meaning.
 enum Option {
-  case config, duration, logLevel, host, port, type, id, json
+  case config, duration, logLevel, host, port, type, id, key, json
 
   /// The option of this name; nil if there is none.
   init?(named text: Span<UInt8>) {
@@ -62,6 +65,8 @@ enum Option {
       self = .type
     } else if text.equals("--id") {
       self = .id
+    } else if text.equals("--key") {
+      self = .key
     } else if text.equals("--json") {
       self = .json
     } else {
@@ -79,6 +84,8 @@ enum UsageError: Error {
   case givenTwice(argument: Int)
   case surplus(argument: Int)
   case badDuration(argument: Int)
+  /// `firmware` without `inspect FILE` behind it.
+  case missingFile
 }
 
 /// A command line that was understood. Indices are of the process's arguments.
@@ -93,6 +100,9 @@ struct Invocation {
   var port: Int?
   var type: Int?
   var id: Int?
+  var key: Int?
+  /// The file that `firmware inspect` looks at; 0 for none.
+  var file = 0
   var isJSON = false
 
   /// Parses `arguments`, the program's name included. Without any, the invocation asks for help.
@@ -109,6 +119,11 @@ struct Invocation {
         return
       }
       guard text.starts(with: "-") else {
+        if command == .firmware {
+          try takeFirmwareWord(at: index, of: arguments)
+          index += 1
+          continue
+        }
         guard self.command == .help, topic == nil else { throw .surplus(argument: index) }
         guard let named = Command(named: text) else { throw .unknownCommand(argument: index) }
         topic = named
@@ -118,6 +133,17 @@ struct Invocation {
       guard let option = Option(named: text) else { throw .unknownOption(argument: index) }
       guard command.accepts(option) else { throw .notForCommand(argument: index) }
       index += try take(option, at: index, of: arguments)
+    }
+    if command == .firmware, file == 0 { throw .missingFile }
+  }
+
+  /// Notes one of the two words behind `firmware`: what to do, and with which file.
+  private mutating func takeFirmwareWord(at index: Int, of arguments: borrowing Arguments) throws(UsageError) {
+    if index == 2 {
+      guard arguments[index].equals("inspect") else { throw .surplus(argument: index) }
+    } else {
+      guard file == 0 else { throw .surplus(argument: index) }
+      file = index
     }
   }
 
@@ -139,6 +165,7 @@ struct Invocation {
     case .port: isGiven = set(&port, value)
     case .type: isGiven = set(&type, value)
     case .id: isGiven = set(&id, value)
+    case .key: isGiven = set(&key, value)
     case .duration:
       isGiven = duration != nil
       guard let span = parseDuration(arguments[value]), span > .zero else { throw .badDuration(argument: value) }

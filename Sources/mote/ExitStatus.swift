@@ -6,6 +6,8 @@ enum ExitStatus: Int32, Error {
   case ok = 0
   /// The command line is wrong.
   case usage = 64
+  /// A file that was to be looked at is not what it should be.
+  case data = 65
   /// A defect of ours.
   case software = 70
   /// The system refused memory or a file descriptor.

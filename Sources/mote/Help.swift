@@ -8,6 +8,7 @@ func helpText(for topic: Command?) -> StaticString {
   case .quickstart: quickstartHelp
   case .check: checkHelp
   case .sensors: sensorsHelp
+  case .firmware: firmwareHelp
   case .version: versionHelp
   }
 }
@@ -20,13 +21,15 @@ private let generalHelp: StaticString = """
     mote quickstart  [--host H] [--port N] [--type T] [--id I] [--for DURATION] [--log-level LEVEL]
     mote check       [--config FILE]
     mote sensors     [--json]
+    mote firmware    inspect FILE [--key FILE]
     mote version
     mote help        [COMMAND]
 
   The configuration is /etc/mote/mote.conf unless --config names another. A DURATION is a number with a unit: 500ms,
   20s, 5m, 1h, 2d. A LEVEL is error, warning, info or debug. Logs go to standard error.
 
-  Exit status: 0 fine, 64 wrong usage, 70 a defect, 71 no memory or descriptors, 74 no output, 78 wrong configuration.
+  Exit status: 0 fine, 64 wrong usage, 65 a damaged file, 70 a defect, 71 no memory or descriptors, 74 no
+  output, 78 wrong configuration.
 
   """
 
@@ -60,6 +63,14 @@ private let sensorsHelp: StaticString = """
   mote sensors [--json]
 
   Lists what this machine has: what to write behind `read =`, its value and unit, and where it is read.
+
+  """
+
+private let firmwareHelp: StaticString = """
+  mote firmware inspect FILE [--key FILE]
+
+  Says what the bundle FILE is, and reads all of it as an installation would. With a public key (PEM, P-256) it says
+  whether that key has signed it. Exit status 65 if it is none, is damaged, or is not signed by the key.
 
   """
 

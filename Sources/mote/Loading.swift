@@ -143,7 +143,7 @@ private func printDiagnostics(_ diagnostics: borrowing Diagnostics, _ buffer: in
 }
 
 /// Why a file could not be read, in words for the person who named it.
-private func reason(_ failure: FileFailure) -> StaticString {
+func reason(_ failure: FileFailure) -> StaticString {
   switch failure {
   case .notFound: "there is no such file"
   case .notPermitted: "no permission"

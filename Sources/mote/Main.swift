@@ -22,6 +22,7 @@ func main(_ count: Int32, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CCh
     case .run, .quickstart: try run(invocation, arguments)
     case .check: try check(invocation, arguments)
     case .sensors: try listSensors(asJSON: invocation.isJSON)
+    case .firmware: try inspectBundle(invocation, arguments)
     case .version: try printVersion()
     case .help: try printOut(helpText(for: invocation.topic).bytes)
     }

@@ -37,3 +37,10 @@ struct MemoryBlock: ~Copyable {
   /// Gives back everything.
   consuming func release() { memory.release() }
 }
+
+/// A buffer of a program that prints and ends.
+func takeBuffer(_ byteCount: Int, from arena: inout Arena) throws(ExitStatus) -> ByteBuffer {
+  do throws(ArenaExhausted) { return try ByteBuffer(capacity: byteCount, for: "scratch", from: &arena) } catch {
+    throw .software
+  }
+}

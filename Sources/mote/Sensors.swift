@@ -215,14 +215,6 @@ private func makeUnusedLinks(from arena: inout Arena) throws(ExitStatus) -> PerL
   }
 }
 
-private func takeBuffer(_ byteCount: Int, from arena: inout Arena) throws(ExitStatus) -> ByteBuffer {
-  do throws(ArenaExhausted) {
-    return try ByteBuffer(capacity: byteCount, for: "sensors", from: &arena)
-  } catch {
-    throw .software
-  }
-}
-
 extension ByteBuffer {
   /// Appends blanks up to a length, and at least one.
   fileprivate mutating func pad(to length: Int) {

@@ -12,7 +12,7 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
   case .unknownCommand(let index):
     line.append("unknown command ")
     line.append(quoted: arguments[index])
-    line.append("; expected run, quickstart, check, sensors, version or help")
+    line.append("; expected run, quickstart, check, sensors, firmware, version or help")
   case .unknownOption(let index):
     line.append("unknown option ")
     line.append(quoted: arguments[index])
@@ -36,6 +36,7 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
   case .surplus(let index):
     line.append("unexpected argument ")
     line.append(quoted: arguments[index])
+  case .missingFile: line.append("expected `mote firmware inspect FILE`")
   case .badDuration(let index):
     line.append(quoted: arguments[index])
     line.append(" is no duration; expected a number above 0 with a unit, such as 20s, 5m or 1h")

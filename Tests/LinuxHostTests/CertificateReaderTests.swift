@@ -12,7 +12,7 @@ import Testing
   /// The certificates that the reader finds in a file of these bytes.
   private func read(_ text: [UInt8]) throws -> [[UInt8]] {
     var arena = makeArena(byteCount: 8192)
-    var reader = try PEMReader(for: "test", from: &arena)
+    var reader = try PEMReader(PEMReader.certificateLine, for: "test", from: &arena)
     var ends: [Int32] = [-1, -1]
     #expect(pipe(&ends) == 0)
     // More than a pipe holds would wait for ever.
@@ -22,7 +22,7 @@ import Testing
     defer { close(ends[0]) }
     var found: [[UInt8]] = []
     while try reader.fill(from: ends[0]) {
-      while reader.nextCertificate() { found.append(Array(reader.certificate)) }
+      while reader.next() { found.append(Array(reader.content)) }
     }
     return found
   }

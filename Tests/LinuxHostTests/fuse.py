@@ -44,7 +44,7 @@ class Mount:
     later, but for those whose answers are always the same."""
 
     def __init__(self, handle):
-        """Mounts at the first argument of the command line; ends the program with `unavailable REASON` where it cannot."""
+        """Mounts at the first argument of the command line. Where it cannot, it says `unavailable REASON` and ends."""
         self._handle = handle
         self._point = sys.argv[1].encode()
         try:

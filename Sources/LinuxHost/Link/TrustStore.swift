@@ -36,7 +36,7 @@ struct TrustStore: ~Copyable {
 
   /// Begins with the system's store.
   init(from arena: inout Arena) throws(ArenaExhausted) {
-    let newReader = try PEMReader(for: "tls trust", from: &arena)
+    let newReader = try PEMReader(PEMReader.certificateLine, for: "tls trust", from: &arena)
     index = try TrustIndex(for: "tls trust", from: &arena)
     reader = newReader
   }
@@ -158,7 +158,7 @@ struct TrustStore: ~Copyable {
         guard try reader.fill(from: descriptor) else { return false }
       } catch { return false }
       readCount += 1
-      if reader.nextCertificate() { return reader.certificateOffset == offset }
+      if reader.next() { return reader.contentOffset == offset }
     }
     return false
   }
@@ -174,7 +174,7 @@ struct TrustStore: ~Copyable {
         guard try reader.fill(from: descriptor) else { return true }
       } catch { return false }
       readCount += 1
-      while reader.nextCertificate() {
+      while reader.next() {
         seenCount += 1
         if isIndexing { addToIndex() }
         if foundCount < TrustStore.foundMax { offer(issuer, take) }
@@ -186,17 +186,17 @@ struct TrustStore: ~Copyable {
 
   /// Adds the certificate that was read. One without a subject is nobody's issuer.
   private mutating func addToIndex() {
-    guard let subject = DER.subject(of: reader.certificate) else { return }
-    let hash = DER.hash(ofName: reader.certificate.extracting(subject))
-    index.append(TrustIndex.Entry(subjectHash: hash, offset: UInt32(truncatingIfNeeded: reader.certificateOffset)))
+    guard let subject = DER.subject(of: reader.content) else { return }
+    let hash = DER.hash(ofName: reader.content.extracting(subject))
+    index.append(TrustIndex.Entry(subjectHash: hash, offset: UInt32(truncatingIfNeeded: reader.contentOffset)))
   }
 
   /// Hands over the certificate that was read, if its subject is `issuer`.
   @inline(never)  // or else it is copied into each of its callers
   private mutating func offer(_ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool) {
-    guard let subject = DER.subject(of: reader.certificate) else { return }
-    guard DER.isSameName(reader.certificate.extracting(subject), issuer) else { return }
-    if take(reader.certificate) { foundCount += 1 }
+    guard let subject = DER.subject(of: reader.content) else { return }
+    guard DER.isSameName(reader.content.extracting(subject), issuer) else { return }
+    if take(reader.content) { foundCount += 1 }
   }
 
   /// Streams the files of a folder whose names end like certificates do. The links that OpenSSL adds beside them, named

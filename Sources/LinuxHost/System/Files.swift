@@ -69,7 +69,7 @@ public enum Files {
     return status.st_mode & 0o004 != 0  // S_IROTH
   }
 
-  private static func isRegularFile(_ descriptor: Int32) -> Bool {
+  static func isRegularFile(_ descriptor: Int32) -> Bool {
     var status = stat()
     return fstat(descriptor, &status) == 0 && status.kind == S_IFREG
   }

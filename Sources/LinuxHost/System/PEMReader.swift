@@ -1,16 +1,17 @@
-// Certificates in text files, as they come by: RFC 7468.
+// What text files hold in base64 between two lines that name it, as it comes by: RFC 7468.
 
 import Bytes
 
-/// Finds certificates in a file that is read in pieces, and decodes them.
+/// Finds certificates, or whatever else has one of these lines in front, in a file that is read in pieces, and decodes
+/// them.
 struct PEMReader: ~Copyable {
   /// How much of a file is read at once.
   static var chunkBytesMax: Int { 1024 }
-  /// The largest certificate decoded. Those of authorities have 0.5 to 2.3 KB.
-  static var certificateBytesMax: Int { 3072 }
+  /// The largest content decoded. Certificates of authorities have 0.5 to 2.3 KB.
+  static var contentBytesMax: Int { 3072 }
 
   private var chunk: ByteBuffer
-  // DEVIATION(unsafe-pointer): start-up memory for one certificate, of which `body.count` bytes are used.
+  // DEVIATION(unsafe-pointer): start-up memory for the content, of which `body.count` bytes are used.
   private let decoded: UnsafeMutablePointer<UInt8>
   private var body = Base64Body()
   private var isInside = false
@@ -18,23 +19,29 @@ struct PEMReader: ~Copyable {
   private var matchedCount = 0
   /// Where in the file the present piece begins.
   private var chunkOffset = 0
-  /// Where in the file the first line of the certificate begins that was read last.
-  private(set) var certificateOffset = 0
+  /// Where in the file the first line begins of what was read last.
+  private(set) var contentOffset = 0
   /// Whether one was passed over for its size. The owner takes it back.
   var hasTooLarge = false
 
-  /// RFC 7468 5.1.
-  private static var firstLine: StaticString { "-----BEGIN CERTIFICATE-----" }
+  /// What stands in front of each.
+  private let firstLine: StaticString
 
-  init(for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
+  /// Of a certificate, RFC 7468 5.1.
+  static var certificateLine: StaticString { "-----BEGIN CERTIFICATE-----" }
+  /// Of a public key, RFC 7468 13.
+  static var publicKeyLine: StaticString { "-----BEGIN PUBLIC KEY-----" }
+
+  init(_ firstLine: StaticString, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
+    self.firstLine = firstLine
     let newChunk = try ByteBuffer(capacity: PEMReader.chunkBytesMax, for: name, from: &arena)
-    let room = try arena.take(PEMReader.certificateBytesMax, for: name)
+    let room = try arena.take(PEMReader.contentBytesMax, for: name)
     chunk = newChunk
     decoded = room.start.bindMemory(to: UInt8.self, capacity: room.count)
   }
 
-  /// The certificate that was read last, in DER.
-  var certificate: Span<UInt8> {
+  /// What was read last, in DER.
+  var content: Span<UInt8> {
     @_lifetime(borrow self)
     get { _overrideLifetime(Span(_unsafeStart: decoded, count: body.count), borrowing: self) }
   }
@@ -52,15 +59,15 @@ struct PEMReader: ~Copyable {
     try System.read(descriptor, into: &chunk, byteCountMax: chunk.freeCount) > 0
   }
 
-  /// Reads on. True when a certificate is complete; false when the piece is used up. One that is too large or not
+  /// Reads on. True when a content is complete; false when the piece is used up. One that is too large or not
   /// base64 is passed over. Handles at most one piece.
-  mutating func nextCertificate() -> Bool {
+  mutating func next() -> Bool {
     var index = 0
     while index < chunk.count {
       guard isInside else {
         match(chunk[index])
         index += 1
-        if isInside { certificateOffset = chunkOffset + index - PEMReader.firstLine.utf8CodeUnitCount }
+        if isInside { contentOffset = chunkOffset + index - firstLine.utf8CodeUnitCount }
         continue
       }
       // A copy: what is read from must not change.
@@ -88,7 +95,7 @@ struct PEMReader: ~Copyable {
     } else if matchedCount == 0, byte == 0xEF || byte == 0xBB || byte == 0xBF {
       // A byte order mark: some editors put it in front of a file, and `cat` in front of any certificate.
     } else if matchedCount >= 0 {
-      let line = PEMReader.firstLine.bytes
+      let line = firstLine.bytes
       matchedCount = byte == line[matchedCount] ? matchedCount + 1 : -1
       guard matchedCount == line.count else { return }
       isInside = true
@@ -97,19 +104,19 @@ struct PEMReader: ~Copyable {
   }
 }
 
-/// The decoding of one certificate's base64 (RFC 4648 4), which may go on over several pieces of text.
+/// The decoding of one content's base64 (RFC 4648 4), which may go on over several pieces of text.
 private struct Base64Body: BitwiseCopyable {
   /// How many bytes have been decoded.
   var count = 0
   var isGood = true
   var isTooLarge = false
-  /// Whether the line that ends the certificate has begun.
+  /// Whether the line that ends it has begun.
   var hasEnded = false
   /// Bits that do not make a byte yet.
   private var bits: UInt32 = 0
   private var bitCount: UInt32 = 0
 
-  /// Decodes from `start` to the line that ends the certificate or to the end of `text`, behind what `decoded` has
+  /// Decodes from `start` to the line that ends it or to the end of `text`, behind what `decoded` has
   /// already; gives the position behind it. A look-up is this and little else.
   mutating func decode(_ text: Span<UInt8>, from start: Int, into decoded: UnsafeMutablePointer<UInt8>) -> Int {
     var index = start
@@ -137,7 +144,7 @@ private struct Base64Body: BitwiseCopyable {
   ) -> Int {
     var index = start
     var count = count
-    while index + 4 <= text.count, count + 3 <= PEMReader.certificateBytesMax {
+    while index + 4 <= text.count, count + 3 <= PEMReader.contentBytesMax {
       let first = base64Value(text[index])
       let second = base64Value(text[index + 1])
       let third = base64Value(text[index + 2])
@@ -158,7 +165,7 @@ private struct Base64Body: BitwiseCopyable {
     bitCount += 6
     guard bitCount >= 8 else { return }
     bitCount -= 8
-    if count < PEMReader.certificateBytesMax {
+    if count < PEMReader.contentBytesMax {
       decoded[count] = UInt8(truncatingIfNeeded: bits >> bitCount)
       count += 1
     } else {
@@ -179,78 +186,4 @@ private func base64Value(_ byte: UInt8) -> UInt8 {
 /// nearly all of a store comes through here.
 private var base64Digits: StaticString {
   #"|$$$}rstuvwxyz{$$$$$$$>?@ABCDEFGHIJKLMNOPQRSTUVW$$$$$$XYZ[\]^_`abcdefghijklmnopq"#
-}
-
-/// The little of ASN.1's distinguished encoding (X.690) that finding an issuer takes.
-enum DER {
-  /// The element that starts at `index`: its tag and where its contents are; nil unless all of it is there. Indefinite
-  /// lengths and those above 64 KB are not understood.
-  static func element(_ bytes: Span<UInt8>, at index: Int) -> (tag: UInt8, content: Range<Int>)? {
-    guard index + 1 < bytes.count else { return nil }
-    var start = index + 2
-    var count = Int(bytes[index + 1])
-    if count >= 0x80 {
-      let lengthCount = count - 0x80
-      guard lengthCount == 1 || lengthCount == 2, start + lengthCount <= bytes.count else { return nil }
-      count = 0
-      for _ in 0..<lengthCount {
-        count = count << 8 | Int(bytes[start])
-        start += 1
-      }
-    }
-    guard count <= bytes.count - start else { return nil }
-    return (bytes[index], start..<(start + count))
-  }
-
-  /// Where in a certificate its subject is, tag and length included (RFC 5280 4.1).
-  static func subject(of certificate: Span<UInt8>) -> Range<Int>? {
-    guard let outer = element(certificate, at: 0), outer.tag == 0x30 else { return nil }
-    guard let inner = element(certificate, at: outer.content.lowerBound), inner.tag == 0x30 else { return nil }
-    var index = inner.content.lowerBound
-    // The version, which version 1 leaves out.
-    if let version = element(certificate, at: index), version.tag == 0xA0 { index = version.content.upperBound }
-    // Serial number, signature algorithm, issuer, validity.
-    for _ in 0..<4 {
-      guard let part = element(certificate, at: index) else { return nil }
-      index = part.content.upperBound
-    }
-    guard let subject = element(certificate, at: index), subject.tag == 0x30 else { return nil }
-    return index..<subject.content.upperBound
-  }
-
-  /// Whether two Names are the same, not minding the kind of string and the case of letters: some authorities write
-  /// their name once as PrintableString and once as UTF8String (RFC 5280 7.1).
-  static func isSameName(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
-    guard left.count == right.count else { return false }
-    var index = 0
-    // Each turn goes into an element or behind it.
-    while index < left.count {
-      guard let one = element(left, at: index), let other = element(right, at: index) else { return false }
-      guard one.content == other.content else { return false }
-      if isText(one.tag) && isText(other.tag) {
-        guard left.extracting(one.content).equalsIgnoringCase(right.extracting(one.content)) else { return false }
-        index = one.content.upperBound
-      } else {
-        guard one.tag == other.tag else { return false }
-        let isConstructed = one.tag & 0x20 != 0
-        guard isConstructed || left.extracting(one.content).equals(right.extracting(one.content)) else { return false }
-        index = isConstructed ? one.content.lowerBound : one.content.upperBound
-      }
-    }
-    return true
-  }
-
-  /// A number that is the same for names that are the same.
-  static func hash(ofName name: Span<UInt8>) -> UInt32 {
-    // FNV-1a, of bytes that do not tell what `isSameName` does not mind: the kind of string and the case of letters.
-    var hash: UInt32 = 0x811C_9DC5
-    for index in name.indices {
-      let byte = isText(name[index]) ? 0x0C : name[index].lowercased
-      hash = (hash ^ UInt32(byte)) &* 0x0100_0193
-    }
-    return hash
-  }
-
-  /// UTF8String or PrintableString.
-  private static func isText(_ tag: UInt8) -> Bool { tag == 0x0C || tag == 0x13 }
 }

@@ -1,0 +1,47 @@
+// SHA-256 by mbedTLS.
+
+import Bytes
+import CMbedTLS
+
+/// SHA-256 (FIPS 180-4) of bytes that come in pieces.
+public struct SHA256: ~Copyable {
+  // What mbedTLS keeps, which it does not mind being moved.
+  private var context = InlineArray<16, UInt64>(repeating: 0)
+
+  /// Of nothing so far.
+  public init() {
+    precondition(MemoryLayout.size(ofValue: context) >= Int(MOTE_SHA256_BYTES_MAX))
+    withContext { mote_sha256_start($0) }
+  }
+
+  /// Adds `bytes`.
+  public mutating func add(_ bytes: Span<UInt8>) {
+    bytes.withUnsafeBufferPointer { source in
+      guard let start = source.baseAddress else { return }
+      withContext { mote_sha256_add($0, start, source.count) }
+    }
+  }
+
+  /// The digest. Nothing may be added then.
+  public mutating func finish() -> InlineArray<32, UInt8> {
+    var digest = InlineArray<32, UInt8>(repeating: 0)
+    var bytes = digest.mutableSpan
+    bytes.withUnsafeMutableBufferPointer { target in
+      guard let start = target.baseAddress else { return }
+      withContext { mote_sha256_finish($0, start) }
+    }
+    return digest
+  }
+
+  // DEVIATION(unsafe-pointer): mbedTLS takes a pointer to its state.
+  private mutating func withContext(_ body: (UnsafeMutableRawPointer) -> Void) {
+    withUnsafeMutablePointer(to: &context) { body(UnsafeMutableRawPointer($0)) }
+  }
+
+  /// SHA-256 of `bytes`.
+  public static func digest(of bytes: Span<UInt8>) -> InlineArray<32, UInt8> {
+    var hash = SHA256()
+    hash.add(bytes)
+    return hash.finish()
+  }
+}
