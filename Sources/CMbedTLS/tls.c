@@ -163,11 +163,6 @@ int32_t mote_tls_shake_hands(mote_tls *tls) {
   return MOTE_TLS_DONE;
 }
 
-// Whether the message that was read last is KeyUpdate, a handshake message of type 24.
-static bool is_key_update(const mbedtls_ssl_context *ssl) {
-  return ssl->in_msgtype == MBEDTLS_SSL_MSG_HANDSHAKE && ssl->in_msg[0] == 24;
-}
-
 int32_t mote_tls_read(mote_tls *tls, uint8_t *bytes, size_t count) {
   tls->is_input_blocked = false;
   for (int skipped = 0; skipped < RECORDS_SKIPPED_MAX; skipped++) {
@@ -177,11 +172,6 @@ int32_t mote_tls_read(mote_tls *tls, uint8_t *bytes, size_t count) {
 #if defined(MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
     if (result == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) return MOTE_TLS_NEW_SESSION;
 #endif
-    if (result == MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE && is_key_update(&tls->ssl)) {
-      tls->error = result;
-      tls->failure = MOTE_TLS_FAILURE_KEY_UPDATE;
-      return MOTE_TLS_FAILED;
-    }
     if (result != MBEDTLS_ERR_SSL_WANT_READ || tls->is_input_blocked) return outcome(tls, result);
   }
   return fail(tls, MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE);
@@ -193,6 +183,13 @@ int32_t mote_tls_write(mote_tls *tls, const uint8_t *bytes, size_t count) {
     if (count < tls->unsent_count) return fail(tls, MBEDTLS_ERR_SSL_BAD_INPUT_DATA);
     count = tls->unsent_count;
   }
+#if defined(MBEDTLS_SSL_KEY_UPDATE)
+  // See key-update.patch. What is left in the output without an unfinished write is the beginning of an answer.
+  if (tls->unsent_count == 0 && (tls->ssl.owes_key_update || tls->ssl.out_left > 0)) {
+    int answered = mbedtls_ssl_answer_key_update(&tls->ssl);
+    if (answered != 0) return outcome(tls, answered);
+  }
+#endif
   int result = mbedtls_ssl_write(&tls->ssl, bytes, count);
   if (result > 0) {
     tls->unsent_count = 0;

@@ -147,8 +147,6 @@ public enum LinkFailure: UInt8, Equatable, Sendable, BitwiseCopyable {
   case tlsTimeout
   /// The file of trusted certificates cannot be read or holds none.
   case tlsTrustUnreadable
-  /// The server changed its key (RFC 8446 4.6.3), which this agent cannot follow.
-  case tlsKeyUpdate
   /// Any other failure of TLS; the description has its code.
   case tlsFailed
 
@@ -170,7 +168,6 @@ public enum LinkFailure: UInt8, Equatable, Sendable, BitwiseCopyable {
     case .tlsRefusedByPeer: "tls-refused-by-peer"
     case .tlsTimeout: "tls-timeout"
     case .tlsTrustUnreadable: "tls-trust-unreadable"
-    case .tlsKeyUpdate: "tls-key-update"
     case .tlsFailed: "tls-failed"
     }
   }

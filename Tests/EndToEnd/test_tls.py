@@ -202,24 +202,52 @@ def test_a_session_is_not_offered_twice_where_the_server_hangs_up_on_it(
     assert offered == [False, True, False]
 
 
-def test_a_server_that_changes_its_key_is_told(run_agent, authority, server_certificate):
-    port = free_port()
-    files = ["-cert", server_certificate.certificate, "-key", server_certificate.key]
-    with subprocess.Popen(["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-tls1_3", *files],
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        try:
-            while b"ACCEPT" not in server.stdout.readline():
-                assert server.poll() is None
-            agent = run_agent(port, with_tls(port, authority))
-            shown = b""
-            # What it received: CONNECT, without a line's end.
-            while b"MQTT" not in shown:
-                shown += server.stdout.read1()
-            server.stdin.write(b"K\n")
-            server.stdin.flush()
-            agent.wait_log("warning", "mqtt", "disconnected", reason="tls-key-update")
-        finally:
-            server.kill()
+class KeyChanger:
+    """openssl's server with a person at its keys: what is typed goes to the client, `K` and `k` change the key with and
+    without asking the client to do the same (RFC 8446 4.6.3)."""
+
+    def __init__(self, certificate):
+        self.port = free_port()
+        self._process = subprocess.Popen(
+            ["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-tls1_3", "-cert", certificate.certificate,
+             "-key", certificate.key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._shown = b""
+        self.wait_for(b"ACCEPT")
+
+    def type(self, keys):
+        self._process.stdin.write(keys)
+        self._process.stdin.flush()
+
+    def wait_for(self, text):
+        """Reads on until there is `text` in what was not looked at yet."""
+        while text not in self._shown:
+            piece = self._process.stdout.read1()
+            assert piece, f"the server ended before {text}: {self._shown}"
+            self._shown += piece
+        self._shown = self._shown.split(text, 1)[1]
+
+    def close(self):
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.mark.core
+def test_a_server_that_changes_its_key_is_followed(run_agent, authority, server_certificate, closing):
+    server = KeyChanger(server_certificate)
+    closing.append(server)
+    agent = run_agent(server.port, with_tls(server.port, authority) | status("200ms", 0, a="constant:1"))
+    server.wait_for(b"MQTT")
+    server.type(packets.connack())
+    ping = packets.command("ping", b"")
+    for keys in [b"K\n", b"k\n", b"K\n", b"K\n", b"k\n"]:
+        server.wait_for(b"iot-2/evt/status")
+        server.type(keys)
+        server.wait_for(b"SSL_do_handshake -> 1")
+        # What the agent sends is understood, and it understands what it gets, both with the keys of now.
+        server.wait_for(b"iot-2/evt/status")
+        server.type(ping)
+        server.wait_for(b"iot-2/evt/command")
+    assert not agent.find("warning", "mqtt", "disconnected")
 
 
 @pytest.mark.core

@@ -46,8 +46,6 @@ enum {
   MOTE_TLS_FAILURE_BROKEN,
   // The kernel's random numbers are not ready yet: early boot.
   MOTE_TLS_FAILURE_NO_RANDOMNESS,
-  // The peer changes its key (RFC 8446 4.6.3), which mbedTLS cannot follow.
-  MOTE_TLS_FAILURE_KEY_UPDATE,
 };
 
 typedef struct {

@@ -199,7 +199,6 @@ struct TLSConnection: ~Copyable {
     case Int(MOTE_TLS_FAILURE_NOT_YET_VALID): return .tlsNotYetValid
     case Int(MOTE_TLS_FAILURE_REFUSED): return .tlsRefusedByPeer
     case Int(MOTE_TLS_FAILURE_BROKEN): return .connectionLost
-    case Int(MOTE_TLS_FAILURE_KEY_UPDATE): return .tlsKeyUpdate
     default: return .tlsFailed
     }
   }
