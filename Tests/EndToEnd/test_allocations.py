@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness.agent import Agent, Program
-from harness.configuration import status, tls
+from harness.configuration import seldom, status, tls
 from harness.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.native
@@ -100,11 +100,11 @@ def drive(platform, count):
 def many_events(folder):
     """Events with sensors of every kind, all of them due on command only."""
     (folder / "value").write_text("21.5\n")
-    sections = status("1h", 1, load="loadavg:1", free="memory:available", usage="cpu:usage", disk="disk:/free",
+    sections = status(seldom(), 1, load="loadavg:1", free="memory:available", usage="cpu:usage", disk="disk:/free",
                       text={"read": "constant:a \"quoted\" text", "type": "text"},
                       value={"read": f"file:{folder / 'value'}", "scale": "0.805664", "offset": "-12"})
     for number in range(1, EVENTS_PER_COMMAND):
-        sections[f"event e{number}"] = {"interval": "1h", "qos": number % 2}
+        sections[f"event e{number}"] = {"interval": seldom(), "qos": number % 2}
         sections[f"sensor a{number}"] = {"event": f"e{number}", "read": "uptime"}
         sections[f"sensor b{number}"] = {"event": f"e{number}", "read": "network:lo/rx-bytes"}
     return sections

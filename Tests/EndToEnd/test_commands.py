@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness.configuration import TOKEN, status
+from harness.configuration import TOKEN, seldom, seldom_seconds, status
 from harness.files import wait_written
 from harness.waiting import DEADLINE, wait_until
 
@@ -34,7 +34,7 @@ def commands(timeout="10s", **programs):
 def start(broker, platform, run_agent):
     """Starts an agent that is ready for commands."""
     def run(sections=None, *arguments, **options):
-        agent = run_agent(broker.port, sections or status("60s", 1, a="constant:1"), *arguments, **options)
+        agent = run_agent(broker.port, sections or status(seldom(), 1, a="constant:1"), *arguments, **options)
         agent.wait_connected()
         broker.wait_subscribed()
         return agent
@@ -64,7 +64,7 @@ def test_commands_of_every_qos_run_once(platform, start, script, tmp_path, qos):
 
 @pytest.mark.core
 def test_publish_sends_an_event_now(platform, start):
-    start({**status("1h", 1, a="constant:1"), "event other": {"interval": "1h", "qos": 1},
+    start({**status(seldom(), 1, a="constant:1"), "event other": {"interval": seldom(), "qos": 1},
            "sensor b": {"event": "other", "read": "constant:2"}})
     platform.next_event("status")
     platform.next_event("other")
@@ -86,12 +86,12 @@ def test_publish_sends_an_event_now(platform, start):
 
 
 def test_interval_changes_an_event(platform, start):
-    start(status("1h", 1, a="constant:1"))
+    start(status(seldom(), 1, a="constant:1"))
     platform.next_event("status")
     platform.command("interval", {"d": {"event": "status", "interval": "200ms"}})
     assert platform.outcome("interval")["outcome"] == "ok"
     wait_until(lambda: len(platform.named("status")) >= 6, DEADLINE, "events come faster")
-    platform.command("interval", {"d": {"event": "status", "interval": 3600}})
+    platform.command("interval", {"d": {"event": "status", "interval": seldom_seconds()}})
     assert platform.outcome("interval")["outcome"] == "ok"
     count = len(platform.named("status"))
     time.sleep(1)
@@ -114,7 +114,7 @@ def test_wrong_requests_are_refused(platform, start, payload):
       for event in ("5", "true", "null", '["status"]', '{"status":1}', '{"event":"status"}')),
     '{"event":5}', "5", '"status"', '["status"]', "null"])
 def test_an_event_that_is_no_text_does_not_become_all_events(platform, start, payload):
-    start(status("1h", 1, a="constant:1"))
+    start(status(seldom(), 1, a="constant:1"))
     platform.next_event("status")
     platform.command("publish", payload)
     assert platform.outcome("publish")["outcome"] == "refused"
@@ -139,7 +139,7 @@ def test_a_program_that_does_not_read_its_input(platform, start, script):
 
 def test_a_program_sees_a_clean_environment_and_no_open_files(platform, start, script):
     body = "tr '\\0' '\\n' < /proc/self/environ; echo; ls /proc/self/fd | wc -l; grep SigBlk /proc/self/status\n"
-    start({**commands(env=script("env", body)), **status("60s", 1, a="loadavg:1")},
+    start({**commands(env=script("env", body)), **status(seldom(), 1, a="loadavg:1")},
           environment={"WIOTP_AUTH_KEY": "secret", "LD_PRELOAD": "/x", "HOME": "/nowhere", "IFS": "x"})
     platform.command("env")
     output = platform.outcome("env")["output"]
@@ -268,7 +268,7 @@ def test_an_oversized_payload_is_told_and_does_not_reconnect_for_ever(platform, 
 
 @pytest.mark.core
 def test_a_durable_session_has_its_commands_waiting(broker, platform, run_agent, script, tmp_path):
-    sections = {"mqtt": {"clean-session": "no"}, **status("60s", 1, a="constant:1"),
+    sections = {"mqtt": {"clean-session": "no"}, **status(seldom(), 1, a="constant:1"),
                 **commands(note=script("note", f"echo $(cat) >> {tmp_path / 'notes'}\n"))}
     agent = run_agent(broker.port, sections)
     broker.wait_subscribed()

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness.configuration import status
+from harness.configuration import seldom, status
 from harness.files import overwrite, put
 from harness.waiting import DEADLINE, wait_until
 
@@ -207,7 +207,7 @@ def test_an_event_too_large_for_a_packet_is_left_out_and_logged(broker, platform
 
 @pytest.mark.native
 def test_an_idle_agent_sleeps(broker, platform, run_agent):
-    agent = run_agent(broker.port, status("30s", 0, a="constant:1"))
+    agent = run_agent(broker.port, status(seldom(), 0, a="constant:1"))
     platform.next_event("status")
 
     def switches():

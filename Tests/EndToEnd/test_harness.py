@@ -11,6 +11,7 @@ import pytest
 
 from harness import packets
 from harness.agent import parse_log_line, seconds
+from harness.configuration import seldom_seconds
 from harness.peer import ScriptedBroker
 from harness.plugin import parts, seconds_of
 from harness.waiting import DEADLINE, wait_until
@@ -125,6 +126,14 @@ def test_log_lines_are_taken_apart():
     assert seconds("1.5s") == 1.5 and seconds("250ms") == 0.25 and seconds("2m") == 120
     for wrong in ("info agent", "notice agent starting", "info agent starting a", "info agent starting a=b c", "x"):
         assert parse_log_line(wrong) is None, wrong
+
+
+def test_what_comes_seldom_does_not_come_again_soon():
+    # Around every hour of a year, and every multiple of the longest interval in ten years.
+    hours, weeks = range(0, 366 * 24 * 3600, 3600), range(0, 10 * 366 * 24 * 3600, 7 * 24 * 3600)
+    for uptime in (moment + offset for moment in (*hours, *weeks) for offset in (0, 1, 3590, 3599.9)):
+        interval = seldom_seconds(uptime)
+        assert 3600 <= interval <= 7 * 24 * 3600 and interval - uptime % interval >= 600, (uptime, interval)
 
 
 def test_parts_have_every_test_once_and_take_equally_long(request):

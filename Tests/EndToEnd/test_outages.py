@@ -5,7 +5,7 @@ import time
 import pytest
 
 from harness.agent import seconds
-from harness.configuration import status
+from harness.configuration import seldom, status
 from harness.waiting import DEADLINE, wait_until
 from test_events import moment_of
 
@@ -82,7 +82,7 @@ def test_waits_between_attempts_grow_and_differ(run_agent, start_proxy, broker):
 
 def test_a_network_that_forgets_us_is_noticed(broker, platform, run_agent, start_proxy):
     proxy = start_proxy(broker.port)
-    agent = run_agent(proxy.port, {"mqtt": {"keep-alive": "3s"}, **status("60s", 0, a="constant:1")})
+    agent = run_agent(proxy.port, {"mqtt": {"keep-alive": "3s"}, **status(seldom(), 0, a="constant:1")})
     broker.wait_subscribed()
     frozen = time.monotonic()
     proxy.freeze()

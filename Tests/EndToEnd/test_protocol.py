@@ -6,7 +6,7 @@ import pytest
 
 from harness import packets
 from harness.agent import seconds
-from harness.configuration import CLIENT, TOKEN, status
+from harness.configuration import CLIENT, TOKEN, seldom, status
 from harness.packets import (CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL,
                              SUBACK, SUBSCRIBE, acknowledgement, command, packet, publish, suback)
 from harness.peer import ScriptedBroker
@@ -80,7 +80,7 @@ def test_no_more_than_the_window_is_in_flight(start_peer, run_agent):
 @pytest.mark.seconds(6)
 def test_what_was_not_acknowledged_is_sent_again_with_its_identifier(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH}, connack=packets.connack())
-    run_agent(peer.port, {"mqtt": {"clean-session": "no"}, **status("1h", 1, a="uptime")})
+    run_agent(peer.port, {"mqtt": {"clean-session": "no"}, **status(seldom(), 1, a="uptime")})
     connection = peer.accept()
     first = connection.expect(PUBLISH)
     peer.connack = packets.connack(session_present=True)
@@ -92,7 +92,7 @@ def test_what_was_not_acknowledged_is_sent_again_with_its_identifier(start_peer,
 @pytest.mark.seconds(6)
 def test_without_a_session_it_is_sent_as_a_new_message(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH})
-    run_agent(peer.port, status("1h", 1, a="uptime"))
+    run_agent(peer.port, status(seldom(), 1, a="uptime"))
     connection = peer.accept()
     first = connection.expect(PUBLISH)
     connection.close()
@@ -103,7 +103,7 @@ def test_without_a_session_it_is_sent_as_a_new_message(start_peer, run_agent):
 
 def test_qos_2_is_finished_where_it_was_interrupted(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH, PUBREL})
-    run_agent(peer.port, {"mqtt": {"clean-session": "no"}, **status("1h", 2, a="uptime")})
+    run_agent(peer.port, {"mqtt": {"clean-session": "no"}, **status(seldom(), 2, a="uptime")})
     connection = peer.accept()
     first = connection.expect(PUBLISH)
     assert first.qos == 2
@@ -185,7 +185,7 @@ def test_pings_are_sent_when_it_is_quiet_and_their_answer_is_awaited(start_peer,
 @pytest.mark.core
 def test_a_clean_end_waits_for_acknowledgements(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH})
-    agent = run_agent(peer.port, status("1h", 1, a="constant:1"))
+    agent = run_agent(peer.port, status(seldom(), 1, a="constant:1"))
     connection = peer.accept()
     sent = connection.expect(PUBLISH)
     agent.signal(15)
@@ -202,7 +202,7 @@ def test_a_clean_end_waits_for_acknowledgements(start_peer, run_agent):
 
 def test_a_clean_end_does_not_wait_for_ever(start_peer, run_agent):
     peer = start_peer(answers=ALL - {PUBLISH})
-    agent = run_agent(peer.port, status("1h", 1, a="constant:1"))
+    agent = run_agent(peer.port, status(seldom(), 1, a="constant:1"))
     connection = peer.accept()
     connection.expect(PUBLISH)
     begin = time.monotonic()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness import packets
-from harness.configuration import CLIENT, configuration, status
+from harness.configuration import CLIENT, configuration, seldom, status
 from harness.peer import ScriptedBroker
 from harness.waiting import DEADLINE, wait_until
 
@@ -24,7 +24,7 @@ def change(run_agent):
 
 @pytest.mark.core
 def test_the_connection_is_kept_where_identity_and_server_are_the_same(broker, platform, run_agent, change):
-    agent = run_agent(broker.port, status("1h", 1, a="constant:1"))
+    agent = run_agent(broker.port, status(seldom(), 1, a="constant:1"))
     platform.next_event("status")
     change(agent, configuration(broker.port, status("200ms", 1, a="constant:2", b="constant:3")))
     agent.wait_log("info", "agent", "reloaded", connection="kept")
@@ -111,7 +111,7 @@ def test_the_newest_of_several_configurations_wins(broker, platform, run_agent, 
 
 def test_an_end_cannot_be_undone_by_a_reload(start_peer, run_agent, change):
     peer = start_peer(answers=ScriptedBroker.ALL - {packets.PUBLISH})
-    agent = run_agent(peer.port, status("1h", 1, a="constant:1"))
+    agent = run_agent(peer.port, status(seldom(), 1, a="constant:1"))
     peer.accept().expect(packets.PUBLISH)
     agent.signal(signal.SIGTERM)
     agent.wait_log("info", "agent", "stopping")
@@ -123,7 +123,7 @@ def test_commands_come_and_go(broker, platform, run_agent, change, tmp_path):
     program = tmp_path / "hello"
     program.write_text("#!/bin/sh\necho hello\n")
     program.chmod(0o755)
-    agent = run_agent(broker.port, status("1h", 1, a="constant:1"))
+    agent = run_agent(broker.port, status(seldom(), 1, a="constant:1"))
     platform.next_event("status")
     platform.command("hello")
     assert platform.outcome("hello")["outcome"] == "unknown"

@@ -9,7 +9,7 @@ import pytest
 
 from harness import packets
 from harness.certificates import Authority
-from harness.configuration import status, tls
+from harness.configuration import seldom, status, tls
 
 ROOT = pathlib.Path(__file__).parents[2]
 HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
@@ -79,7 +79,7 @@ def meet(start_peer, run_agent, authority):
     def begin(talk, *, with_tls=True, trusted=authority):
         peer = start_peer(start_tls=talk)
         protection = tls(peer.port, trusted) if with_tls else {}
-        return run_agent(peer.port, {**status("1h", 0, a="constant:1"), **protection})
+        return run_agent(peer.port, {**status(seldom(), 0, a="constant:1"), **protection})
     return begin
 
 
@@ -100,7 +100,7 @@ def test_tls_at_a_plain_port_is_named(meet, server_certificate):
 
 
 def test_mqtt_without_tls_where_it_is_expected_is_named(broker, run_agent, authority):
-    agent = run_agent(broker.port, {**status("1h", 0, a="constant:1"), **tls(broker.port, authority)})
+    agent = run_agent(broker.port, {**status(seldom(), 0, a="constant:1"), **tls(broker.port, authority)})
     agent.wait_log("warning", "link", "failed", reason="closed-unanswered")
 
 
@@ -136,7 +136,7 @@ def test_a_chain_that_is_too_long_is_named(meet, authority, tmp_path):
 def test_two_devices_of_one_identity_are_named(start_peer, run_agent):
     # What a server does with the one that came first, whenever the other comes back.
     peer = start_peer()
-    agent = run_agent(peer.port, status("1h", 0, a="constant:1"))
+    agent = run_agent(peer.port, status(seldom(), 0, a="constant:1"))
     for _ in range(3):
         connection = peer.accept()
         connection.expect(packets.CONNECT)

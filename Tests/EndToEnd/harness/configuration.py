@@ -1,5 +1,7 @@
 """Configuration files for the agent under test."""
 
+import time
+
 # An identity that is none of anybody's.
 ORGANIZATION, TYPE, DEVICE = "ab12cd", "edge", "e7-0042"
 CLIENT = f"d:{ORGANIZATION}:{TYPE}:{DEVICE}"
@@ -34,6 +36,20 @@ def tls(port, authority, **server):
     keys = {"host": "localhost", "port": port, "tls": "yes", "ca-file": authority.certificate,
             "allow-plaintext-token": None}
     return {"server": {**keys, **{key.replace("_", "-"): value for key, value in server.items()}}}
+
+
+def seldom_seconds(uptime=None):
+    """An interval for events that come once, at start, and not again for ten minutes at least: an event is due at whole
+    multiples of its interval in the time since the machine's start (`uptime`, in seconds), so that it would come again
+    soon where that time is just short of one."""
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME) if uptime is None else uptime
+    # Up to the longest interval that there is.
+    return max((hours * 3600 for hours in range(1, 7 * 24 + 1)), key=lambda seconds: seconds - uptime % seconds)
+
+
+def seldom():
+    """The interval of `seldom_seconds` as the configuration has it."""
+    return f"{seldom_seconds()}s"
 
 
 def status(interval="300ms", qos=1, **sensors):
