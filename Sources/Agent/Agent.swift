@@ -97,7 +97,7 @@ public struct Agent: ~Copyable {
   private mutating func connect<H: Host & ~Copyable>(isEnding: Bool, _ now: Instant, _ host: inout H) -> Bool {
     uplink.advance(isEnding: isEnding, settings, &clock, &outbox.client, now, &log, &host)
     let hasMore = receive(now, &host)
-    if !uplink.watch(&outbox.client, now, &log, &host) { noteLoss(byPeer: false, &host) }
+    if !uplink.watch(&outbox.client, now, &log, &host) { noteLoss(byPeer: false, now, &host) }
     return hasMore
   }
 
@@ -110,7 +110,7 @@ public struct Agent: ~Copyable {
       case .connected(let sessionPresent): if !sessionPresent { commands.forgetSession() }
       case .message(let message): route(message, now, &host)
       case .lost(let byPeer):
-        noteLoss(byPeer: byPeer, &host)
+        noteLoss(byPeer: byPeer, now, &host)
         return false
       }
     }
@@ -125,13 +125,13 @@ public struct Agent: ~Copyable {
     case .nothing: return false
     case .sent: return true
     case .lost(let byPeer):
-      noteLoss(byPeer: byPeer, &host)
+      noteLoss(byPeer: byPeer, now, &host)
       return true
     }
   }
 
-  private mutating func noteLoss<H: Host & ~Copyable>(byPeer: Bool, _ host: inout H) {
-    if byPeer { outbox.abandonPoison(&log, &host) }
+  private mutating func noteLoss<H: Host & ~Copyable>(byPeer: Bool, _ now: Instant, _ host: inout H) {
+    if byPeer { outbox.abandonPoison(now, &log, &host) }
   }
 
   @inline(__always)

@@ -11,9 +11,11 @@ public enum AgentLimits {
   public static var linkOpenTimeout: TimeSpan { .seconds(90) }
   /// How long a clean end waits for acknowledgements.
   public static var stopTimeout: TimeSpan { .seconds(5) }
-  /// How many connections in a row may end on a message before it is given up: the waits between them leave a server
-  /// that only restarts the time to come back.
-  public static var messageAttemptsMax: Int { 5 }
+  /// How many connections in a row may speak against a message before it is given up (`oldestInflightAttempts`). On a
+  /// link that is cut at random bytes at worst one connection in six ends right behind a message of usual size and not
+  /// elsewhere; five such in a row are one in 7,000, and ten have to be once another has ended elsewhere. The waits
+  /// between them leave a server that only restarts the time to come back.
+  public static var messageAttemptsMax: Int { 7 }
   /// Packets handled in one step, so that a flood of them cannot keep sensors from being read.
   public static var packetsPerStepMax: Int { 32 }
   /// A program that does not end after the polite signal is killed after this time.

@@ -73,7 +73,7 @@ public struct Client: ~Copyable {
     let output = try ByteBuffer(
       capacity: packetBytesMax + ClientLimits.controlBytes, for: "mqtt output", from: &arena)
     let session = try Session(
-      messagesMax: options.inflightMax, bytesMax: inflightBytesMax,
+      messagesMax: options.inflightMax, bytesMax: inflightBytesMax, publishBytesMax: packetBytesMax,
       firstIdentifier: options.firstPacketIdentifier, from: &arena)
     let margin = min(ClientLimits.keepAliveMargin.milliseconds, options.keepAlive.milliseconds / 10)
     pingPause = .milliseconds(options.keepAlive.milliseconds - margin)
@@ -85,7 +85,8 @@ public struct Client: ~Copyable {
     connection = Connection(now: Instant(milliseconds: 0))
   }
 
-  /// Whether the server has accepted the connection and nothing has ended it.
+  /// Whether the server has accepted the connection, nothing has ended it, and messages may go out: not while one of
+  /// them is on trial.
   public var isConnected: Bool {
     @inline(__always) get { connection.phase == .open }
   }
@@ -96,7 +97,7 @@ public struct Client: ~Copyable {
   }
 
   /// The largest PUBLISH that this connection takes, in bytes.
-  public var publishBytesMax: Int { min(packetBytesMax, connection.packetBytesMax) }
+  public var publishBytesMax: Int { min(session.publishBytesMax, connection.packetBytesMax) }
 
   /// How many messages of QoS 1 and 2 the server has not confirmed.
   public var inflightCount: Int {
@@ -115,44 +116,19 @@ public struct Client: ~Copyable {
       output.appendConnect(
         fields, cleanSession: options.cleanSession, keepAliveSeconds: keepAliveSeconds)
     else { throw .tooLarge }
+    if now >= session.limitEnd { session.forgetLimit(packetBytesMax) }
     connection = Connection(now: now)
     connection.phase = .awaitingConnack
     connection.connack.begin(behind: output.count, now: now)
   }
 
-  /// The link is gone. Forgets the connection, and keeps the session: what is in flight goes out again by itself after
-  /// the next `open`.
-  public mutating func linkClosed() {
-    if connection.hasAnswered {
-      session.fruitlessConnections = 0
-    } else if connection.resendIndex > 0 {
-      session.fruitlessConnections += 1
-    }
+  /// The link is gone; `moment` is given where the peer has closed it, orderly or not. Forgets the connection, and
+  /// keeps the session: what is in flight goes out again by itself after the next `open`.
+  public mutating func linkClosed(byPeerAt moment: Instant? = nil) {
+    judge(byPeerAt: moment)
     connection = Connection(now: connection.lastReceived)
     input.removeAll()
     output.removeAll()
-  }
-
-  /// On how many connections in a row the oldest message in flight was written and no message was answered.
-  ///
-  /// A message that the server cannot take ends every connection that it is sent on. Where this number grows although
-  /// the network is fine, the message is to blame, and `abandonOldestInflight` ends the misery.
-  public var oldestInflightAttempts: Int { session.fruitlessConnections }
-
-  /// Forgets the oldest message in flight, between two connections; nobody will say whether it arrived.
-  ///
-  /// Not with QoS 2 in a session that lasts: the server may be in the middle of the exchange, and would take the next
-  /// message with the same packet identifier for a repetition of this one.
-  ///
-  /// - Returns: its token; nil when there is none, or a connection is open.
-  public mutating func abandonOldestInflight() -> UInt64? {
-    guard connection.phase == .closed, session.inflight.count > 0,
-      options.cleanSession || session.inflight[0].state == .awaitingPuback
-    else { return nil }
-    let token = session.inflight[0].token
-    session.inflight.remove(at: 0)
-    session.fruitlessConnections = 0
-    return token
   }
 
   /// The first `byteCount` bytes of `output` have been sent.

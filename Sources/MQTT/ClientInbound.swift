@@ -57,7 +57,7 @@ extension Client {
   /// Handles packets until there is something to tell.
   private mutating func handleInput(hasNewBytes: Bool, now: Instant) throws(PeerFault) -> ClientEvent? {
     // Each turn takes at least two bytes off the input, or ends.
-    while connection.phase == .awaitingConnack || connection.phase == .open {
+    while connection.isAccepted || connection.phase == .awaitingConnack {
       if lacksRoomForAnswers { return nil }
       do {
         switch try handleNext(now: now) {
@@ -104,10 +104,9 @@ extension Client {
       return .refused(returnCode: returnCode)
     }
     if sessionPresent && options.cleanSession { throw .sessionPresentAfterClean }
-    connection.phase = .open
     connection.isSessionPresent = sessionPresent
     if !sessionPresent { session.startAnew() }
-    resend(now: now)
+    beginSession(now: now)
     return .connected(sessionPresent: sessionPresent)
   }
 
@@ -134,7 +133,7 @@ extension Client {
       try finishRequest(packetIdentifier, isSubscribe: false, now: now)
       return .event(.unsubscribed(packetIdentifier: packetIdentifier))
     case .pingresp:
-      connection.ping.end()
+      notePingResponse(now: now)
       return .event(.pingResponse)
     case .connack:
       throw .connackTwice
@@ -154,6 +153,7 @@ extension Client {
       guard let index else { return .silent }
       let token = session.inflight[index].token
       finish(at: index, now: now)
+      endTrial(now: now)
       return .event(.acknowledged(token: token))
     case .release:
       guard let index else { return .silent }
@@ -161,6 +161,7 @@ extension Client {
       session.inflight[index].state = .awaitingPubcomp
       self.answer(.pubrel, packetIdentifier, now: now)
       if index == 0 { noteOldestMoved(now: now) }
+      endTrial(now: now)
       return .silent
     case .repeatRelease:
       self.answer(.pubrel, packetIdentifier, now: now)
@@ -184,6 +185,7 @@ extension Client {
   @inline(__always)
   private mutating func finish(at index: Int, now: Instant) {
     connection.hasAnswered = true
+    session.confirmedBytesMax = max(session.confirmedBytesMax, session.inflight[index].byteCount)
     session.inflight.remove(at: index)
     if index < connection.resendIndex { connection.resendIndex -= 1 }
     if index == 0 { noteOldestMoved(now: now) }
@@ -247,7 +249,7 @@ extension Client {
 extension Client {
   /// A packet larger than the input has begun.
   private mutating func beginOversize(_ extent: PacketExtent, now: Instant) throws(PeerFault) -> Progress {
-    guard connection.phase == .open else { throw .packetBeforeConnack }
+    guard connection.isAccepted else { throw .packetBeforeConnack }
     guard input[0] >> 4 == PacketType.publish.rawValue else { throw .packetTooLarge }
     let headerCount = extent.headerCount
     guard input.count >= headerCount + 2 else { return .incomplete }

@@ -18,10 +18,11 @@ public enum PublishRefusal: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
 }
 
 extension Client {
-  /// Whether a message whose topic and payload have `byteCount` bytes together can ever be sent.
+  /// Whether a message whose topic and payload have `byteCount` bytes together can be sent: the packet size and what is
+  /// known of the server's own limit allow it.
   @inline(__always)
   public func fits(byteCount: Int, qos: QoS) -> Bool {
-    PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount <= packetBytesMax
+    PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount <= session.publishBytesMax
   }
 
   /// Keeps to what the server takes on this connection: no PUBLISH of more than `byteCount` bytes is written any more.
@@ -90,7 +91,7 @@ extension Client {
   /// link is to be closed as soon as `output` is empty.
   public mutating func disconnect(now: Instant) {
     guard connection.phase != .closed else { return }
-    if isConnected, output.appendBare(.disconnect) { noteWritten(2, now: now) }
+    if connection.isAccepted, output.appendBare(.disconnect) { noteWritten(2, now: now) }
     connection.phase = .ending
     connection.outputSince = now
   }
@@ -101,13 +102,15 @@ extension Client {
     guard byteCount <= publishBytesMax else { return .tooLarge }
     if qos != .atMostOnce {
       // [MQTT-4.6.0-1]: what is sent again goes first.
-      guard !isResending, session.inflight.hasRoom(byteCount: byteCount) else { return .windowFull }
+      guard connection.resendIndex == session.inflight.count, session.inflight.hasRoom(byteCount: byteCount) else {
+        return .windowFull
+      }
     }
     return byteCount <= output.freeCount - ClientLimits.controlBytes ? nil : .outputFull
   }
 
   private mutating func beginRequest(filter: Span<UInt8>) -> UInt16? {
-    guard isConnected, !connection.requests.isFull, filter.count <= PacketLimits.fieldBytesMax,
+    guard connection.isAccepted, !connection.requests.isFull, filter.count <= PacketLimits.fieldBytesMax,
       topicFilterFault(filter) == nil,
       // Packet identifier, length and QoS, and the fixed header.
       filter.count + 5 + 5 <= output.freeCount - ClientLimits.controlBytes
@@ -130,7 +133,10 @@ extension Client {
 
   /// Whether messages in flight are still to be written on this connection.
   var isResending: Bool {
-    @inline(__always) get { connection.resendIndex < session.inflight.count && isConnected }
+    @inline(__always) get {
+      guard connection.resendIndex < session.inflight.count else { return false }
+      return isConnected || (connection.phase == .onTrial && connection.isTrialReady && connection.resendIndex == 0)
+    }
   }
 
   /// Writes messages in flight that this connection has not seen, as far as there is room, in the order in which they

@@ -9,7 +9,7 @@ extension Client {
     case .closed: .never
     case .ending: connection.outputSince + options.acknowledgementTimeout
     case .awaitingConnack: min(outputDeadline, connection.connack.deadline(after: options.connackTimeout))
-    case .open: min(min(outputDeadline, pingDue), answerDeadline)
+    case .open, .onTrial: min(min(outputDeadline, pingDue), answerDeadline)
     }
   }
 
@@ -34,7 +34,7 @@ extension Client {
     case .ending: return .sendTimeout
     case .awaitingConnack:
       if now >= connection.connack.deadline(after: options.connackTimeout) { return .connackTimeout }
-    case .open:
+    case .open, .onTrial:
       if now >= connection.ping.deadline(after: pingTimeout) { return .pingTimeout }
       if now >= connection.publish.deadline(after: options.acknowledgementTimeout) { return .publishTimeout }
       if now >= connection.request.deadline(after: options.acknowledgementTimeout) { return .requestTimeout }
@@ -63,7 +63,7 @@ extension Client {
   private var pingDue: Instant {
     @inline(__always) get {
       // Without room in the output, it is the deadline for output that counts.
-      guard isConnected, options.keepAlive > .zero, output.freeCount >= 2 else { return .never }
+      guard connection.isAccepted, options.keepAlive > .zero, output.freeCount >= 2 else { return .never }
       // While one ping is unanswered, another is only owed to the rule about sending.
       let quietSince =
         connection.ping.isActive ? connection.lastWritten : min(connection.lastWritten, connection.lastReceived)

@@ -38,6 +38,9 @@ struct AnswerWait: BitwiseCopyable {
     if now > since { since = now }
   }
 
+  /// Whether the question went out whole, and not before `moment`.
+  func isOut(since moment: Instant) -> Bool { isActive && bytesAhead == 0 && asked >= moment }
+
   @inline(__always)
   func deadline(after timeout: TimeSpan) -> Instant { isActive && bytesAhead == 0 ? end(after: timeout) : .never }
 
@@ -102,10 +105,13 @@ struct Connection {
     case closed
     /// CONNECT is written; nothing else may be until CONNACK.
     case awaitingConnack
-    /// The session runs.
-    case open
     /// DISCONNECT is written, or a refusal or a fault was seen. Nothing is read or written any more [MQTT-3.14.4-2].
     case ending
+    /// The session runs, but its oldest message may be what ends all connections: it goes out alone, and only once the
+    /// server has answered a ping.
+    case onTrial
+    /// The session runs.
+    case open
   }
 
   var phase = Phase.closed
@@ -123,6 +129,8 @@ struct Connection {
   var requests = PendingRequests()
   /// Messages in flight before this one have been written on this connection.
   var resendIndex = 0
+  /// Whether the server has answered the ping in front of the message on trial.
+  var isTrialReady = false
   /// Whether an answer has moved on a message in flight.
   var hasAnswered = false
   /// Whether the server had the session.
@@ -140,6 +148,18 @@ struct Connection {
     lastReceived = now
     outputSince = now
   }
+
+  /// Whether the server has accepted the connection and nothing has ended it.
+  @inline(__always)
+  var isAccepted: Bool { phase.rawValue >= Phase.onTrial.rawValue }
+
+  /// Whether the message on trial is proved to be what the peer closed at: it alone was in flight, on a connection that
+  /// had worked, it was out as a whole, and the end came right behind it.
+  func hasConvicted(at now: Instant) -> Bool {
+    phase == .onTrial && resendIndex == 1 && publish.isOut(since: now + .milliseconds(-trialMilliseconds))
+  }
+
+  private var trialMilliseconds: Int64 { 30_000 }
 
   @inline(__always)
   mutating func noteSent(_ byteCount: Int, now: Instant) {

@@ -77,17 +77,43 @@ import Testing
       try run(seed, scenario, &tally) { simulation in
         simulation.beginCalm()
         simulation.run(for: .minutes(10))
-        simulation.poisonNextMessage()
+        simulation.poisonNextMessage(resetting: seed % 2 == 0)
         simulation.run(for: .minutes(20))
         #expect(simulation.missing(0).count == 1, "all others have arrived")
         #expect(simulation.droppedCount == 1)
-        #expect(simulation.lastLogLine("event abandoned") == "error event abandoned attempts=5")
+        let line = simulation.lastLogLine("event abandoned") ?? ""
+        #expect(line.hasPrefix("error event abandoned attempts=7 bytes="), "\(line)")
+        #expect(simulation.logCount("server packet-limit") == 0, "others of that size have arrived")
         #expect(simulation.logCount("event abandoned") == 1)
         // The connection on which it was published first had brought answers to others.
-        #expect(simulation.logCount("mqtt disconnected") == 6)
+        #expect(simulation.logCount("mqtt disconnected") == 8)
       }
     }
     #expect(tally.marks["poison"] ?? 0 > 0)
+  }
+
+  /// On a link that is cut at random bytes no message is proved to be the cause, however long that takes.
+  @Test(arguments: [1...250, 1...700, 150...400, 1...5000])
+  func aNetworkThatCutsIsNotTakenForPoison(linkBytes: ClosedRange<Int>) throws {
+    var tally = Tally()
+    for seed in Seeds.all(5) {
+      var scenario = Scenario()
+      scenario.events = [EventSpec("status", every: .seconds(60), qos: 1)]
+      scenario.queueBytes = 65_536
+      scenario.cleanSession = seed % 2 == 0
+      scenario.weathers = [.frayed(linkBytes)]
+      scenario.weatherLength = 14_400_000...14_400_000
+      scenario.faultTime = .minutes(240)
+      try run(seed, scenario, &tally) { simulation in
+        simulation.setWeather(.frayed(linkBytes))
+        simulation.run(for: .minutes(240))
+        #expect(simulation.connectionCount > 5)
+        #expect(simulation.logCount("event abandoned") == 0)
+        simulation.beginCalm()
+        simulation.run(for: .minutes(15))
+        #expect(simulation.missing(0).isEmpty && simulation.droppedCount == 0)
+      }
+    }
   }
 
   @Test func keepsQuickstartsRules() throws {

@@ -30,7 +30,9 @@ final class Harness {
   var deadline: Instant? { client.deadline() == .never ? nil : client.deadline() }
   var outputFreeCount: Int { client.output.freeCount }
   func fits(_ byteCount: Int, _ qos: QoS) -> Bool { client.fits(byteCount: byteCount, qos: qos) }
-  func abandonOldest() -> UInt64? { client.abandonOldestInflight() }
+  func abandonOldest() -> UInt64? { client.abandonOldestInflight(now: now)?.token }
+  func abandonTooLarge() -> UInt64? { client.abandonTooLarge()?.token }
+  var publishBytesMax: Int { client.publishBytesMax }
   func tick() throws(PeerFault) { try client.tick(now: now) }
 
   /// Lets time pass.

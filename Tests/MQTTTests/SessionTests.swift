@@ -109,8 +109,11 @@ private let durable = ClientOptions(cleanSession: false)
     try harness.open()
     _ = try harness.receive([0x20, 2, 0, 0])
     #expect(try packets(in: harness.client.outputBytes()).map(\.first) == [0x32])
-    let resumed = try packets(in: harness.reconnect(sessionPresent: true))
-    #expect(resumed.map(\.first) == [0x3A])
+    // Behind two connections without an answer the oldest goes out alone, behind a ping.
+    #expect(try harness.reconnect(sessionPresent: true) == [0xC0, 0])
+    _ = try harness.receive([0xD0, 0])
+    #expect(try packets(in: harness.sent()).map(\.first) == [0x3A])
+    _ = try harness.receive(answerPacket(.puback, 1))
     var rest: [UInt8] = []
     while case let more = harness.sent(), !more.isEmpty { rest += more }
     #expect(try packets(in: rest).map(\.first) == [0x32, 0x32])
@@ -323,35 +326,6 @@ private let durable = ClientOptions(cleanSession: false)
     #expect(
       try harness.receive([0x20, 2, 0, 0] + answerPacket(.puback, 3)) == [.event(.connected(sessionPresent: false))])
     #expect(harness.inflightCount == 3)
-  }
-
-  /// A message that the server answers by closing is found out, and can be given up.
-  @Test func aMessageThatEndsEveryConnectionCanBeAbandoned() throws {
-    let harness = try Harness(durable)
-    try harness.connect()
-    #expect(harness.abandonOldest() == nil)
-    try harness.publish("poison", "x", .atLeastOnce, token: 41)
-    try harness.publish("food", "y", .atLeastOnce, token: 42)
-    for attempts in 1...3 {
-      _ = try harness.reconnect(sessionPresent: attempts % 2 == 0)
-      #expect(harness.attempts == attempts)
-    }
-    #expect(harness.abandonOldest() == nil, "not while connected")
-    harness.client.linkClosed()
-    #expect(harness.attempts == 4)
-    // A connection that was refused or lost before CONNACK says nothing about the message.
-    try harness.open()
-    harness.client.linkClosed()
-    #expect(harness.attempts == 4)
-    #expect(harness.abandonOldest() == 41)
-    #expect(harness.attempts == 0)
-    #expect(
-      try harness.connect(sessionPresent: true)
-        == publishPacket("food", [0x79], qos: .atLeastOnce, identifier: 2, isDuplicate: true))
-    _ = try harness.receive(answerPacket(.puback, 2))
-    harness.client.linkClosed()
-    #expect(harness.attempts == 0 && harness.inflightCount == 0)
-    #expect(harness.abandonOldest() == nil)
   }
 
   /// A server that has half of an exchange would take the next message of the same identifier for this one.

@@ -340,7 +340,10 @@ public final class AgentSimulation {
   public func tell(_ source: Int) { machine.tell(source) }
 
   /// Has the broker close the connection whenever it gets the message that comes next.
-  public func poisonNextMessage() { broker.poisonWanted += 1 }
+  public func poisonNextMessage(resetting: Bool = false) {
+    broker.poisonWanted += 1
+    broker.poisonResets = resetting
+  }
 
   /// Whether the server has accepted the present connection.
   public var isOnline: Bool { agent.isOnline }

@@ -65,6 +65,8 @@ final class Broker: NetworkUser {
 
   /// How many of the next messages are such that the broker closes the connection whenever it gets one of them.
   var poisonWanted = 0
+  /// Whether it resets the connection then, as a server does that leaves bytes unread.
+  var poisonResets = false
   private var poison: Set<[UInt8]> = []
 
   /// How many messages wait for a client at most.
@@ -147,7 +149,10 @@ final class Broker: NetworkUser {
     switch packet {
     case .connect: break
     case .publish(let publish):
-      if isPoison(publish) { return close(connection) }
+      if isPoison(publish) {
+        if poisonResets { network.cut(connection.link, .reset) }
+        return close(connection)
+      }
       session.receive(publish, connection, self)
     case .puback(let identifier):
       expect(identifier, &connection.expectedPubacks, "4.6.0-2", connection)

@@ -23,6 +23,8 @@ final class SimulatedLink {
   var inboxHead = 0
   var peerHasClosed = false
   var lastDownArrival: Instant
+  /// How many bytes it still carries, both ways together.
+  var bytesLeft = Int.max
 
   /// Whether the client's last transfer would have blocked: only then does a host wake the loop.
   var wantsInput = false
@@ -113,8 +115,17 @@ final class Network {
     link.room = dice.number(weather.sendRoom)
     link.lastUpArrival = world.now
     link.lastDownArrival = world.now
+    if let linkBytes = weather.linkBytes { link.bytesLeft = dice.number(linkBytes) }
     user?.accept(link)
     planCut(link)
+  }
+
+  /// What of `piece` the link still carries; cuts it behind that.
+  private func wear(_ link: SimulatedLink, _ piece: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    let carried = piece.prefix(link.bytesLeft)
+    link.bytesLeft -= carried.count
+    if carried.count < piece.count { world.at(world.now) { [self] in cut(link, dice.pick(weather.cutKinds)) } }
+    return carried
   }
 
   private func planCut(_ link: SimulatedLink) {
@@ -175,7 +186,7 @@ final class Network {
         guard link.carriesUp else { return }
         link.heldUp -= piece.count
         if link.wantsOutput { world.hasNews = true }
-        user?.receive(piece, from: link)
+        user?.receive(wear(link, piece), from: link)
       }
     }
   }
@@ -244,7 +255,7 @@ final class Network {
       link.lastDownArrival = arrival
       world.at(arrival) { [self] in
         guard link.carriesDown, case .open = link.state else { return }
-        link.inbox.append(contentsOf: piece)
+        link.inbox.append(contentsOf: wear(link, piece))
         if link.wantsInput { world.hasNews = true }
       }
     }

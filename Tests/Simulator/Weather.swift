@@ -51,6 +51,8 @@ public struct Weather: Sendable {
   public var delay = 5...40
   /// How long a link lasts before it is cut, in milliseconds; nil for ever.
   public var linkLife: ClosedRange<Int>?
+  /// How many bytes, both ways together, a link carries before it is cut; nil for any number.
+  public var linkBytes: ClosedRange<Int>?
   /// How it is cut, each as likely as the others.
   public var cutKinds: [CutKind] = CutKind.allCases
   /// The most bytes that arrive or are taken in one piece.
@@ -118,6 +120,14 @@ public struct Weather: Sendable {
     weather.openOutcomes = [
       .success, .success, .success, .success, .failure(.connectionRefused), .silence(.connectTimeout),
     ]
+    return weather
+  }
+
+  /// Links are cut at random bytes, and both sides learn it.
+  public static func frayed(_ linkBytes: ClosedRange<Int>) -> Weather {
+    var weather = Weather("frayed")
+    weather.linkBytes = linkBytes
+    weather.cutKinds = [.reset, .closedByPeer]
     return weather
   }
 

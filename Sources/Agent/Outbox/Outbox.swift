@@ -207,13 +207,25 @@ struct Outbox: ~Copyable {
 
   /// Gives up a message that the server answers by closing the connection, again and again: it would keep all others
   /// from being delivered for ever. To be called between two connections.
-  mutating func abandonPoison<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
+  mutating func abandonPoison<H: HostLog & ~Copyable>(_ now: Instant, _ log: inout LogWriter, _ host: inout H) {
     let attempts = client.oldestInflightAttempts
-    guard attempts >= AgentLimits.messageAttemptsMax, let token = client.abandonOldestInflight() else { return }
-    queue.abandon(token)
+    let limit = client.publishBytesMax
+    guard attempts >= AgentLimits.messageAttemptsMax, let poison = client.abandonOldestInflight(now: now) else {
+      return
+    }
+    queue.abandon(poison.token)
     log.begin(.error, "event abandoned")
     log.add("attempts", attempts)
+    log.add("bytes", poison.byteCount)
     log.end(to: &host)
+    guard client.publishBytesMax < limit else { return }
+    log.begin(.warning, "server packet-limit")
+    log.add("bytes", client.publishBytesMax)
+    log.end(to: &host)
+    while let other = client.abandonTooLarge() {
+      queue.abandon(other.token)
+      counters.setAside += 1
+    }
   }
 
   private mutating func setAside<H: HostLog & ~Copyable>(

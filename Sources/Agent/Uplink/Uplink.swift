@@ -34,7 +34,7 @@ enum Received {
   case message(IncomingMessage)
   /// The server has the message that was published with this token.
   case acknowledged(token: UInt64)
-  /// The connection is over; whether the peer ended it in an orderly way.
+  /// The connection is over; whether the peer may have ended it.
   case lost(byPeer: Bool)
 }
 
@@ -44,7 +44,7 @@ enum Flushed {
   case nothing
   /// Something was sent.
   case sent
-  /// The connection is over; whether the peer ended it in an orderly way.
+  /// The connection is over; whether the peer may have ended it.
   case lost(byPeer: Bool)
 }
 
@@ -353,7 +353,7 @@ struct Uplink: ~Copyable {
 
   /// The link ended by itself.
   ///
-  /// - Returns: whether the peer ended it in an orderly way.
+  /// - Returns: whether the peer may have ended it.
   private mutating func lose<H: HostLinks & HostLog & ~Copyable>(
     for failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> Bool {
@@ -363,8 +363,10 @@ struct Uplink: ~Copyable {
     log.addLink(.message, from: &host)
     log.add("retry-in", delay)
     log.end(to: &host)
-    closeAndWait(delay, &client, now, &host)
-    return failure == .closedByPeer
+    // Orderly or not: servers reset a connection behind which they leave bytes unread.
+    let byPeer = failure == .closedByPeer || failure == .connectionLost
+    closeAndWait(delay, byPeer: byPeer, &client, now, &host)
+    return byPeer
   }
 
   private mutating func delayAfterLoss<H: HostLog & ~Copyable>(
@@ -381,10 +383,10 @@ struct Uplink: ~Copyable {
   }
 
   private mutating func closeAndWait<H: HostLinks & ~Copyable>(
-    _ delay: TimeSpan, _ client: inout Client, _ now: Instant, _ host: inout H
+    _ delay: TimeSpan, byPeer: Bool = false, _ client: inout Client, _ now: Instant, _ host: inout H
   ) {
     host.closeLink(.message)
-    client.linkClosed()
+    client.linkClosed(byPeerAt: byPeer ? now : nil)
     phase = .waiting(until: now + delay)
   }
 

@@ -17,6 +17,7 @@ class _Pair:
         self.far = far
         self.frozen = False
         self.bytes_up = 0
+        self.bytes_left = proxy.life() if proxy.life else None
         for stream in (near, far):
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.threads = [
@@ -34,12 +35,24 @@ class _Pair:
                     self.bytes_up += len(chunk)
                 else:
                     self.proxy.downward(chunk)
+                if self.bytes_left is not None and self._wears_out(chunk, target):
+                    return
                 self._forward(chunk, target)
         except OSError:
             pass
         if not self.frozen:
             for stream in (self.near, self.far):
                 _shut(stream)
+
+    def _wears_out(self, chunk, target):
+        """Whether the connection is cut within `chunk`, whose beginning still comes through."""
+        self.bytes_left -= len(chunk)
+        if self.bytes_left >= 0:
+            return False
+        target.sendall(chunk[:self.bytes_left])
+        self.proxy.worn_out += 1
+        self.cut(reset=self.proxy.worn_out % 2 == 0)
+        return True
 
     def _forward(self, chunk, target):
         # Read once: the test may change it at any time.
@@ -77,6 +90,10 @@ class Proxy:
         # Not None: bytes are forwarded in pieces of this size, with a pause after each.
         self.piece_bytes = None
         self.piece_pause = 0.0005
+        # Not None: gives how many bytes the next connection carries, both ways together, before it is cut; by turns in
+        # an orderly way and by a reset.
+        self.life = None
+        self.worn_out = 0
         self.pairs = []
         self._listener = None
         self._reserved = ReservedPort()
