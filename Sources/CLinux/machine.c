@@ -1,5 +1,6 @@
 // For pipe2, memfd_create, struct ucred and the like; musl shows most of it anyway.
 #define _GNU_SOURCE
+#include "children.h"
 #include "mote_machine.h"
 
 #include <string.h>
@@ -83,19 +84,7 @@ void mote_remove_signals(int wakeup, int hold) {
 
 // MARK: Children
 
-// In the child: no handler of ours, nothing ignored, nothing blocked.
-static void reset_signals(void) {
-  for (int number = 1; number < 32; number++) {
-    if (number != SIGKILL && number != SIGSTOP) signal(number, SIG_DFL);
-  }
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-// Closes every descriptor from `first` on. Ours all close on exec, but a reader does not exec, and whoever started us
-// may have left some open.
-static void close_from(int first) {
+void mote_close_from(int first) {
 #ifdef SYS_close_range
   if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;
 #endif
@@ -103,8 +92,7 @@ static void close_from(int first) {
   for (int descriptor = first; descriptor < 1024; descriptor++) close(descriptor);
 }
 
-// Forks with all signals blocked, and they stay so in the child: no handler of ours ever runs there.
-static pid_t fork_quietly(void) {
+pid_t mote_fork_quietly(void) {
   sigset_t all, saved;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &saved);
@@ -112,91 +100,6 @@ static pid_t fork_quietly(void) {
   int fork_errno = errno;
   if (process != 0) sigprocmask(SIG_SETMASK, &saved, NULL);
   errno = fork_errno;
-  return process;
-}
-
-// MARK: Programs
-
-int mote_memory_file(const void *bytes, size_t byte_count) {
-  int file = (int)syscall(SYS_memfd_create, "mote-input", 1U /* MFD_CLOEXEC */);
-  if (file < 0) return -1;
-  size_t written = 0;
-  while (written < byte_count) {
-    // Writing at a position leaves the file's own position at the beginning, where the program will read.
-    ssize_t count = pwrite(file, (const char *)bytes + written, byte_count - written, (off_t)written);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) {
-      int write_errno = count < 0 ? errno : ENOSPC;
-      close(file);
-      errno = write_errno;
-      return -1;
-    }
-    written += (size_t)count;
-  }
-  return file;
-}
-
-int mote_output_pipe(int *reading, int *writing) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0) return -1;
-  // Only at our end: programs do not expect their output to be non-blocking.
-  if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
-    close(ends[0]);
-    close(ends[1]);
-    return -1;
-  }
-  *reading = ends[0];
-  *writing = ends[1];
-  return 0;
-}
-
-static _Noreturn void run_program(const char *path, const char *variable, int input, int output, int report) {
-  reset_signals();
-  setsid();
-  // Out of the way of 0, 1 and 2 first, whatever numbers they have.
-  int high_report = fcntl(report, F_DUPFD_CLOEXEC, 10);
-  int high_input = fcntl(input, F_DUPFD_CLOEXEC, 10);
-  int high_output = fcntl(output, F_DUPFD_CLOEXEC, 10);
-  int is_ready = high_report >= 0 && dup2(high_input, 0) == 0 && dup2(high_output, 1) == 1 &&
-                 dup2(high_output, 2) == 2 && dup2(high_report, 3) == 3 && fcntl(3, F_SETFD, FD_CLOEXEC) == 0 &&
-                 chdir("/") == 0;
-  if (is_ready) {
-    close_from(4);
-    const char *const arguments[] = {path, NULL};
-    const char *const environment[] = {
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", variable, NULL};
-    execve(path, (char *const *)arguments, (char *const *)environment);
-    high_report = 3;
-  }
-  int32_t failure = errno;
-  if (write(high_report, &failure, sizeof failure) < 0) {
-  }
-  // What shells use for "found, but not executable".
-  _exit(126);
-}
-
-pid_t mote_start_program(const char *path, const char *variable, int input, int output, int wait_ms) {
-  int report[2];
-  if (pipe2(report, O_CLOEXEC) < 0) return -1;
-  pid_t process = fork_quietly();
-  if (process == 0) run_program(path, variable, input, output, report[1]);
-  int failure = process < 0 ? errno : 0;
-  close(report[1]);
-  if (process > 0) {
-    // A successful exec closes the pipe. One that takes longer than this counts as a success, too, and its failure will
-    // show as exit status 126.
-    struct pollfd wait = {.fd = report[0], .events = POLLIN};
-    int32_t reported = 0;
-    if (poll(&wait, 1, wait_ms) == 1 && read(report[0], &reported, sizeof reported) == sizeof reported) {
-      failure = reported;
-      // It is about to exit.
-      while (waitpid(process, NULL, 0) < 0 && errno == EINTR) {
-      }
-      process = -1;
-    }
-  }
-  close(report[0]);
-  errno = failure;
   return process;
 }
 
@@ -296,14 +199,14 @@ pid_t mote_fork_reader(int *answer) {
   int pair[2];
   // Keeps messages apart, and tells when the other end has died.
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return -1;
-  pid_t process = fork_quietly();
+  pid_t process = mote_fork_quietly();
   if (process == 0) {
     // Of all signals only this one can come.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "mote-reader");
     // Above all the connection to the server: while a stuck reader holds a copy, closing it would not end it.
     if (dup2(pair[1], 0) < 0) _exit(1);
-    close_from(1);
+    mote_close_from(1);
     return 0;
   }
   int failure = errno;
@@ -358,7 +261,7 @@ ssize_t mote_read_directory(int descriptor, void *buffer, size_t room) {
 
 pid_t mote_fork_for_storage(int reply) {
   pid_t parent = getpid();
-  pid_t process = fork_quietly();
+  pid_t process = mote_fork_quietly();
   if (process != 0) return process;
   // A write for a dead parent could meet one for its successor. It may have died before this.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -369,7 +272,7 @@ pid_t mote_fork_for_storage(int reply) {
   for (int descriptor = 0; descriptor <= 2; descriptor++) {
     if (dup2(reply, descriptor) < 0) _exit(255);
   }
-  close_from(3);
+  mote_close_from(3);
   return 0;
 }
 

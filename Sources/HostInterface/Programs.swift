@@ -9,7 +9,8 @@ import Bytes
 /// signals, and tells what the system says.
 public protocol HostPrograms: ~Copyable {
   /// Starts the program of command `command` (the order in which commands were configured) in the free `slot`, with
-  /// `input` on its standard input, and reports whether it could be started.
+  /// `input` on its standard input, and reports whether it could be started. Never waits: that a file could not be
+  /// executed may be known only later, and is told by `pollProgram` then.
   mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart
 
   /// Moves the program in the taken `slot` forward: collects at most `HostLimits.programOutputBytesMax` bytes of what
@@ -19,7 +20,7 @@ public protocol HostPrograms: ~Copyable {
   mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState
 
   /// Signals the program in the taken `slot` and all its children: first politely, then, `forcibly`, for good. Its end
-  /// is told by `pollProgram` as any other.
+  /// is told by `pollProgram` as any other. Whatever it has started ends with it, however it ends.
   mutating func stopProgram(slot: Int, forcibly: Bool)
 }
 
@@ -44,4 +45,6 @@ public enum ProgramState: Equatable, Sendable {
   case exited(Int)
   /// A signal ended it.
   case signalled(Int)
+  /// It could not be started after all; never `.started`.
+  case notStarted(ProgramStart)
 }

@@ -90,7 +90,7 @@ public struct LinuxHost: ~Copyable, Host {
     var first = deadline
     for slot in links.indices where !links[slot].isClosed { first = min(first, links[slot].register(in: &pollSet)) }
     if sources.hasReaders { first = min(first, sources.deadline) }
-    if programs.haveOutput { first = min(first, programs.register(in: &pollSet, now: now)) }
+    if programs.haveOutput { programs.register(in: &pollSet) }
     if isStoring { first = min(first, storage.endTurn() ? now : storage.deadline) }
     if releaseTime <= now {
       releaseTime = .never
@@ -186,7 +186,8 @@ public struct LinuxHost: ~Copyable, Host {
 
   // MARK: Programs
 
-  /// Starts a program without a shell, in a session of its own, with `input` as a file on its standard input.
+  /// Starts a program without a shell, in a session of its own, with `input` as a file on its standard input. Takes a
+  /// fork, and waits for nothing.
   public mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
     moment = .never
     return programs.start(slot: slot, command: command, input: input)
@@ -194,10 +195,10 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// Collects output and tells where a program stands.
   public mutating func pollProgram(slot: Int, output: inout ByteBuffer) -> ProgramState {
-    programs.poll(slot: slot, output: &output, now: System.bootTime())
+    programs.poll(slot: slot, output: &output)
   }
 
-  /// Sends SIGTERM, or SIGKILL where `forcibly`, to the whole process group of a program.
+  /// Has SIGTERM, or SIGKILL where `forcibly`, sent to the whole process group of a program.
   public mutating func stopProgram(slot: Int, forcibly: Bool) {
     programs.stop(slot: slot, forcibly: forcibly)
   }

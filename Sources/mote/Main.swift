@@ -9,6 +9,7 @@ import LinuxHost
 @c(mote_main)
 func main(_ count: Int32, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {
   reportCrashes()
+  Environment.hideSecrets()
   let arguments = Arguments(count: count, words: words)
   let invocation: Invocation
   do throws(UsageError) {

@@ -13,6 +13,7 @@ private let stateFolder: StaticString = "/var/lib/mote"
 ///
 /// - Throws: why it could not be started.
 func run(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(ExitStatus) {
+  leaveOrphansToAKeeper()
   var end: Instant?
   if let duration = invocation.duration { end = bootTime() + duration }
   var next: LoadedConfiguration? = try loadConfiguration(invocation, arguments)

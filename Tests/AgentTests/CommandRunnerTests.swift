@@ -148,6 +148,13 @@ import Testing
     try deliver("blink", to: rig)
     #expect(try rig.published() == outcome(#""command":"blink","outcome":"\#(word)""#))
     #expect(rig.commandDeadline == .never)
+    // That the system says so later makes no difference.
+    rig.host.programStart = .started
+    try deliver("blink", "2", to: rig, identifier: 2)
+    rig.host.programStates = [0: .notStarted(start)]
+    rig.advanceCommands()
+    #expect(try rig.published() == outcome(#""command":"blink","outcome":"\#(word)""#))
+    #expect(rig.commandDeadline == .never)
   }
 
   @Test func carriesARedeliveryOutOnce() throws {

@@ -252,6 +252,13 @@ final class Machine {
       world.mark("program-no-resources")
       return .noResources
     }
+    if dice.once(in: 12) {
+      world.mark("program-not-started")
+      let program = SimulatedProgram(command: command, input: input, started: world.now, behaviour: .hang)
+      slots[slot] = program
+      finish(program, after: dice.span(0...2000), .notStarted(dice.pick([.notExecutable, .noResources])), writing: [])
+      return .started
+    }
     let behaviour = dice.pick(ProgramBehaviour.allCases)
     let program = SimulatedProgram(command: command, input: input, started: world.now, behaviour: behaviour)
     slots[slot] = program

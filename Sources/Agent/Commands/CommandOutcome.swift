@@ -1,8 +1,13 @@
 // How commands end.
 
+import HostInterface
+
 /// How a command ended, as published in the outcome event.
 enum CommandOutcome {
   case ok, failed, timeout, refused, busy, unknown, notExecutable, tooLarge
+
+  /// How a command ends whose program could not be started.
+  init(failedStart start: ProgramStart) { self = start == .noResources ? .busy : .notExecutable }
 
   var name: StaticString {
     switch self {

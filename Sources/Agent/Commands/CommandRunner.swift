@@ -114,14 +114,11 @@ struct CommandRunner: ~Copyable {
   ) -> CommandOutcome? {
     guard let command = configuredCommand(settings) else { return .unknown }
     guard let slot = freeSlot() else { return .busy }
-    switch host.startProgram(slot: slot, command: command, input: input) {
-    case .notExecutable: return .notExecutable
-    case .noResources: return .busy
-    case .started:
-      slots[slot].begin(name, until: now + settings.commands[command].timeout)
-      runningCount += 1
-      return nil
-    }
+    let start = host.startProgram(slot: slot, command: command, input: input)
+    guard start == .started else { return CommandOutcome(failedStart: start) }
+    slots[slot].begin(name, until: now + settings.commands[command].timeout)
+    runningCount += 1
+    return nil
   }
 
   private func configuredCommand(_ settings: borrowing Settings) -> Int? {
@@ -154,6 +151,12 @@ struct CommandRunner: ~Copyable {
       finishProgram(slot, exitStatus: status, signal: 0, clock, &outbox, now, &log, &host)
     case .signalled(let signal):
       finishProgram(slot, exitStatus: nil, signal: signal, clock, &outbox, now, &log, &host)
+    case .notStarted(let start):
+      runningCount -= 1
+      name.removeAll()
+      name.append(slots[slot].name)
+      slots[slot].abandon()
+      report(CommandOutcome(failedStart: start), status: nil, slot: nil, clock, &outbox, now, &log, &host)
     case .running:
       guard now >= slots[slot].deadline else { return }
       host.stopProgram(slot: slot, forcibly: slots[slot].passDeadline(now))

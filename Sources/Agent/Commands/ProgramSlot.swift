@@ -81,6 +81,6 @@ struct ProgramSlot: ~Copyable {
     }
   }
 
-  /// The agent ends, and so has the program.
+  /// The agent ends, and so has the program; or there never was one.
   mutating func abandon() { phase = .free }
 }

@@ -56,16 +56,42 @@ void mote_remove_signals(int wakeup, int hold);
 
 // MARK: Programs
 
-// Starts the program at an absolute path, without arguments, in a session of its own. Its environment is PATH and
-// `variable`; `input` becomes its standard input, `output` its standard output and error. Waits at most `wait_ms` for
-// the system to say whether it could be executed. Returns its process id, or -1 with errno.
-pid_t mote_start_program(const char *_Nonnull path, const char *_Nonnull variable, int input, int output, int wait_ms);
+// What a program's keeper is told by signals.
+enum {
+  // The program's process group is asked to end.
+  MOTE_PROGRAM_STOP = SIGTERM,
+  // The group is killed.
+  MOTE_PROGRAM_KILL = SIGUSR1,
+  // Nobody reads the output any more: it is thrown away from now on.
+  MOTE_PROGRAM_DISCARD = SIGUSR2,
+};
+
+// Starts a keeper, a process that looks after a program: it starts the program at an absolute path, without arguments,
+// in a session of its own, ends all that the program has left when it has ended, and then ends like it. All of them end
+// when this process ends. The program's environment is PATH and `variable`; `input` becomes its standard input,
+// `writing` its standard output and error; `reading` is the other end of that. Nothing is waited for: `*report` tells
+// at the end whether the program could be executed. Returns the keeper's process id, or -1 with errno.
+pid_t mote_start_program(const char *_Nonnull path, const char *_Nonnull variable, int input, int reading, int writing,
+                         int *_Nonnull report);
+
+// Closes the `report` of a keeper that has ended. Returns 0, or the errno of what kept the program from being executed.
+int mote_take_report(int report);
+
+// Where this process has to collect what others leave behind (process 1, PR_SET_CHILD_SUBREAPER), it goes on in a
+// child, while the one that began hands it signals, collects, and ends like it.
+void mote_keep_agent(void);
 
 // A pipe for a program's output: reading never blocks, writing does.
 int mote_output_pipe(int *_Nonnull reading, int *_Nonnull writing);
 
 // A file in memory with these bytes, to be read from its beginning; -1 with errno.
 int mote_memory_file(const void *_Nullable bytes, size_t byte_count);
+
+// MARK: Secrets
+
+// Moves the variables of the environment that hold secrets to where /proc/PID/environ does not show them, and closes
+// the memory of this process to other processes of its user.
+void mote_hide_secrets(void);
 
 // MARK: Readers
 

@@ -6,32 +6,27 @@ import HostInterface
 
 /// What the system has to do with one program. How far its end has been asked for is the caller's account.
 private struct Program: BitwiseCopyable {
-  /// 0 without one.
-  var process: pid_t = 0
-  /// What waitpid(2) said once the process had ended; its last output has not been collected then.
+  /// Its keeper, which ends when the program and all that it has left have ended; 0 without one.
+  var keeper: pid_t = 0
+  /// What waitpid(2) said of both once they had ended; the last output has not been collected then.
   var endStatus: Int32?
-  /// Whether it was told to end: what it leaves of its group then ends with it.
-  var isStopped = false
-  /// Where its output comes, or -1 once there will be no more.
+  /// What tells at the end whether it could be executed.
+  var report: Int32 = -1
+  /// Where its output comes, or -1 once there will be no more that anybody wants.
   var output: Int32 = -1
   /// How much of its output has been kept.
   var keptCount = 0
-  /// Output that is only thrown away is not looked for before this moment.
-  var discardAt = Instant(milliseconds: 0)
 
-  var isRunning: Bool { process > 0 && endStatus == nil }
+  var isRunning: Bool { keeper > 0 && endStatus == nil }
+
+  /// Has the keeper do something.
+  func tell(_ what: Int) { kill(keeper, Int32(truncatingIfNeeded: what)) }
 }
 
 /// Bounds of how programs are treated.
 enum ProgramLimits {
-  /// How long a start waits for the system to say whether the file could be executed: longer than any local storage
-  /// takes.
-  static var startWaitMs: Int32 { 250 }
   /// How often output is taken in one turn, 4096 bytes each: a full pipe, no more.
   static var chunksMax: Int { 16 }
-  /// How often output is thrown away: a program that never stops writing gets a hundred pipes a second and no more of
-  /// our time.
-  static var discardInterval: TimeSpan { .milliseconds(10) }
 }
 
 /// The configured programs and those of them that run.
@@ -84,7 +79,7 @@ struct Programs: ~Copyable {
 
   /// See `Host.startProgram`.
   mutating func start(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
-    precondition(running[slot].process == 0, "a slot is free again once its program's end has been told")
+    precondition(running[slot].keeper == 0, "a slot is free again once its program's end has been told")
     // A path without a slash at its beginning would depend on where we were started.
     guard text[commands[command].pathStart] == UInt8(ascii: "/") else { return .notExecutable }
     let inputFile = input.withUnsafeBufferPointer { mote_memory_file($0.baseAddress, $0.count) }
@@ -93,44 +88,43 @@ struct Programs: ~Copyable {
     var ends: (reading: Int32, writing: Int32) = (-1, -1)
     guard mote_output_pipe(&ends.reading, &ends.writing) == 0 else { return .noResources }
     defer { System.close(ends.writing) }
-    let process = execute(command, input: inputFile, output: ends.writing)
-    guard process > 0 else {
-      let failure = Errno.last
+    var report: Int32 = -1
+    let keeper = execute(command, input: inputFile, ends.reading, ends.writing, &report)
+    guard keeper > 0 else {
       System.close(ends.reading)
-      return failure.isShortage ? .noResources : .notExecutable
+      return .noResources
     }
-    running[slot] = Program(process: process, output: ends.reading)
+    running[slot] = Program(keeper: keeper, report: report, output: ends.reading)
     outputCount += 1
     return .started
   }
 
-  private func execute(_ command: Int, input: Int32, output: Int32) -> pid_t {
+  private func execute(
+    _ command: Int, input: Int32, _ reading: Int32, _ writing: Int32, _ report: inout Int32
+  ) -> pid_t {
     text.span.withUnsafeBufferPointer { bytes in
       // DEVIATION(unsafe-pointer): execve(2) takes C strings; those in `text` end with a zero.
       guard let start = UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self) else { return -1 }
       return mote_start_program(
-        start + commands[command].pathStart, start + commands[command].variableStart, input, output,
-        ProgramLimits.startWaitMs)
+        start + commands[command].pathStart, start + commands[command].variableStart, input, reading, writing, &report)
     }
   }
 
   /// See `Host.pollProgram`.
-  mutating func poll(slot: Int, output: inout ByteBuffer, now: Instant) -> ProgramState {
-    precondition(running[slot].process > 0, "no program has been started in this slot")
-    guard let status = running[slot].endStatus else {
-      if now >= running[slot].discardAt { collect(slot, into: &output, now: now) }
-      return .running
-    }
-    // Children of the program may keep the pipe open for ever; what they write later is nobody's.
-    collect(slot, into: &output, now: now)
+  mutating func poll(slot: Int, output: inout ByteBuffer) -> ProgramState {
+    precondition(running[slot].keeper > 0, "no program has been started in this slot")
+    collect(slot, into: &output)
+    guard let status = running[slot].endStatus else { return .running }
     closeOutput(slot)
-    running[slot].process = 0
+    running[slot].keeper = 0
+    let failure = Errno(code: mote_take_report(running[slot].report))
+    if failure.code != 0 { return .notStarted(failure.isShortage ? .noResources : .notExecutable) }
     return mote_has_exited(status) != 0
       ? .exited(Int(mote_exit_status(status))) : .signalled(Int(mote_end_signal(status)))
   }
 
-  /// Takes what is there: first into `output` as far as it may be kept, then into the void.
-  private mutating func collect(_ slot: Int, into output: inout ByteBuffer, now: Instant) {
+  /// Takes what is there, as far as it may be kept. What comes then is left to the keeper.
+  private mutating func collect(_ slot: Int, into output: inout ByteBuffer) {
     guard running[slot].output >= 0 else { return }
     for _ in 0..<ProgramLimits.chunksMax {
       let room = min(HostLimits.programOutputBytesMax - running[slot].keptCount, output.freeCount)
@@ -139,11 +133,11 @@ struct Programs: ~Copyable {
         if room > 0 {
           count = try System.read(running[slot].output, into: &output, byteCountMax: room)
           running[slot].keptCount += count
-        } else {
-          running[slot].discardAt = now + ProgramLimits.discardInterval
-          count = try System.discard(running[slot].output)
+          if count > 0 { continue }
+        } else if try System.discard(running[slot].output) > 0, running[slot].isRunning {
+          running[slot].tell(MOTE_PROGRAM_DISCARD)
         }
-        if count == 0 { return closeOutput(slot) }
+        return closeOutput(slot)
       } catch {
         if !error.isWouldBlock { closeOutput(slot) }
         return
@@ -160,11 +154,7 @@ struct Programs: ~Copyable {
 
   /// See `Host.stopProgram`.
   mutating func stop(slot: Int, forcibly: Bool) {
-    guard running[slot].isRunning else { return }
-    running[slot].isStopped = true
-    let signal = forcibly ? SIGKILL : SIGTERM
-    // Its group is its own since before it was executed; one whose execution takes long may not have come that far.
-    if kill(-running[slot].process, signal) != 0 { kill(running[slot].process, signal) }
+    if running[slot].isRunning { running[slot].tell(forcibly ? MOTE_PROGRAM_KILL : MOTE_PROGRAM_STOP) }
   }
 
   // MARK: The loop's part
@@ -173,19 +163,10 @@ struct Programs: ~Copyable {
   var haveOutput: Bool { outputCount > 0 }
 
   /// Adds what has to be waited for.
-  ///
-  /// - Returns: the moment at which output has to be thrown away.
-  func register(in set: inout PollSet, now: Instant) -> Instant {
-    var deadline = Instant.never
-    for slot in running.indices where running[slot].output >= 0 {
-      guard running[slot].isRunning else { continue }
-      if now >= running[slot].discardAt {
-        _ = set.add(running[slot].output, events: Int16(POLLIN))
-      } else {
-        deadline = min(deadline, running[slot].discardAt)
-      }
+  func register(in set: inout PollSet) {
+    for slot in running.indices where running[slot].output >= 0 && running[slot].isRunning {
+      _ = set.add(running[slot].output, events: Int16(POLLIN))
     }
-    return deadline
   }
 
   /// Whether any has not ended.
@@ -209,11 +190,7 @@ struct Programs: ~Copyable {
     for slot in running.indices {
       guard running[slot].isRunning else { continue }
       var status: Int32 = 0
-      guard waitpid(running[slot].process, &status, WNOHANG) == running[slot].process else { continue }
-      running[slot].endStatus = status
-      // A child that did not heed the signal would live on, without a time limit. The group keeps its number while
-      // anyone is in it.
-      if running[slot].isStopped { kill(-running[slot].process, SIGKILL) }
+      if waitpid(running[slot].keeper, &status, WNOHANG) == running[slot].keeper { running[slot].endStatus = status }
     }
   }
 }

@@ -5,6 +5,10 @@ import CLinux
 
 /// The environment of the process.
 public enum Environment {
+  /// Has /proc/PID/environ no longer show the variables that hold secrets, and closes the memory of this process to
+  /// others of its user (PR_SET_DUMPABLE). The variables can be read here as before.
+  public static func hideSecrets() { mote_hide_secrets() }
+
   /// Appends the value of variable `name` to `buffer`.
   ///
   /// - Returns: whether the variable is set, even if to nothing.

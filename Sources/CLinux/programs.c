@@ -1,0 +1,322 @@
+// Programs, and the processes that look after them: one for each program, and one for the agent itself where it is
+// the one who must collect what others leave behind (process 1 of a container or a tiny system).
+
+// For pipe2, memfd_create and the like; musl shows most of it anyway.
+#define _GNU_SOURCE
+#include "children.h"
+#include "mote_machine.h"
+
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+
+// The descriptors of a keeper, and of a program until it is executed. The keeper never looks at the first three.
+enum { REPORT = 3, OUTPUT = 4, SIGNALS = 5, KEEPER_DESCRIPTORS };
+// How long a keeper goes on ending what a program has left, in milliseconds. What is stuck in the kernel takes longer.
+enum { END_MS_MAX = 1000, END_ROUND_MS = 10 };
+// How often it throws away output, 4096 bytes each, before it looks for signals: a full pipe, no more.
+enum { CHUNKS_MAX = 16 };
+
+// MARK: Files and pipes
+
+// Before Linux 3.17: a file without a name, in memory where there is a file system for that.
+static int nameless_file(void) {
+  char path[][32] = {"/dev/shm/mote-", "/run/mote-", "/tmp/mote-"};
+  for (size_t place = 0; place < sizeof path / sizeof *path; place++) {
+    // The number of the process makes the name ours; what has it all the same is left alone.
+    char *end = path[place] + strlen(path[place]);
+    for (unsigned number = (unsigned)getpid(); number > 0; number /= 10) *end++ = (char)('0' + number % 10);
+    *end = 0;
+    int file = open(path[place], O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file >= 0) {
+      unlink(path[place]);
+      return file;
+    }
+  }
+  return -1;
+}
+
+int mote_memory_file(const void *bytes, size_t byte_count) {
+  int file = (int)syscall(SYS_memfd_create, "mote-input", 1U /* MFD_CLOEXEC */);
+  if (file < 0 && errno == ENOSYS) file = nameless_file();
+  if (file < 0) return -1;
+  size_t written = 0;
+  while (written < byte_count) {
+    // Writing at a position leaves the file's own position at the beginning, where the program will read.
+    ssize_t count = pwrite(file, (const char *)bytes + written, byte_count - written, (off_t)written);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      int write_errno = count < 0 ? errno : ENOSPC;
+      close(file);
+      errno = write_errno;
+      return -1;
+    }
+    written += (size_t)count;
+  }
+  return file;
+}
+
+int mote_output_pipe(int *reading, int *writing) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+  // Only at our end: programs do not expect their output to be non-blocking.
+  if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
+    close(ends[0]);
+    close(ends[1]);
+    return -1;
+  }
+  *reading = ends[0];
+  *writing = ends[1];
+  return 0;
+}
+
+// MARK: Keepers
+
+// No handler of ours; what was blocked stays so.
+static void reset_handlers(void) {
+  for (int number = 1; number < 32; number++) {
+    if (number != SIGKILL && number != SIGSTOP) signal(number, SIG_DFL);
+  }
+}
+
+static void unblock_signals(void) {
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// Ends as the child has ended that had this status.
+static _Noreturn void end_like(int status) {
+  if (WIFEXITED(status)) _exit(WEXITSTATUS(status));
+  // The child has left a core file if it may; another one would tell nothing.
+  prctl(PR_SET_DUMPABLE, 0);
+  unblock_signals();
+  kill(getpid(), WTERMSIG(status));
+  // Process 1 cannot end itself by a signal: as a shell tells it.
+  _exit(128 + WTERMSIG(status));
+}
+
+// A descriptor that is readable when a signal has come; all of them are blocked.
+static int open_signals(void) {
+  sigset_t all;
+  sigfillset(&all);
+  return signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+// Collects the children that have ended. Returns whether `child` is one of them, with its status; with `group`, what is
+// left of its process group has been killed then: the group keeps its number while the child has not been collected.
+static int collect_children(pid_t child, int is_group, int *status) {
+  siginfo_t ended;
+  for (;;) {
+    ended.si_pid = 0;
+    if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 || ended.si_pid == 0) return 0;
+    if (ended.si_pid == child && is_group) kill(-child, SIGKILL);
+    int ended_status;
+    if (waitpid(ended.si_pid, &ended_status, 0) == child) {
+      *status = ended_status;
+      return 1;
+    }
+  }
+}
+
+// The parent of process `name`, a number; 0 where that cannot be told.
+static pid_t parent_of(const char *name) {
+  char path[32] = "/proc/";
+  char text[256];
+  size_t length = strnlen(name, 16);
+  memcpy(path + 6, name, length);
+  memcpy(path + 6 + length, "/stat", sizeof "/stat");
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  ssize_t count = read(file, text, sizeof text - 1);
+  close(file);
+  if (count <= 0) return 0;
+  text[count] = 0;
+  // PID (NAME) STATE PARENT; a name may have anything in it.
+  const char *end = strrchr(text, ')');
+  return end && strlen(end) > 4 ? (pid_t)atoi(end + 4) : 0;
+}
+
+// Kills all children. What they leave are children then, too.
+static void kill_children(void) {
+  char entries[1024];
+  pid_t self = getpid();
+  // It may count for another namespace, and then tells nothing of ours.
+  ssize_t length = readlink("/proc/self", entries, 16);
+  entries[length > 0 ? length : 0] = 0;
+  if (atoi(entries) != self) return;
+  int folder = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;
+  ssize_t count;
+  // struct linux_dirent64: the record's length at 16, the name at 19.
+  while ((count = mote_read_directory(folder, entries, sizeof entries)) > 0) {
+    for (ssize_t start = 0; start < count;) {
+      unsigned short record;
+      memcpy(&record, entries + start + 16, sizeof record);
+      const char *name = entries + start + 19;
+      if (*name >= '1' && *name <= '9' && parent_of(name) == self) kill((pid_t)atoi(name), SIGKILL);
+      start += record;
+    }
+  }
+  close(folder);
+}
+
+static int64_t now_ms(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+// Ends all that the program has left: in other groups, in sessions of their own, and whatever those start meanwhile.
+static void end_children(void) {
+  int64_t end = now_ms() + END_MS_MAX;
+  while (now_ms() < end) {
+    pid_t ended;
+    while ((ended = waitpid(-1, NULL, WNOHANG)) > 0) {
+    }
+    // There is none any more.
+    if (ended < 0) return;
+    kill_children();
+    struct signalfd_siginfo signal;
+    struct pollfd wait = {.fd = SIGNALS, .events = POLLIN};
+    poll(&wait, 1, END_ROUND_MS);
+    while (read(SIGNALS, &signal, sizeof signal) == sizeof signal) {
+    }
+  }
+}
+
+// Does what the agent says by a signal. Returns whether output is to be thrown away from now on.
+static int obey(pid_t program) {
+  struct signalfd_siginfo signal;
+  int is_discarding = 0;
+  while (read(SIGNALS, &signal, sizeof signal) == sizeof signal) {
+    int number = signal.ssi_signo == MOTE_PROGRAM_STOP ? SIGTERM : signal.ssi_signo == MOTE_PROGRAM_KILL ? SIGKILL : 0;
+    // Its group is its own since before it was executed; one whose execution takes long may not have come that far.
+    if (number && kill(-program, number) != 0) kill(program, number);
+    if (signal.ssi_signo == MOTE_PROGRAM_DISCARD) is_discarding = 1;
+  }
+  return is_discarding;
+}
+
+// Looks after a program: hands it signals, throws away output that nobody wants any more, and when it has ended, ends
+// what it has left and ends like it. Orphans below a keeper become its children, and so can be found.
+static _Noreturn void keep(pid_t program) {
+  char unwanted[4096];
+  int status = 0;
+  struct pollfd waits[2] = {{.fd = SIGNALS, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+  while (!collect_children(program, 1, &status)) {
+    poll(waits, 2, -1);
+    if (obey(program)) waits[1].fd = OUTPUT;
+    if (waits[1].revents == 0) continue;
+    ssize_t count = 1;
+    for (int chunk = 0; chunk < CHUNKS_MAX && count > 0; chunk++) count = read(OUTPUT, unwanted, sizeof unwanted);
+    if (count == 0) waits[1].fd = -1;
+  }
+  end_children();
+  end_like(status);
+}
+
+void mote_keep_agent(void) {
+  int is_reaper = 0;
+  if (getpid() != 1 && (prctl(PR_GET_CHILD_SUBREAPER, &is_reaper) < 0 || !is_reaper)) return;
+  sigset_t all, saved;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &saved);
+  pid_t agent = fork();
+  // Without room for another process it goes on alone.
+  if (agent <= 0) {
+    if (agent == 0) prctl(PR_SET_PDEATHSIG, SIGTERM);
+    sigprocmask(SIG_SETMASK, &saved, NULL);
+    return;
+  }
+  reset_handlers();
+  int status = 0;
+  while (!collect_children(agent, 0, &status)) {
+    siginfo_t signal;
+    int number = sigwaitinfo(&all, &signal);
+    // What comes from a terminal, comes to the agent, too.
+    if (number > 0 && number != SIGCHLD && signal.si_code != SI_KERNEL) kill(agent, number);
+  }
+  end_like(status);
+}
+
+// MARK: Programs
+
+// Tells the agent that there is no program, and why.
+static _Noreturn void report_failure(void) {
+  int32_t failure = errno;
+  if (write(REPORT, &failure, sizeof failure) < 0) {
+  }
+  // What shells use for "found, but not executable".
+  _exit(126);
+}
+
+// In a child of a keeper.
+static _Noreturn void execute(const char *path, const char *variable) {
+  // Should the keeper be killed, nobody would be left to end it.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  setsid();
+  unblock_signals();
+  if (chdir("/") == 0) {
+    const char *const arguments[] = {path, NULL};
+    const char *const environment[] = {
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", variable, NULL};
+    execve(path, (char *const *)arguments, (char *const *)environment);
+  }
+  report_failure();
+}
+
+static _Noreturn void run_program(const char *path, const char *variable, int descriptors[KEEPER_DESCRIPTORS],
+                                  pid_t agent) {
+  reset_handlers();
+  prctl(PR_SET_NAME, "mote-command");
+  // The program does not outlive the agent, however that ends. It may have ended before this.
+  prctl(PR_SET_PDEATHSIG, MOTE_PROGRAM_KILL);
+  if (getppid() != agent) _exit(126);
+  // Before Linux 3.4 a child in a session of its own escapes.
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  // Out of the way of their new numbers first, whatever numbers they have.
+  int is_ready = 1;
+  for (int number = 0; number < SIGNALS; number++) {
+    descriptors[number] = fcntl(descriptors[number], F_DUPFD_CLOEXEC, 10);
+  }
+  for (int number = 0; number < SIGNALS; number++) is_ready &= dup2(descriptors[number], number) == number;
+  fcntl(REPORT, F_SETFD, FD_CLOEXEC);
+  fcntl(OUTPUT, F_SETFD, FD_CLOEXEC);
+  mote_close_from(SIGNALS);
+  pid_t program = -1;
+  if (is_ready && open_signals() == SIGNALS) program = fork();
+  if (program == 0) execute(path, variable);
+  if (program > 0) {
+    for (int number = 0; number < OUTPUT; number++) close(number);
+    keep(program);
+  }
+  report_failure();
+}
+
+pid_t mote_start_program(const char *path, const char *variable, int input, int reading, int writing, int *report) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return -1;
+  pid_t agent = getpid();
+  pid_t keeper = mote_fork_quietly();
+  if (keeper == 0) {
+    int descriptors[KEEPER_DESCRIPTORS] = {input, writing, writing, ends[1], reading};
+    run_program(path, variable, descriptors, agent);
+  }
+  int failure = errno;
+  close(ends[1]);
+  if (keeper < 0) {
+    close(ends[0]);
+  } else {
+    *report = ends[0];
+  }
+  errno = failure;
+  return keeper;
+}
+
+int mote_take_report(int report) {
+  int32_t failure = 0;
+  ssize_t count = read(report, &failure, sizeof failure);
+  close(report);
+  return count == sizeof failure ? failure : 0;
+}

@@ -1,0 +1,172 @@
+"""What the agent leaves to the system: its orphans where it is process 1, the programs of one that was killed, and its
+start where the system refuses something."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from harness.configuration import status
+from harness.files import wait_written
+from harness.waiting import DEADLINE, wait_until
+
+pytestmark = pytest.mark.native
+
+def stat_of(pid):
+    """A process's state, parent and name; None when it is gone."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    start, rest = text.split("(", 1)
+    name, fields = rest.rsplit(")", 1)
+    return fields.split()[0], int(fields.split()[1]), name
+
+
+def children(pid):
+    """The children of a process, as (pid, state, name)."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and (stat := stat_of(entry.name)) and stat[1] == pid:
+            found.append((int(entry.name), stat[0], stat[2]))
+    return found
+
+
+def is_gone(pid):
+    stat = stat_of(pid)
+    return stat is None or stat[0] == "Z"
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes an executable shell script and gives its path."""
+    def write(name, body):
+        path = tmp_path / name
+        path.write_text("#!/bin/sh\n" + body)
+        path.chmod(0o755)
+        return path
+    return write
+
+
+@pytest.fixture
+def first_process(broker, run_agent):
+    """Starts an agent that is process 1; gives it, its process 1, and the process that does the agent's work."""
+    keepers = []
+
+    def run(sections):
+        agent = run_agent(broker.port, sections, prefix=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))
+        agent.wait_connected()
+        keeper = wait_until(lambda: [pid for pid, _, name in children(agent.pid) if name == "mote"], DEADLINE, "1")[0]
+        worker = wait_until(lambda: [pid for pid, _, name in children(keeper) if name == "mote"], DEADLINE, "2")[0]
+        keepers.append(keeper)
+        return agent, keeper, worker
+    yield run
+    # unshare(1) itself heeds no SIGTERM.
+    for keeper in keepers:
+        if not is_gone(keeper):
+            os.kill(keeper, signal.SIGKILL)
+
+
+def test_orphans_are_collected_where_the_agent_is_process_1(first_process, tmp_path):
+    _, keeper, worker = first_process(status("1h", 0, a="constant:1"))
+    orphans = f"(sh -c 'echo $$ > {tmp_path / 'orphan'}; sleep 0.2' &) ; (sleep 0.1 &) ; exit 0"
+    subprocess.run(["nsenter", "-t", str(keeper), "-p", "-m", "sh", "-c", orphans], check=True)
+    assert wait_written(tmp_path / "orphan")
+    # Neither run nor wait for anyone.
+    wait_until(lambda: [pid for pid, _, _ in children(keeper)] == [worker], DEADLINE, "nothing is left of the orphans")
+
+
+def test_process_1_is_told_what_the_agent_is_told(first_process):
+    agent, keeper, worker = first_process(status("1h", 0, a="constant:1"))
+    os.kill(keeper, signal.SIGHUP)
+    agent.wait_log("info", "agent", "reloaded")
+    os.kill(keeper, signal.SIGTERM)
+    agent.wait_log("info", "agent", "stopping", reason="SIGTERM")
+    assert agent.wait_end() == 0
+    assert is_gone(keeper) and is_gone(worker)
+
+
+def test_process_1_ends_like_the_agent(first_process):
+    agent, _, worker = first_process(status("1h", 0, a="constant:1"))
+    os.kill(worker, signal.SIGILL)
+    agent.wait_log("error", "agent", "crashed", signal="SIGILL")
+    # As a shell tells it: process 1 cannot be ended by a signal of its own.
+    assert agent.wait_end() == 128 + signal.SIGILL
+
+
+def descendants(pid):
+    return [below for child, _, _ in children(pid) for below in (child, *descendants(child))]
+
+
+def test_programs_end_with_an_agent_that_is_killed(broker, platform, run_agent, script, tmp_path):
+    ready = tmp_path / "ready"
+    body = f"trap '' TERM\nsetsid sh -c 'setsid sleep 1000 & echo x > {ready}; sleep 1000' &\nsleep 1000\n"
+    agent = run_agent(broker.port, {"command long": {"run": script("long", body)}, **status("1h", 0, a="constant:1")})
+    agent.wait_connected()
+    broker.wait_subscribed()
+    platform.command("long")
+    wait_written(ready)
+    # The keeper, the program, and what it has started.
+    below = wait_until(lambda: len(found := descendants(agent.pid)) >= 5 and found, DEADLINE, "all of it runs")
+    agent.signal(signal.SIGKILL)
+    wait_until(lambda: all(map(is_gone, below)), DEADLINE, "all of it is ended")
+
+
+@pytest.mark.parametrize("rights", ["all", "none"])
+def test_secrets_of_the_environment_are_closed_to_commands(broker, platform, run_agent, script, tmp_path, rights):
+    # The token as some give it, and a key of another program.
+    secrets = {"WIOTP_AUTH_TOKEN": "the t0ken", "WIOTP_API_KEY": "the k3y"}
+    body = 'cat "/proc/$(cat)/environ" | tr "\\0" "\\n"; cat /proc/$PPID/environ; echo read\n'
+    # Without capabilities even root is a user like any other; with them only what is not there cannot be read.
+    prefix = {"all": (), "none": ("setpriv", "--bounding-set=-all", "--inh-caps=-all")}[rights]
+    agent = run_agent(
+        broker.port, {"command look": {"run": script("look", body)}, **status("1h", 0, a="constant:1"),
+                      "device": {"auth-token": None}},
+        environment={**secrets, "OTHER": "thing"}, prefix=prefix)
+    agent.wait_connected()
+    broker.wait_subscribed()
+    platform.command("look", str(agent.pid))
+    output = platform.outcome("look")["output"]
+    assert "read" in output and not any(secret in output for secret in secrets.values())
+    assert ("OTHER=thing" in output) == (rights == "all")
+    assert (output.count("ermission denied") == 2) == (rights == "none")
+    # It is still there for a reload.
+    agent.reload()
+    agent.wait_log("info", "agent", "reloaded")
+    assert not agent.find("error", "agent", "reload-refused")
+
+
+# Has one system call fail with ENOSYS, as an old kernel does, and executes what follows.
+WITHOUT_CALL = """
+import ctypes, os, struct, sys
+number, (program, *arguments) = int(sys.argv[1]), sys.argv[2:]
+libc = ctypes.CDLL(None, use_errno=True)
+filter = b"".join(struct.pack("=HBBI", *line) for line in [
+    (0x20, 0, 0, 0),                   # the call's number
+    (0x15, 0, 1, number),              # is it this one?
+    (0x06, 0, 0, 0x00050000 | 38),     # ENOSYS
+    (0x06, 0, 0, 0x7fff0000)])         # anything else is allowed
+memory = ctypes.create_string_buffer(filter)
+description = struct.pack("=HxxxxxxQ", len(filter) // 8, ctypes.addressof(memory))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, description) == 0, ctypes.get_errno()
+os.execv(program, [program, *arguments])
+"""
+MEMFD_CREATE = {"x86_64": 319, "aarch64": 279}
+
+
+def test_commands_run_where_there_are_no_files_in_memory(broker, platform, run_agent, script, tmp_path):
+    # Before Linux 3.17.
+    prefix = (sys.executable, "-c", WITHOUT_CALL, str(MEMFD_CREATE[os.uname().machine]))
+    agent = run_agent(
+        broker.port, {"command echo": {"run": script("echo", "cat\n")}, **status("1h", 0, a="constant:1")},
+        prefix=prefix)
+    agent.wait_connected()
+    broker.wait_subscribed()
+    platform.command("echo", "input " + "x" * 500)
+    outcome = platform.outcome("echo")
+    assert (outcome["outcome"], outcome["output"]) == ("ok", "input " + "x" * 500)
+    left = [path for folder in ("/dev/shm", "/run", "/tmp") for path in pathlib.Path(folder).glob("mote-[0-9]*")]
+    assert not left
