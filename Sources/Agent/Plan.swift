@@ -2,6 +2,7 @@
 
 import AgentConfiguration
 import Bytes
+import Telemetry
 
 /// A configuration at work: settings, and the events and sensors made of them, in memory of their own that a reload
 /// gives back whole.
@@ -19,5 +20,12 @@ public struct Plan: ~Copyable {
   ) throws(ArenaExhausted) {
     table = try EventTable(settings: settings, sources: sources, now: now, from: &arena)
     self.settings = settings
+  }
+
+  /// How the value of the sensor at `index` is made, for whoever reads it without an agent.
+  public static func channel(ofSensor index: Int, in settings: borrowing Settings) -> Channel {
+    Channel(
+      quantity: quantity(ofSensor: index, in: settings), offset: settings.sensors[index].offset,
+      scale: settings.sensors[index].scale, fractionDigits: settings.sensors[index].decimals)
   }
 }

@@ -113,7 +113,7 @@ extension SettingsLoader {
       fastest = event
     }
     guard let fastest, millionthsPerSecond > Int64(messagesMax) * 1_000_000 else { return }
-    let section = eventSection(fastest)
+    let section = section(.event, at: fastest)
     let place = winner(.interval, in: section)?.place ?? sections[section].place
     diagnostics.begin(settings.isQuickstart ? .error : .warning, at: place)
     diagnostics.add("interval: found ")
@@ -123,15 +123,6 @@ extension SettingsLoader {
     diagnostics.add(messagesMax)
     if settings.isQuickstart { diagnostics.add(", as Quickstart takes no more") }
     diagnostics.end()
-  }
-
-  private func eventSection(_ event: Int) -> Int {
-    var index = 0
-    for section in 0..<sections.count where sections[section].kind == .event {
-      if index == event { return section }
-      index += 1
-    }
-    return 0
   }
 
   // MARK: Credentials and server

@@ -52,6 +52,8 @@ public struct Diagnostics: ~Copyable {
   public private(set) var warningCount = 0
   /// The errors whose place is a flag of the command line.
   private var flagErrorCount = 0
+  /// Whether what is merely doubtful counts as an error. To be said before anything else.
+  public var isStrict = false
 
   static var byteCount: Int {
     ConfigurationLimits.diagnosticBytesMax + 4096
@@ -120,7 +122,8 @@ public struct Diagnostics: ~Copyable {
   // MARK: Writing one
 
   @inline(never)
-  mutating func begin(_ severity: Severity, at place: Place) {
+  mutating func begin(_ least: Severity, at place: Place) {
+    let severity = isStrict ? .error : least
     switch severity {
     case .error:
       errorCount += 1

@@ -23,9 +23,12 @@ extension SettingsLoader {
   /// `defaultID` is the device's identifier when none is configured: the first network interface's address as twelve
   /// hexadecimal digits, or for Quickstart something with a random part; empty when the machine has none.
   ///
+  /// `inspect` is lent the settings, also those with mistakes, so that it can `report` what the machine lacks of them.
+  ///
   /// - Throws: `ArenaExhausted` when `arena` has fewer than `settingsByteCount` bytes.
   public mutating func finish(
-    defaultID: Span<UInt8>, into arena: inout Arena
+    defaultID: Span<UInt8>, into arena: inout Arena,
+    inspect: (borrowing Settings, inout SettingsLoader) -> Void = { _, _ in }
   ) throws(ArenaExhausted) -> Settings? {
     var settings = try Settings(
       textBytes: settingsTextBytes, events: count(of: .event), sensors: count(of: .sensor),
@@ -45,6 +48,7 @@ extension SettingsLoader {
     readCommands(&settings)
     checkLegacyKeys()
     checkWhole(settings)
+    inspect(settings, &self)
     diagnostics.sort()
     guard diagnostics.errorCount == 0 else { return nil }
     return settings

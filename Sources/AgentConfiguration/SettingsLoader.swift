@@ -53,7 +53,7 @@ struct Section: BitwiseCopyable {
 public struct SettingsLoader: ~Copyable {
   private let pinned = Pinned()
   /// What was wrong so far; complete and in order after `finish`.
-  public internal(set) var diagnostics: Diagnostics
+  public var diagnostics: Diagnostics
   var text: ByteBuffer
   /// The first stands for everything that has no name.
   var sections: FixedArray<Section>

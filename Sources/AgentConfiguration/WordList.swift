@@ -5,7 +5,7 @@ import Bytes
 extension WordList {
   /// The word that comes nearest to `word`, as a range of `bytes`.
   @inline(never)
-  func nearest(to word: Span<UInt8>) -> Range<Int>? {
+  public func nearest(to word: Span<UInt8>) -> Range<Int>? {
     var nearest = Nearest()
     var found: Range<Int>?
     var start = 0

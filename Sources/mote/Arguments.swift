@@ -6,27 +6,21 @@ import HostInterface
 import LinuxHost
 
 /// What the program is asked to do.
-enum Command {
+enum Command: UInt8 {
   case run, quickstart, check, sensors, firmware, version, help
+
+  /// Their names, in the order of the cases.
+  static var words: WordList { WordList("run|quickstart|check|sensors|firmware|version|help") }
 
   /// The command of this name; nil if there is none.
   init?(named text: Span<UInt8>) {
-    if text.equals("run") {
-      self = .run
-    } else if text.equals("quickstart") {
-      self = .quickstart
-    } else if text.equals("check") {
-      self = .check
-    } else if text.equals("sensors") {
-      self = .sensors
-    } else if text.equals("firmware") {
-      self = .firmware
-    } else if text.equals("version") || text.equals("--version") {
+    if text.equals("--version") {
       self = .version
-    } else if text.equals("help") || text.equals("--help") || text.equals("-h") {
+    } else if text.equals("--help") || text.equals("-h") {
       self = .help
     } else {
-      return nil
+      guard let index = Command.words.index(of: text) else { return nil }
+      self.init(rawValue: UInt8(index))
     }
   }
 
@@ -37,7 +31,7 @@ enum Command {
     case (.quickstart, .duration), (.quickstart, .logLevel), (.quickstart, .host), (.quickstart, .port),
       (.quickstart, .type), (.quickstart, .id):
       true
-    case (.check, .config): true
+    case (.check, .config), (.check, .strict): true
     case (.sensors, .json): true
     case (.firmware, .key): true
     default: false
@@ -46,32 +40,18 @@ enum Command {
 }
 
 /// An option's meaning.
-enum Option {
-  case config, duration, logLevel, host, port, type, id, key, json
+enum Option: UInt8 {
+  case config, duration, logLevel, host, port, type, id, key, json, strict
+
+  /// Their names, in the order of the cases.
+  static var words: WordList {
+    WordList("--config|--for|--log-level|--host|--port|--type|--id|--key|--json|--strict")
+  }
 
   /// The option of this name; nil if there is none.
   init?(named text: Span<UInt8>) {
-    if text.equals("--config") {
-      self = .config
-    } else if text.equals("--for") {
-      self = .duration
-    } else if text.equals("--log-level") {
-      self = .logLevel
-    } else if text.equals("--host") {
-      self = .host
-    } else if text.equals("--port") {
-      self = .port
-    } else if text.equals("--type") {
-      self = .type
-    } else if text.equals("--id") {
-      self = .id
-    } else if text.equals("--key") {
-      self = .key
-    } else if text.equals("--json") {
-      self = .json
-    } else {
-      return nil
-    }
+    guard let index = Option.words.index(of: text) else { return nil }
+    self.init(rawValue: UInt8(index))
   }
 }
 
@@ -104,6 +84,8 @@ struct Invocation {
   /// The file that `firmware inspect` looks at; 0 for none.
   var file = 0
   var isJSON = false
+  /// Whether a warning of `check` is an error.
+  var isStrict = false
 
   /// Parses `arguments`, the program's name included. Without any, the invocation asks for help.
   init(_ arguments: borrowing Arguments) throws(UsageError) {
@@ -151,8 +133,8 @@ struct Invocation {
   private mutating func take(_ option: Option, at index: Int, of arguments: borrowing Arguments) throws(UsageError)
     -> Int
   {
-    if option == .json {
-      isJSON = true
+    if option == .json || option == .strict {
+      if option == .json { isJSON = true } else { isStrict = true }
       return 1
     }
     let value = index + 1
@@ -170,7 +152,7 @@ struct Invocation {
       isGiven = duration != nil
       guard let span = parseDuration(arguments[value]), span > .zero else { throw .badDuration(argument: value) }
       duration = span
-    case .json: isGiven = false
+    case .json, .strict: isGiven = false
     }
     if isGiven { throw .givenTwice(argument: index) }
     return 2

@@ -19,7 +19,7 @@ private let generalHelp: StaticString = """
   usage:
     mote run         [--config FILE] [--for DURATION] [--log-level LEVEL]
     mote quickstart  [--host H] [--port N] [--type T] [--id I] [--for DURATION] [--log-level LEVEL]
-    mote check       [--config FILE]
+    mote check       [--config FILE] [--strict]
     mote sensors     [--json]
     mote firmware    inspect FILE [--key FILE]
     mote version
@@ -52,10 +52,13 @@ private let quickstartHelp: StaticString = """
   """
 
 private let checkHelp: StaticString = """
-  mote check [--config FILE]
+  mote check [--config FILE] [--strict]
 
-  Reads the configuration, the environment and what they name, and reports everything that is wrong with file, line
-  and column. Exit status 78 if anything is; otherwise the settings in force are printed, without secrets.
+  Reads the configuration, the environment and what they name: the token, trusted certificates, the commands' programs,
+  and every sensor, once. Reports with file, line and column what is wrong. An error is what `mote run` refuses; what
+  cannot work on this machine at present is a warning, and an error with --strict. It connects to nothing, and looks
+  with the rights of the user who calls it, whom it names: call it as the agent's. Exit status 78 for errors; otherwise
+  the settings in force are printed, without secrets.
 
   """
 

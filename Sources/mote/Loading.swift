@@ -48,6 +48,7 @@ private func load(
   failure: inout ExitStatus
 ) throws(ArenaExhausted) -> Settings? {
   var loader = try SettingsLoader(scratch: &scratch)
+  loader.diagnostics.isStrict = invocation.isStrict
   // Big enough for the largest file, with a byte to spare that tells a larger one, and, one after the other, for
   // everything else that is read.
   var buffer = try ByteBuffer(capacity: ConfigurationLimits.fileBytesMax + 1, for: "file", from: &scratch)
@@ -64,9 +65,27 @@ private func load(
   applyFlags(to: &loader, invocation, arguments)
   readToken(into: &loader, &buffer)
   writeDefaultID(isQuickstart: invocation.command == .quickstart, into: &buffer)
-  let settings = try loader.finish(defaultID: buffer.span, into: &arena)
+  let isCheck = invocation.command == .check
+  var hasLooked = true
+  let settings = try loader.finish(defaultID: buffer.span, into: &arena) { settings, loader in
+    if isCheck { hasLooked = inspect(settings, &loader, from: &scratch) }
+  }
   if loader.diagnostics.blameCommandLine { failure = .usage }
+  if isCheck {
+    // In front of what is wrong, or of the settings.
+    let hasComplaints = loader.diagnostics.count > 0
+    var line = try ByteBuffer(capacity: 128, for: "users", from: &scratch)
+    line.append(hasComplaints ? "checked as user " : "# checked as user ")
+    buffer.removeAll()
+    ProcessUser.append(to: &line, reading: &buffer)
+    line.append(UInt8(ascii: "\n"))
+    _ = (hasComplaints ? StandardStream.error : .output).write(line.span)
+  }
   printDiagnostics(loader.diagnostics, &buffer)
+  guard hasLooked else {
+    failure = .system
+    return nil
+  }
   return settings
 }
 

@@ -161,7 +161,7 @@ private func makeLinks(_ settings: borrowing Settings, from arena: inout Arena) 
 }
 
 /// The host's tables are as large as the configuration asks for.
-private func hostPlan(of settings: borrowing Settings) -> HostPlan {
+func hostPlan(of settings: borrowing Settings) -> HostPlan {
   var plan = HostPlan(
     sensorCount: settings.sensors.count, sensorTextBytes: 0, commandCount: settings.commands.count,
     commandTextBytes: 0, sourceTimeout: settings.agent.sourceTimeout)

@@ -12,17 +12,20 @@ private enum SensorList {
   static var sensorsMax: Int { 512 }
   /// Their names and paths, in bytes.
   static var textBytes: Int { 128 * 1024 }
-  /// How long slow sensors are waited for.
-  static var patience: TimeSpan { .seconds(2) }
+  /// How long a slow sensor is waited for.
+  static var sensorPatience: TimeSpan { .seconds(2) }
+  /// How long all of them together are waited for.
+  static var patience: TimeSpan { .seconds(30) }
   /// The time over which processor usage is measured.
   static var usagePeriod: TimeSpan { .milliseconds(250) }
+  /// Sensors that are read side by side.
+  static var sensorsAtOnce: Int { 4 }
 }
 
 /// One sensor of the list; ranges are of the list's text.
 private struct ListEntry: BitwiseCopyable {
   let kind: SourceKind
   let unit: SensorUnit
-  let source: Int
   let argument: TextRange
   let name: TextRange
   let path: TextRange
@@ -45,15 +48,18 @@ private struct TextRange: BitwiseCopyable {
 /// Prints every sensor with its present value, as a table or as a JSON array.
 func listSensors(asJSON: Bool) throws(ExitStatus) {
   guard var memory = MemoryBlock() else { throw .system }
-  var host = try makeReadingHost(from: &memory.arena)
+  let plan = HostPlan(
+    sensorCount: SensorList.sensorsMax, sensorTextBytes: SensorList.textBytes, commandCount: 0, commandTextBytes: 0,
+    sourceTimeout: SensorList.sensorPatience)
+  var host = try makeReadingHost(plan, from: &memory.arena)
   var list = try makeList(&host, from: &memory.arena)
   var raw = try takeBuffer(HostLimits.sourceBytesMax, from: &memory.arena)
   var output = ByteBuffer(memory.takeRest())
 
   // The first reading of processor usage tells of the whole time since boot, the second one of the present.
-  list.waitUntilReady(&host)
+  let end = host.now() + SensorList.patience
   for index in 0..<list.entries.count where list.entries[index].channel.quantity.tellsOfPeriod {
-    _ = list.read(index, into: &raw, &host)
+    _ = list.read(index, into: &raw, until: end, &host)
   }
   let measured = host.now() + SensorList.usagePeriod
   while host.now() < measured { host.wait(until: measured) }
@@ -61,7 +67,7 @@ func listSensors(asJSON: Bool) throws(ExitStatus) {
   output.append(
     asJSON ? "[" : "NAME                      READ                                VALUE             UNIT  FROM\n")
   for index in 0..<list.entries.count {
-    let reading = list.read(index, into: &raw, &host)
+    let reading = list.read(index, into: &raw, until: end, &host)
     if asJSON {
       output.append(index > 0 ? ",\n " : "\n ")
       list.writeObject(index, reading, into: &output)
@@ -77,26 +83,14 @@ func listSensors(asJSON: Bool) throws(ExitStatus) {
 /// The sensors that were found, with their text.
 private struct SensorTable: ~Copyable {
   var entries: FixedArray<ListEntry>
+  /// The host's number of each.
+  var sources: FixedArray<Int>
   var text: ByteBuffer
 
-  /// Waits until slow sources have answered, for as long as `SensorList.patience` at most.
-  func waitUntilReady(_ host: inout LinuxHost) {
-    let end = host.now() + SensorList.patience
-    while host.now() < end {
-      var areReady = true
-      for index in 0..<entries.count where !host.prepareSource(entries[index].source) { areReady = false }
-      if areReady { return }
-      host.wait(until: end)
-    }
-  }
-
-  mutating func read(_ index: Int, into raw: inout ByteBuffer, _ host: inout LinuxHost) -> Reading {
-    raw.removeAll()
-    switch host.readSource(entries[index].source, into: &raw) {
-    case .complete(let exponent): return entries[index].channel.interpret(raw.span, field: Span(), exponent: exponent)
-    case .pending: return .failed(.timeout)
-    case .failed(let failure): return .failed(failure)
-    }
+  mutating func read(
+    _ index: Int, into raw: inout ByteBuffer, until end: Instant, _ host: inout LinuxHost
+  ) -> Reading {
+    readInTurn(index, of: sources, as: &entries[index].channel, field: Span(), into: &raw, until: end, &host)
   }
 
   func writeRow(_ index: Int, _ reading: Reading, into output: inout ByteBuffer) {
@@ -163,6 +157,26 @@ private struct SensorTable: ~Copyable {
   }
 }
 
+/// Reads the source at `index` while the next few are being read, and waits for it until `end`.
+@inline(never)
+func readInTurn(
+  _ index: Int, of sources: borrowing FixedArray<Int>, as channel: inout Channel, field: Span<UInt8>,
+  into raw: inout ByteBuffer, until end: Instant, _ host: inout LinuxHost
+) -> Reading {
+  while !host.prepareSource(sources[index]), host.now() < end {
+    for next in index + 1..<min(index + SensorList.sensorsAtOnce, sources.count) {
+      _ = host.prepareSource(sources[next])
+    }
+    host.wait(until: end)
+  }
+  raw.removeAll()
+  switch host.readSource(sources[index], into: &raw) {
+  case .complete(let exponent): return channel.interpret(raw.span, field: field, exponent: exponent)
+  case .pending: return .failed(.timeout)
+  case .failed(let failure): return .failed(failure)
+  }
+}
+
 // MARK: Finding
 
 private func makeList(_ host: inout LinuxHost, from arena: inout Arena) throws(ExitStatus) -> SensorTable {
@@ -177,6 +191,7 @@ private func findSensors(
   _ host: inout LinuxHost, from arena: inout Arena
 ) throws(ArenaExhausted) -> SensorTable {
   var entries = try FixedArray<ListEntry>(capacity: SensorList.sensorsMax, for: "sensors", from: &arena)
+  var sources = try FixedArray<Int>(capacity: SensorList.sensorsMax, for: "sensors", from: &arena)
   var text = try ByteBuffer(capacity: SensorList.textBytes, for: "sensors", from: &arena)
   var listing = try SensorListing(from: &arena)
   listing.forEach { sensor, found in
@@ -187,20 +202,18 @@ private func findSensors(
     else { return }
     let offset = text.count
     text.append(found)
+    _ = sources.append(source)
     _ = entries.append(
       ListEntry(
-        kind: sensor.kind, unit: sensor.unit, source: source, argument: TextRange(sensor.argument, at: offset),
+        kind: sensor.kind, unit: sensor.unit, argument: TextRange(sensor.argument, at: offset),
         name: TextRange(sensor.name, at: offset), path: TextRange(sensor.path, at: offset),
         channel: Channel(quantity: quantity, offset: Decimal(0), scale: Decimal(1), fractionDigits: nil)))
   }
-  return SensorTable(entries: entries, text: text)
+  return SensorTable(entries: entries, sources: sources, text: text)
 }
 
 /// A host that reads sensors and has nothing else to do.
-private func makeReadingHost(from arena: inout Arena) throws(ExitStatus) -> LinuxHost {
-  let plan = HostPlan(
-    sensorCount: SensorList.sensorsMax, sensorTextBytes: SensorList.textBytes, commandCount: 0, commandTextBytes: 0,
-    sourceTimeout: SensorList.patience)
+func makeReadingHost(_ plan: HostPlan, from arena: inout Arena) throws(ExitStatus) -> LinuxHost {
   let links = try makeUnusedLinks(from: &arena)
   do throws(HostSetupFailure) {
     return try LinuxHost(links: links, storage: LinuxStorage(folder: nil), plan: plan, from: &arena)

@@ -1,5 +1,6 @@
 // What is said about a command line that is not understood.
 
+import AgentConfiguration
 import Bytes
 import LinuxHost
 
@@ -13,12 +14,14 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
     line.append("unknown command ")
     line.append(quoted: arguments[index])
     line.append("; expected run, quickstart, check, sensors, firmware, version or help")
+    line.append(nearestTo: arguments[index], of: Command.words)
   case .unknownOption(let index):
     line.append("unknown option ")
     line.append(quoted: arguments[index])
     line.append("; `mote help ")
     line.append(arguments[1])
     line.append("` lists those that there are")
+    line.append(nearestTo: arguments[index], of: Option.words)
   case .notForCommand(let index):
     line.append("option ")
     line.append(quoted: arguments[index])
@@ -46,6 +49,14 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
 }
 
 extension ByteBuffer {
+  /// Appends the word of a list that was probably meant by `text`, if there is one.
+  fileprivate mutating func append(nearestTo text: Span<UInt8>, of words: WordList) {
+    guard let meant = words.nearest(to: text) else { return }
+    append("; did you mean \"")
+    append(words.bytes.extracting(meant))
+    append("\"?")
+  }
+
   /// Appends `text` in quotes, at most a screen line of it, with what is not printable made `?`.
   @inline(never)
   fileprivate mutating func append(quoted text: Span<UInt8>) {

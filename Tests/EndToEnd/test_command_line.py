@@ -2,15 +2,23 @@
 
 import json
 import os
+import pathlib
+import pwd
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
 
 import pytest
 
-from harness.configuration import TOKEN, status
+from harness.configuration import TOKEN, status, tls
+from harness.waiting import DEADLINE
 
 USAGE, CONFIGURATION = 64, 78
 COMMANDS = ("run", "quickstart", "check", "sensors", "version", "help")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLACE = re.compile(r"^(?P<file>\S+):(?P<line>\d+):(?P<column>\d+): ", re.MULTILINE)
 
 
@@ -33,7 +41,8 @@ def test_help_names_every_command_and_explains_each(program):
 
 
 @pytest.mark.parametrize("arguments", [
-    ("fly",), ("help", "fly"), ("run", "--colour"), ("run", "--for"), ("run", "--for", "soon"), ("run", "--for", "-1s"),
+    ("fly",), ("help", "fly"), ("run", "--colour"), ("run", "--strict"), ("run", "--for"), ("run", "--for", "soon"),
+    ("run", "--for", "-1s"),
     ("run", "--for", "1s", "--for", "2s"), ("run", "--config"), ("run", "stray"), ("run", "--json"),
     ("sensors", "--xml"), ("version", "now"),
 ], ids=" ".join)
@@ -44,6 +53,17 @@ def test_wrong_usage_is_told_with_status_64(program, arguments):
     assert done.stderr.startswith("mote: "), done.stderr
     # What was wrong is named.
     assert f'"{arguments[-1]}"' in done.stderr or f'"{arguments[1]}"' in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("arguments, meant", [
+    (("chekc",), "check"), (("help", "quikstart"), "quickstart"), (("run", "--cofnig"), "--config"),
+    (("check", "--stict"), "--strict"), (("fly",), None), (("run", "--colour"), None)],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value))
+def test_words_that_are_nearly_right_get_a_suggestion(program, arguments, meant):
+    done = program.run(*arguments)
+    assert done.returncode == USAGE
+    suggested = re.findall(r'; did you mean "(.*)"\?$', done.stderr.rstrip("\n"))
+    assert suggested == ([meant] if meant else []), done.stderr
 
 
 @pytest.mark.parametrize("flag, value", [("--port", "0"), ("--port", "65536"), ("--port", "many"), ("--id", "a/b"),
@@ -213,6 +233,136 @@ def test_a_token_readable_by_others_is_warned_about(program, write_configuration
     path.chmod(0o644)
     done = program.run("check", "--config", path)
     assert done.returncode == 0 and "warning" in done.stderr and "auth-token" in done.stderr
+
+
+def check_machine(program, path, *options):
+    """Checks a configuration; gives the warnings about the machine: key, word and remedy by line."""
+    done = program.run("check", "--config", path, *options)
+    line = r'^(\S+):(\d+):\d+: (warning|error): (read|run|ca-file): found ".*", .* \((\S+)\); (.+)$'
+    found = re.findall(line, done.stderr, re.MULTILINE)
+    assert all(file == str(path) for file, *_ in found)
+    return done, {(key, word): remedy for *_, key, word, remedy in found}
+
+
+def test_check_looks_at_what_is_named_and_says_as_whom(program, write_configuration, tmp_path):
+    (tmp_path / "text").write_text("N/A\n")
+    sections = {**status("10s", 0, a="thermal:nowhere", b="network:nowhere0/rx-bytes", c="disk:/nowhere/free",
+                         d="uptime", e=f"file:{tmp_path}/text", f=f"file:{tmp_path}/none", g="constant:1",
+                         h={"read": f"file:{tmp_path}/text", "type": "text"}),
+                "command gone": {"run": tmp_path / "gone"}, "command there": {"run": "/bin/true"}}
+    path = write_configuration(1883, sections)
+    done, found = check_machine(program, path)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert done.returncode == 0 and done.stderr.startswith(f"checked as user {user} ({os.getuid()})\n"), done.stderr
+    assert set(found) == {("read", "not-found"), ("read", "not-understood"), ("run", "not-found")}, done.stderr
+    lines = path.read_text().splitlines()
+    places = [(lines[int(place["line"]) - 1], int(place["column"])) for place in PLACE.finditer(done.stderr)]
+    wrong = ["thermal:nowhere", "network:nowhere0/rx-bytes", "disk:/nowhere/free", f"file:{tmp_path}/text",
+             f"file:{tmp_path}/none"]
+    assert places == [*((f"read = {value}", 8) for value in wrong), (f"run = {tmp_path}/gone", 7)]
+    assert done.stderr.endswith("\n0 errors, 6 warnings\n")
+    # The agent starts with all of that; who wants to be sure says so.
+    done, found = check_machine(program, path, "--strict")
+    assert (done.returncode, done.stdout, len(found)) == (CONFIGURATION, "", 3), done.stderr
+    assert "warning: " not in done.stderr and done.stderr.endswith("\n6 errors, 0 warnings\n")
+    # Mistakes hide nothing.
+    path.write_text(path.read_text().replace("interval = 10s", "interval = 10"))
+    done, found = check_machine(program, path)
+    assert (done.returncode, len(found)) == (CONFIGURATION, 3) and done.stderr.endswith("\n1 error, 6 warnings\n")
+
+
+def test_check_says_as_whom_where_all_is_well(program, write_configuration):
+    path = write_configuration(1883, {**status(a="uptime"), "command a": {"run": "/bin/sh"}})
+    for options in ((), ("--strict",)):
+        done = program.run("check", "--config", path, *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert re.match(rf"# checked as user \S+ \({os.getuid()}\)\n\[device\]\n", done.stdout), done.stdout
+
+
+PROGRAMS = {"not-found": None, "not-a-file": None, "not-permitted": b"#!/bin/sh\n",
+            "carriage-return": b"#!/bin/sh\r\n:\r\n", "no-interpreter": b"#! /nowhere/sh -e\n",
+            "no-program": b"echo hello\n"}
+
+
+@pytest.mark.parametrize("word", PROGRAMS)
+def test_check_names_what_is_wrong_with_a_program(program, write_configuration, tmp_path, word):
+    file = tmp_path / "program"
+    if word == "not-a-file":
+        file.mkdir()
+    elif PROGRAMS[word] is not None:
+        file.write_bytes(PROGRAMS[word])
+        file.chmod(0o600 if word == "not-permitted" else 0o700)
+    sections = {**status(a="uptime"), "command a": {"run": file}}
+    done, found = check_machine(program, write_configuration(1883, sections))
+    assert list(found) == [("run", word)], done.stderr
+
+
+BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"\n-----END CERTIFICATE-----\n"
+CERTIFICATES = {"not-found": None, "no-certificate": b"no PEM\n",
+                "certificate-too-large": BEGIN + b"MIIQ" * 1500 + END}
+
+
+@pytest.mark.parametrize("word", CERTIFICATES)
+def test_check_names_what_is_wrong_with_trusted_certificates(program, write_configuration, authority, tmp_path, word):
+    sections = {**status(a="uptime"), **tls(8883, authority)}
+    assert check_machine(program, write_configuration(1883, sections))[0].stderr == ""
+    file = tmp_path / "trusted.pem"
+    if CERTIFICATES[word] is not None:
+        file.write_bytes(CERTIFICATES[word])
+    sections["server"]["ca-file"] = file
+    done, found = check_machine(program, write_configuration(1883, sections))
+    assert list(found) == [("ca-file", word)], done.stderr
+    # Who does not want them checked needs none.
+    sections["server"]["allow-unverified-server"] = "yes"
+    done, found = check_machine(program, write_configuration(1883, sections))
+    assert not found, done.stderr
+
+
+def test_check_has_the_rights_of_who_calls_it(program, write_configuration, tmp_path):
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory() as name:
+        # Unlike the test's own folders this one can be looked into by others.
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        shutil.copy(program.command[-1], folder / "mote")
+        for file in ("value", "program"):
+            (folder / file).write_text("#!/bin/sh\n")
+            (folder / file).chmod(0o700)
+        sections = {**status(a={"read": f"file:{folder}/value", "type": "text"}),
+                    "command a": {"run": folder / "program"}}
+        (folder / "mote.conf").write_text(write_configuration(1883, sections).read_text())
+        shutil.chown(folder / "mote.conf", "nobody")
+        (folder / "mote.conf").chmod(0o600)
+        words = [*program.command[:-1], folder / "mote", "check", "--config", folder / "mote.conf"]
+        done = subprocess.run(words, env={}, user="nobody", capture_output=True, text=True, timeout=DEADLINE,
+                              check=False)
+        assert re.findall(r"\((not-permitted)\)", done.stderr) == ["not-permitted"] * 2, done.stderr
+        assert done.stderr.startswith("checked as user nobody (")
+        done = subprocess.run(words, env={}, capture_output=True, text=True, timeout=DEADLINE, check=False)
+        assert done.stderr == "" and "# checked as user root (0)\n" in done.stdout
+
+
+@pytest.fixture
+def slow_files(tmp_path):
+    """A folder whose files `never1` and so on never answer."""
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, ROOT / "Tests/LinuxHostTests/slowfiles.py", folder], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as server:
+        answer = server.stdout.readline().strip()
+        if answer != "ready":
+            pytest.skip(f"there is no FUSE here: {answer}")
+        yield folder
+        server.stdin.close()
+
+
+def test_check_waits_for_no_sensor_that_hangs(program, write_configuration, slow_files):
+    # Those behind it are looked at all the same.
+    sections = {**status("10s", 0, a=f"file:{slow_files}/never1", b="file:/nowhere", c="uptime"),
+                "agent": {"source-timeout": "200ms"}}
+    done, found = check_machine(program, write_configuration(1883, sections))
+    assert set(found) == {("read", "timeout"), ("read", "not-found")}, done.stderr
 
 
 @pytest.mark.core

@@ -41,12 +41,15 @@ def test_the_page_has_every_word_and_no_other():
     alerts = source("CMbedTLS/tls.c", "mote_tls_alert_name(", "\n}")
     faults = source("MQTT/PeerFault.swift", "var what", "\n  }\n")
     outbox = source("Agent/Outbox/Outbox.swift", "struct Outbox", "\x00")
-    reasons, cause_words, alert_words, fault_words, event_words = page_words()
+    check = source("mote/Inspection.swift", "// MARK: Words", "\x00")
+    reasons, cause_words, alert_words, fault_words, event_words, check_words = page_words()
     assert sorted(reasons) == sorted(re.findall(r'case \.\w+: "([^"]+)"', links))
     assert sorted(cause_words) == sorted(
         re.findall(r'return "([^"]+)"', causes) + re.findall(r'cause=([^"]+)"', passed_over))
     assert sorted(alert_words) == sorted(re.findall(r'return "([^"]+)"', alerts)) == sorted(ALERTS.keys() - {"99"})
     assert sorted(event_words) == sorted(re.findall(r'log\.begin\(\.(?:error|warning), "([^"]+)"', outbox))
+    words = re.findall(r'var \w+Words: WordList {\s+WordList\("([^"]+)"\)', check)
+    assert len(words) == 2 and set(check_words) == set("|".join(words).split("|"))
     assert fault_words == re.findall(r'case \.serverSpeaks\w+: "([^"]+)"', faults)
 
 

@@ -272,14 +272,12 @@ private func entry(
   return SensorEntry(
     name: settings.sensors[index].name, field: settings.sensors[index].field, source: source,
     memberName: TextRange(start..<text.count),
-    channel: Channel(
-      quantity: quantity(ofSensor: index, in: settings), offset: settings.sensors[index].offset,
-      scale: settings.sensors[index].scale, fractionDigits: settings.sensors[index].decimals))
+    channel: Plan.channel(ofSensor: index, in: settings))
 }
 
 /// What a sensor takes from its source. The configuration has been checked, so an unknown argument cannot come here; if
 /// it did, the first number would be tried and its failure logged.
-private func quantity(ofSensor index: Int, in settings: borrowing Settings) -> Quantity {
+func quantity(ofSensor index: Int, in settings: borrowing Settings) -> Quantity {
   switch settings.sensors[index].valueType {
   case .text: return .text
   case .boolean: return .boolean

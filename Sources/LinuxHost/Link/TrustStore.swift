@@ -22,6 +22,8 @@ struct TrustStore: ~Copyable {
   /// How old a version of a file is before its index is kept: two changes within this time may leave the same version,
   /// since file systems count time in steps, FAT in those of two seconds.
   var versionAgeMin = TimeSpan.seconds(3)
+  /// Why the last look-up could not begin.
+  private(set) var openFailure: Errno?
   /// Whether the last look-up found no certificate at all, matching or not.
   var isUnreadable = false
 
@@ -35,6 +37,7 @@ struct TrustStore: ~Copyable {
   static var foundMax: Int { 6 }
 
   /// Begins with the system's store.
+  @inline(never)
   init(from arena: inout Arena) throws(ArenaExhausted) {
     let newReader = try PEMReader(PEMReader.certificateLine, for: "tls trust", from: &arena)
     index = try TrustIndex(for: "tls trust", from: &arena)
@@ -42,17 +45,18 @@ struct TrustStore: ~Copyable {
   }
 
   /// Looks in another place from now on; empty means the system's store.
+  @inline(never)
   mutating func use(_ path: Span<UInt8>) { self.path = PathText(path) }
 
   /// Whether this is where it looks.
   func uses(_ path: Span<UInt8>) -> Bool { self.path.equals(path) }
 
   /// Hands the trusted certificates whose subject is `issuer`, a DER Name, to mbedTLS. False if there are no
-  /// certificates at all.
-  mutating func find(_ issuer: Span<UInt8>, into found: OpaquePointer) -> Bool {
+  /// certificates at all. Without `found` it only looks whether there are.
+  mutating func find(_ issuer: Span<UInt8>, into found: OpaquePointer?) -> Bool {
     find(issuer) { certificate in
       certificate.withUnsafeBufferPointer { bytes in
-        guard let start = bytes.baseAddress else { return false }
+        guard let found, let start = bytes.baseAddress else { return false }
         return mote_tls_add_certificate(found, start, bytes.count)
       }
     }
@@ -62,6 +66,7 @@ struct TrustStore: ~Copyable {
   mutating func find(_ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool) -> Bool {
     seenCount = 0
     foundCount = 0
+    openFailure = nil
     let place = presentPath
     do throws(Errno) {
       let descriptor = try System.openForReading(place)
@@ -73,7 +78,7 @@ struct TrustStore: ~Copyable {
       default: search(descriptor, issuer, take)
       }
     } catch {
-      // Nothing was seen, and that says it.
+      openFailure = error
     }
     isUnreadable = seenCount == 0
     return !isUnreadable

@@ -35,6 +35,7 @@ public enum Files {
   public static var pathBytesMax: Int { PathText.bytesMax }
 
   /// Appends all of the file at `path` to `buffer`, or nothing. May wait for the file system.
+  @inline(never)
   public static func read(_ path: Span<UInt8>, into buffer: inout ByteBuffer) throws(FileFailure) {
     let start = buffer.count
     let isRegular: Bool
