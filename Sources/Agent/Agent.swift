@@ -193,7 +193,7 @@ public struct Agent: ~Copyable {
   /// Takes over a new configuration whose connection settings equal the present ones; connection, queue and running
   /// programs go on. The caller has opened the new sources on the host.
   public mutating func reload<H: Host & ~Copyable>(plan: consuming Plan, _ host: inout H) {
-    events.replaceTable(plan.table)
+    events.replaceTable(plan.table, settings, plan.settings)
     settings = plan.settings
     log.threshold = settings.agent.logLevel
     outbox.limitRate(messagesPerSecond: settings.mqtt.messagesPerSecondMax)

@@ -43,6 +43,7 @@ extension Settings {
     case .messagesPerSecond: .count(mqtt.messagesPerSecondMax)
     case .logLevel: .word(agent.logLevel.name)
     case .sourceTimeout: .time(agent.sourceTimeout)
+    case .align: .boolean(agent.align)
     case .interval: .time(events[index].interval)
     case .qos: .count(Int(events[index].qos))
     case .event, .read, .field, .valueType, .scale, .offset, .decimals: value(of: key, ofSensor: sensors[index])

@@ -42,6 +42,7 @@ extension SettingsLoader {
     readServer(&settings)
     readMQTT(&settings)
     settings.agent.sourceTimeout = duration(.sourceTimeout)
+    settings.agent.align = boolean(.align)
     settings.agent.logLevel = LogLevel(rawValue: choice(.logLevel)) ?? .info
     readEvents(&settings)
     readSensors(&settings)

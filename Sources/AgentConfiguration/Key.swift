@@ -17,7 +17,7 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [mqtt]
   case keepAlive, cleanSession, inflightMax, packetSize, queueSize, connectDelayMax, messagesPerSecond
   // [agent]
-  case logLevel, sourceTimeout
+  case logLevel, sourceTimeout, align
   // [event NAME]
   case interval, qos
   // [sensor NAME]

@@ -66,6 +66,8 @@ enum KeyTable {
     time(
       .sourceTimeout, "source-timeout", .agent, 100...minute, default: 5 * second, .goesOn,
       "how long a slow sensor is waited for, 100ms to 1m"),
+    boolean(
+      .align, "align", .agent, default: false, .goesOn, "`yes`: events are due at the same moments on all devices"),
 
     time(.interval, "interval", .event, 100...(7 * day), default: 10 * second, .goesOn, "100ms to 7d"),
     count(.qos, "qos", .event, 0...2, default: 0, .goesOn, "0 at most once, 1 at least once, 2 exactly once"),

@@ -90,6 +90,8 @@ public struct AgentSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var logLevel = LogLevel.info
   /// How long a slow sensor is waited for.
   public internal(set) var sourceTimeout = TimeSpan.zero
+  /// Whether events are due at whole multiples of their intervals, without a phase of this device's own.
+  public internal(set) var align = false
 }
 
 /// One `[event NAME]`.

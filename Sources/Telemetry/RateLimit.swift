@@ -5,8 +5,8 @@ import Bytes
 
 /// A limit of so many messages a second, with bursts of as many (the generic cell rate algorithm of ITU-T I.371).
 public struct RateLimit: BitwiseCopyable, Sendable {
-  private let spacing: TimeSpan
-  private let tolerance: TimeSpan
+  private var spacing: TimeSpan
+  private var tolerance: TimeSpan
   private var theoretical = Instant(milliseconds: .min / 2)
 
   /// Allows `messagesPerSecond`, 0 for no limit; a rate of one a second allows no bursts at all.
@@ -14,6 +14,13 @@ public struct RateLimit: BitwiseCopyable, Sendable {
     let spacing = messagesPerSecond > 0 ? max(1000 / Int64(messagesPerSecond), 1) : 0
     self.spacing = .milliseconds(spacing)
     tolerance = .milliseconds(spacing * Int64(max(messagesPerSecond - 1, 0)))
+  }
+
+  /// Allows `messagesPerSecond` from now on; what was sent before counts.
+  public mutating func change(messagesPerSecond: Int) {
+    let before = theoretical
+    self = RateLimit(messagesPerSecond: messagesPerSecond)
+    theoretical = before
   }
 
   /// The earliest moment at which a message may be sent.

@@ -1,5 +1,6 @@
-// When events are due. Due times are whole multiples of the interval on the boot-time clock: they do not drift, and
-// events with related intervals come due together, so that one wake-up and one write serve them all.
+// When events are due. Due times are whole multiples of the interval on the boot-time clock, all of a device earlier by
+// the same phase: they do not drift, and events with related intervals come due together, so that one wake-up and one
+// write serve them all. Without a phase, devices that got their power together would publish together for ever.
 
 import Bytes
 
@@ -9,16 +10,20 @@ public struct Schedule: BitwiseCopyable, Sendable {
   public private(set) var interval: TimeSpan
   /// The moment from which the next event is due.
   public private(set) var due: Instant
-  /// Whether `due` is known to be a multiple of the interval, and not negative.
+  /// How much before a multiple of the interval an event is due, in milliseconds.
+  private let phase: UInt32
+  /// Whether `due` is known to be where the phase puts it, and not negative.
   private var isAligned = false
 
-  /// A schedule whose first event is due at once: whoever starts a board wants to see it.
-  public init(interval: TimeSpan, startingAt now: Instant) {
+  /// A schedule whose first event is due at once: whoever starts a board wants to see it. All later ones are due `phase`
+  /// milliseconds before a multiple of the interval.
+  public init(interval: TimeSpan, startingAt now: Instant, phase: UInt32 = 0) {
     self.interval = max(interval, .milliseconds(1))
+    self.phase = phase
     due = now
   }
 
-  /// The event was dealt with: the next is due at the next multiple of the interval. What was missed is not made up.
+  /// The event was dealt with: the next is due before the next multiple of the interval. What was missed is not made up.
   public mutating func advance(past now: Instant) {
     let next = due + interval
     if isAligned, now < next {
@@ -26,12 +31,13 @@ public struct Schedule: BitwiseCopyable, Sendable {
       due = next
       return
     }
-    let passed = max(now, due).milliseconds / interval.milliseconds
-    due = Instant(milliseconds: passed * interval.milliseconds) + interval
+    let shift = TimeSpan.milliseconds(Int64(phase))
+    let passed = (max(now, due) + shift).milliseconds / interval.milliseconds
+    due = Instant(milliseconds: passed * interval.milliseconds) + interval + .milliseconds(-shift.milliseconds)
     isAligned = due.milliseconds >= 0
   }
 
-  /// Changes the interval; the next event is due at its next multiple.
+  /// Changes the interval; the next event is due before its next multiple.
   public mutating func setInterval(_ newInterval: TimeSpan, now: Instant) {
     interval = max(newInterval, .milliseconds(1))
     due = now

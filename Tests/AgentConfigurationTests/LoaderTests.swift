@@ -124,6 +124,7 @@ private let example = """
       #expect(settings.mqtt.messagesPerSecondMax == 10)
       #expect(settings.agent.logLevel == .info)
       #expect(settings.agent.sourceTimeout == .seconds(5))
+      #expect(!settings.agent.align)
     }
   }
 
@@ -143,6 +144,7 @@ private let example = """
       [agent]
       log-level = debug
       source-timeout = 500ms
+      align = yes
       [event fast]
       interval = 100ms
       qos = 2
@@ -168,6 +170,7 @@ private let example = """
       #expect(!settings.mqtt.cleanSession)
       #expect(settings.agent.logLevel == .debug)
       #expect(settings.agent.sourceTimeout == .milliseconds(500))
+      #expect(settings.agent.align)
       #expect(settings.events[1].qos == 2)
       #expect(settings.sensors[1].event == 1)
       #expect(settings.sensors[1].valueType == .boolean)
@@ -456,6 +459,7 @@ private let example = """
       [agent]
       log-level = debug
       source-timeout = 5s
+      align = no
 
       [event status]
       interval = 10s

@@ -249,6 +249,32 @@ import Testing
     }
   }
 
+  /// However often it is asked to read its configuration: nothing is published for that, and no budget is had twice.
+  @Test func reloadsAreNoWayAroundSchedulesAndRate() throws {
+    var tally = Tally()
+    var scenario = Scenario()
+    scenario.events = (1...5).map { EventSpec("e\($0)", every: .minutes(60), qos: 0) }
+    scenario.messagesPerSecond = 2
+    try run(1, scenario, &tally) { simulation in
+      simulation.run(for: .minutes(1))
+      let before = (0..<5).map { simulation.readTimes($0).count }
+      for _ in 0..<50 {
+        #expect(throws: Never.self) { try simulation.reload(scenario) }
+        simulation.run(for: .milliseconds(100))
+      }
+      #expect((0..<5).map { simulation.readTimes($0).count } == before)
+      // Where each reload changes all of them, the rate holds them back.
+      for number in 0..<100 {
+        for index in 0..<5 { scenario.events[index].interval = .minutes(Int64(60 + number % 2)) }
+        scenario.messagesPerSecond = 2 + number % 2
+        #expect(throws: Never.self) { try simulation.reload(scenario) }
+        simulation.run(for: .milliseconds(100))
+      }
+      let count = (0..<5).map { simulation.readTimes($0).count }.reduce(0, +) - before.reduce(0, +)
+      #expect((20...36).contains(count), "\(count) in ten seconds")
+    }
+  }
+
   @Test func keepsToTheRateOfANewConfiguration() throws {
     var tally = Tally()
     var scenario = Scenario()

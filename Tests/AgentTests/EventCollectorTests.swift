@@ -164,10 +164,70 @@ import Testing
     rig.collect()
     _ = try rig.published()
     let other = try Rig("[event new]\nqos = 1\n[sensor x]\nevent = new\nread = file:/x\n", sources: [1])
-    rig.events.replaceTable(try other.makeTable(now: rig.host.time))
+    rig.events.replaceTable(try other.makeTable(now: rig.host.time), rig.settings, other.settings)
     // Its names are those of its own settings.
     rig.events.collect(other.settings, rig.clock, &rig.outbox, rig.host.time, &rig.log, &rig.host)
     #expect(try rig.published() == [#"{"d":{"x":2}}"#])
+  }
+
+  /// What a new configuration leaves as it is is not published for that, and keeps the interval that a command gave it.
+  @Test func schedulesThatDidNotChangeGoOn() throws {
+    let rig = try makeRig()
+    rig.collect()
+    _ = try rig.published()
+    rig.host.time = rig.host.time + .seconds(3)
+    let changed = EventCollectorTests.configuration.replacing("60s", with: "30s").replacing("loose", with: "tight")
+    let other = try Rig(changed, sources: [0, 1, 2, 0, 2, 4])
+    rig.events.replaceTable(try other.makeTable(now: rig.host.time), rig.settings, other.settings)
+    rig.events.collect(other.settings, rig.clock, &rig.outbox, rig.host.time, &rig.log, &rig.host)
+    #expect(try rig.published() == [#"{"d":{"elsewhere":4}}"#, #"{"d":{"e":5}}"#], "the changed and the renamed one")
+    #expect(rig.eventDeadline == Instant(milliseconds: 10_000))
+    let readBefore = rig.host.reads.count
+    let loose = try Rig(changed, sources: [0, 1, 2, 0, 2, 4], isAligned: false)
+    rig.events.replaceTable(try loose.makeTable(now: rig.host.time), other.settings, loose.settings)
+    rig.events.collect(loose.settings, rig.clock, &rig.outbox, rig.host.time, &rig.log, &rig.host)
+    #expect(rig.host.reads[readBefore...] == [0, 1, 2, 4], "all of them are due at other moments now")
+  }
+
+  /// Devices that get their power together must not publish together for ever.
+  @Test func eachDeviceHasAPhaseOfItsOwn() throws {
+    let configuration = """
+      [event a]
+      interval = 10s
+      [event b]
+      interval = 30s
+      [sensor a]
+      event = a
+      read = file:/a
+      [sensor b]
+      event = b
+      read = file:/b
+      """
+    var counts = [Int](repeating: 0, count: 10)
+    for number in 0..<300 {
+      let rig = try Rig(configuration, sources: [0, 1], id: "e7-\(1000 + number)", isAligned: false)
+      try rig.connect()
+      rig.collect()
+      let due = rig.eventDeadline
+      #expect(due > rig.host.time && due <= rig.host.time + .seconds(10))
+      counts[Int(due.milliseconds % 10_000 / 1000)] += 1
+      // Constant: the same device at another time.
+      let again = try Rig(configuration, sources: [0, 1], id: "e7-\(1000 + number)", isAligned: false)
+      try again.connect()
+      again.host.time = rig.host.time + .milliseconds(123_456)
+      again.collect()
+      #expect((again.eventDeadline - due).milliseconds % 10_000 == 0)
+      // Together with the other event at each third time.
+      var together = 0
+      for _ in 0..<3 {
+        rig.host.time = rig.eventDeadline
+        let readBefore = rig.host.reads.count
+        rig.collect()
+        together += rig.host.reads.count - readBefore - 1
+      }
+      #expect(together == 1)
+    }
+    #expect(counts.allSatisfy { (15...50).contains($0) }, "\(counts)")
   }
 
   /// Sensors that share a source stand where the first of them does; otherwise the configuration's order is kept. The

@@ -27,7 +27,7 @@ final class Rig {
   /// `configuration` follows a valid `[device]`; `sources` are the host's sources of its sensors.
   init(
     _ configuration: String = "", sources: [Int] = [], packetBytes: Int = 2048, queueBytes: Int = 8192,
-    messagesPerSecond: Int = 0
+    messagesPerSecond: Int = 0, id: String = "e7-0042", isAligned: Bool = true
   ) throws {
     var arena = makeArena(byteCount: 4 << 20)
     let settings = try makeSettings(
@@ -35,8 +35,10 @@ final class Rig {
       [device]
       org = ab12cd
       type = edge
-      id = e7-0042
+      id = \(id)
       auth-token = secret
+      [agent]
+      align = \(isAligned ? "yes" : "no")
       [mqtt]
       connect-delay-max = 0s
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness.configuration import seldom, status
+from harness.configuration import ORGANIZATION, TYPE, seldom, status
 from harness.files import overwrite, put
 from harness.waiting import DEADLINE, wait_until
 
@@ -203,6 +203,32 @@ def test_an_event_too_large_for_a_packet_is_left_out_and_logged(broker, platform
     agent.wait_log("error", "event", "too-large")
     put(source, "short")
     assert platform.next_event("status").data == {"text": "short"}
+
+
+def phase(identifier):
+    """The phase of a device, in milliseconds: CRC-32C of its identity, within a week."""
+    rest = 0xFFFFFFFF
+    for byte in f"{ORGANIZATION}{TYPE}{identifier}".encode():
+        rest ^= byte
+        for _ in range(8):
+            rest = rest >> 1 ^ (0x82F63B78 if rest & 1 else 0)
+    return (rest ^ 0xFFFFFFFF) % 604_800_000
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("identifier", ["e7-0042", "e7-0043"])
+def test_a_device_has_a_phase_of_its_own(broker, platform, run_agent, identifier):
+    run_agent(broker.port, {
+        "device": {"id": identifier}, "agent": {"align": None},
+        **status("1s", 1, up="uptime"), "event slow": {"interval": "2s", "qos": 1},
+        "sensor b": {"event": "slow", "read": "uptime"}})
+    wait_until(lambda: len(platform.named("slow")) >= 4, DEADLINE, "events")
+    # The first is due at once. A busy machine may make some late, and hundredths of a second are cut off.
+    ups = [event.data["up"] for event in platform.named("status")][1:]
+    slow = [event.data["b"] for event in platform.named("slow")][1:]
+    for interval, times in ((1000, ups), (2000, slow)):
+        late = sorted((round(up * 1000) + 10 + phase(identifier)) % interval for up in times)
+        assert late[len(late) // 2] < 200, (interval, late)
 
 
 @pytest.mark.native

@@ -40,6 +40,22 @@ def test_the_connection_is_kept_where_identity_and_server_are_the_same(broker, p
     assert broker.log.count(f"as {CLIENT} ") == 1
 
 
+def test_what_did_not_change_is_not_published_for_a_reload(broker, platform, run_agent, change):
+    kept = status(seldom(), 1, a="constant:1")
+    agent = run_agent(broker.port, kept)
+    platform.next_event("status")
+    for number in range(1, 6):
+        # The others change, and their values are those of the new configuration.
+        other = {f"event n{number}": {"interval": seldom(), "qos": 1},
+                 "sensor b": {"event": f"n{number}", "read": f"constant:{number}"}}
+        change(agent, configuration(broker.port, {**kept, **other}))
+        assert platform.next_event(f"n{number}").data == {"b": number}
+    assert len(platform.named("status")) == 1
+    platform.command("publish", {"d": {"event": "status"}})
+    platform.outcome("publish")
+    wait_until(lambda: len(platform.named("status")) == 2, DEADLINE, "the event asked for")
+
+
 @pytest.mark.core
 def test_a_wrong_configuration_changes_nothing(broker, platform, run_agent, change):
     agent = run_agent(broker.port, status("200ms", 1, a="constant:1"))

@@ -21,6 +21,8 @@ public struct Scenario: Sendable {
   ]
   /// The programs.
   public var commands = [CommandSpec(name: "blink", timeoutSeconds: 10), CommandSpec(name: "long", timeoutSeconds: 60)]
+  /// Whether events are due at whole multiples of their intervals.
+  public var isAligned = true
   /// Whether each connection begins a new session.
   public var cleanSession = false
   /// The longest pause between two packets.
@@ -139,6 +141,7 @@ public struct Scenario: Sendable {
       messages-per-second = \(messagesPerSecond)
       [agent]
       source-timeout = \(Scenario.sourceTimeoutSeconds)s
+      align = \(isAligned ? "yes" : "no")
 
       """
     for (index, event) in events.enumerated() {

@@ -14,6 +14,23 @@ private func at(_ milliseconds: Int64) -> Instant { Instant(milliseconds: millis
     #expect(schedule.due == at(140_000))
   }
 
+  @Test func aPhaseShiftsAllButTheFirst() {
+    for phase in [0, 1, 4_999, 5_000, 123_456_789, 604_799_999] as [UInt32] {
+      var fast = Schedule(interval: .seconds(5), startingAt: at(1_234), phase: phase)
+      var slow = Schedule(interval: .seconds(15), startingAt: at(1_234), phase: phase)
+      #expect(fast.due == at(1_234))
+      fast.advance(past: at(1_234))
+      slow.advance(past: at(1_234))
+      for _ in 0..<100 {
+        while fast.due < slow.due { fast.advance(past: fast.due + .milliseconds(3)) }
+        #expect(fast.due == slow.due && (fast.due.milliseconds + Int64(phase)) % 15_000 == 0)
+        slow.advance(past: slow.due)
+      }
+      slow.setInterval(.seconds(7), now: slow.due)
+      #expect((slow.due.milliseconds + Int64(phase)) % 7000 == 0)
+    }
+  }
+
   @Test func doesNotDriftOverADayOfLateWakeUps() {
     var random = RandomSource(seed: 1)
     var schedule = Schedule(interval: .seconds(7), startingAt: at(3))

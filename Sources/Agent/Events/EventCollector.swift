@@ -30,8 +30,21 @@ struct EventCollector: ~Copyable {
     order()
   }
 
-  /// Goes over to the events of a new configuration.
-  mutating func replaceTable(_ newTable: consuming EventTable) {
+  /// Goes over to the events of a new configuration. Those whose schedules it has not changed keep them, with what a
+  /// command has made of their intervals: only new ones are due at once.
+  mutating func replaceTable(
+    _ newTable: consuming EventTable, _ settings: borrowing Settings, _ newSettings: borrowing Settings
+  ) {
+    for index in 0..<newTable.events.count {
+      let event = newSettings.events[index]
+      for former in 0..<table.events.count
+      where settings.events[former].interval == event.interval
+        && settings.bytes(settings.events[former].name).equals(newSettings.bytes(event.name))
+        && settings.agent.align == newSettings.agent.align
+      {
+        newTable.events[index].schedule = table.events[former].schedule
+      }
+    }
     table = newTable
     order()
   }

@@ -77,7 +77,7 @@ struct EventTable: ~Copyable {
   private let text: ByteBuffer
 
   /// Takes tables and text from `arena`. `sources` has the host's source index of each configured sensor, in their
-  /// order. Every event is due at `now`.
+  /// order. Every event is due at `now`, and from then on with the device's own phase.
   init(
     settings: borrowing Settings, sources: borrowing FixedArray<Int>, now: Instant, from arena: inout Arena
   ) throws(ArenaExhausted) {
@@ -86,6 +86,7 @@ struct EventTable: ~Copyable {
     var sensors = try FixedArray<SensorEntry>(capacity: settings.sensors.count, for: "sensors", from: &arena)
     var text = try ByteBuffer(capacity: textBytes(of: settings), for: "events", from: &arena)
     var order = try SensorOrder(settings: settings, sources: sources, from: &arena)
+    let phase = settings.agent.align ? 0 : phase(of: settings)
     for index in 0..<settings.events.count {
       let firstSensor = sensors.count
       var hasSlowSources = false
@@ -99,7 +100,8 @@ struct EventTable: ~Copyable {
         EventEntry(
           topic: TextRange(start..<text.count), qos: QoS(rawValue: settings.events[index].qos) ?? .atLeastOnce,
           firstSensor: firstSensor, sensorEnd: sensors.count, hasSlowSources: hasSlowSources,
-          schedule: Schedule(interval: settings.events[index].interval, startingAt: now), collectionDeadline: nil))
+          schedule: Schedule(interval: settings.events[index].interval, startingAt: now, phase: phase),
+          collectionDeadline: nil))
     }
     precondition(sensors.count == settings.sensors.count && !text.hasOverflowed)
     self.events = events
@@ -247,6 +249,16 @@ private struct SensorOrder: ~Copyable {
 private func key(event: Int, place: Int, sensor: Int) -> UInt64 {
   precondition(max(max(event, place), sensor) <= Int(UInt16.max))
   return UInt64(event) << 32 | UInt64(place) << 16 | UInt64(sensor)
+}
+
+/// The phase of a device's schedules in milliseconds, within the longest interval: from its identity, so that it is the
+/// same at each start, and those of many devices are spread evenly.
+private func phase(of settings: borrowing Settings) -> UInt32 {
+  var sum = CRC32C()
+  sum.add(settings.bytes(settings.identity.organization))
+  sum.add(settings.bytes(settings.identity.type))
+  sum.add(settings.bytes(settings.identity.id))
+  return sum.value % 604_800_000
 }
 
 /// Whether reading a source of `kind` may take longer than a look at it.

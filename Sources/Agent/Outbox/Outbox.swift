@@ -126,7 +126,7 @@ struct Outbox: ~Copyable {
   func lacksRoom(_ now: Instant) -> Bool { queue.count > 0 && isReady(at: now) }
 
   /// Changes the rate.
-  mutating func limitRate(messagesPerSecond: Int) { rate = RateLimit(messagesPerSecond: messagesPerSecond) }
+  mutating func limitRate(messagesPerSecond: Int) { rate.change(messagesPerSecond: messagesPerSecond) }
 
   // MARK: Publishing
 
