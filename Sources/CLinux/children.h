@@ -1,5 +1,6 @@
 // What all children of the process have in common.
 #pragma once
+#include <stdint.h>
 #include <sys/types.h>
 
 // Forks with all signals blocked, and they stay so in the child: no handler of ours ever runs there.
@@ -8,3 +9,6 @@ pid_t mote_fork_quietly(void);
 // Closes every descriptor from `first` on. Ours all close on exec, but a reader does not exec, and whoever started us
 // may have left some open.
 void mote_close_from(int first);
+
+// A clock that only goes forward.
+uint64_t mote_now_ms(void);

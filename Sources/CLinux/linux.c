@@ -3,6 +3,7 @@
 #include "mote_linux.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 // Below here no frame of a running process reaches; where the stack is smaller, there is nothing to be let go of.
 enum { STACK_BYTES_MAX = 256 * 1024 };
@@ -14,6 +15,11 @@ void mote_release_stack(void) {
   uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - STACK_BYTES_IN_USE) & ~(page - 1);
   // Pages that are not mapped make it fail, after it has dealt with those that are.
   (void)madvise((void *)(end - STACK_BYTES_MAX), STACK_BYTES_MAX, MADV_DONTNEED);
+}
+
+int mote_stack_may_have(size_t byte_count) {
+  struct rlimit limit;
+  return getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= byte_count;
 }
 
 #ifdef MOTE_DEVICE

@@ -105,7 +105,7 @@ pid_t mote_fork_quietly(void) {
 
 // MARK: Readers
 
-static uint64_t now_ms(void) {
+uint64_t mote_now_ms(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
@@ -162,7 +162,7 @@ void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int
   answer.are_temperatures = are_temperatures;
   int file = -1;
   size_t count = 0;
-  uint64_t start = now_ms();
+  uint64_t start = mote_now_ms();
   if (!path) {
     answer.failure = ENOENT;
   } else if (what == MOTE_READ_DISK) {
@@ -171,7 +171,7 @@ void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int
     if (byte_count_max > sizeof text) byte_count_max = sizeof text;
     count = read_unknown_file(path, &answer, text, byte_count_max, &file);
   }
-  answer.milliseconds = (uint32_t)(now_ms() - start);
+  answer.milliseconds = (uint32_t)(mote_now_ms() - start);
 
   struct iovec pieces[2] = {{&answer, sizeof answer}, {text, count}};
   union {

@@ -12,6 +12,8 @@
 
 // The descriptors of a keeper, and of a program until it is executed. The keeper never looks at the first three.
 enum { REPORT = 3, OUTPUT = 4, SIGNALS = 5, KEEPER_DESCRIPTORS };
+// The kernel's set of signals, smaller than the C library's.
+enum { KERNEL_SIGNAL_SET_BYTES = 8 };
 // How long a keeper goes on ending what a program has left, in milliseconds. What is stuck in the kernel takes longer.
 enum { END_MS_MAX = 1000, END_ROUND_MS = 10 };
 // How often it throws away output, 4096 bytes each, before it looks for signals: a full pipe, no more.
@@ -21,7 +23,7 @@ enum { CHUNKS_MAX = 16 };
 
 // Before Linux 3.17: a file without a name, in memory where there is a file system for that.
 static int nameless_file(void) {
-  char path[][32] = {"/dev/shm/mote-", "/run/mote-", "/tmp/mote-"};
+  char path[][32] = {"/dev/shm/mote-", "/tmp/mote-"};
   for (size_t place = 0; place < sizeof path / sizeof *path; place++) {
     // The number of the process makes the name ours; what has it all the same is left alone.
     char *end = path[place] + strlen(path[place]);
@@ -100,7 +102,7 @@ static _Noreturn void end_like(int status) {
 static int open_signals(void) {
   sigset_t all;
   sigfillset(&all);
-  return signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+  return (int)syscall(SYS_signalfd4, -1, &all, KERNEL_SIGNAL_SET_BYTES, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 // Collects the children that have ended. Returns whether `child` is one of them, with its status; with `group`, what is
@@ -119,6 +121,13 @@ static int collect_children(pid_t child, int is_group, int *status) {
   }
 }
 
+// The number at the beginning of a text.
+static pid_t number_in(const char *text) {
+  pid_t number = 0;
+  while (*text >= '0' && *text <= '9') number = number * 10 + (*text++ - '0');
+  return number;
+}
+
 // The parent of process `name`, a number; 0 where that cannot be told.
 static pid_t parent_of(const char *name) {
   char path[32] = "/proc/";
@@ -132,9 +141,9 @@ static pid_t parent_of(const char *name) {
   close(file);
   if (count <= 0) return 0;
   text[count] = 0;
-  // PID (NAME) STATE PARENT; a name may have anything in it.
-  const char *end = strrchr(text, ')');
-  return end && strlen(end) > 4 ? (pid_t)atoi(end + 4) : 0;
+  // PID (NAME) STATE PARENT; a name may have anything in it, what follows has no parenthesis.
+  while (count > 0 && text[count] != ')') count--;
+  return strlen(text + count) > 4 ? number_in(text + count + 4) : 0;
 }
 
 // Kills all children. What they leave are children then, too.
@@ -144,7 +153,7 @@ static void kill_children(void) {
   // It may count for another namespace, and then tells nothing of ours.
   ssize_t length = readlink("/proc/self", entries, 16);
   entries[length > 0 ? length : 0] = 0;
-  if (atoi(entries) != self) return;
+  if (number_in(entries) != self) return;
   int folder = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0) return;
   ssize_t count;
@@ -154,23 +163,18 @@ static void kill_children(void) {
       unsigned short record;
       memcpy(&record, entries + start + 16, sizeof record);
       const char *name = entries + start + 19;
-      if (*name >= '1' && *name <= '9' && parent_of(name) == self) kill((pid_t)atoi(name), SIGKILL);
+      pid_t process = number_in(name);
+      if (process > 0 && parent_of(name) == self) kill(process, SIGKILL);
       start += record;
     }
   }
   close(folder);
 }
 
-static int64_t now_ms(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
-}
-
 // Ends all that the program has left: in other groups, in sessions of their own, and whatever those start meanwhile.
 static void end_children(void) {
-  int64_t end = now_ms() + END_MS_MAX;
-  while (now_ms() < end) {
+  uint64_t end = mote_now_ms() + END_MS_MAX;
+  while (mote_now_ms() < end) {
     pid_t ended;
     while ((ended = waitpid(-1, NULL, WNOHANG)) > 0) {
     }
@@ -230,12 +234,16 @@ void mote_keep_agent(void) {
     return;
   }
   reset_handlers();
+  struct pollfd wait = {.fd = open_signals(), .events = POLLIN};
   int status = 0;
   while (!collect_children(agent, 0, &status)) {
-    siginfo_t signal;
-    int number = sigwaitinfo(&all, &signal);
-    // What comes from a terminal, comes to the agent, too.
-    if (number > 0 && number != SIGCHLD && signal.si_code != SI_KERNEL) kill(agent, number);
+    struct signalfd_siginfo signal;
+    // Without a descriptor it collects from time to time.
+    poll(&wait, 1, wait.fd < 0 ? END_MS_MAX : -1);
+    while (read(wait.fd, &signal, sizeof signal) == sizeof signal) {
+      // What comes from a terminal, comes to the agent, too.
+      if (signal.ssi_signo != SIGCHLD && signal.ssi_code != SI_KERNEL) kill(agent, (int)signal.ssi_signo);
+    }
   }
   end_like(status);
 }

@@ -10,13 +10,22 @@ import LinuxHost
 func main(_ count: Int32, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {
   reportCrashes()
   Environment.hideSecrets()
-  let arguments = Arguments(count: count, words: words)
+  guard StartupMemory.isStackSufficient else {
+    say("mote: the stack is too small: expected at least 128 KB (ulimit -s, RLIMIT_STACK)\n")
+    return ExitStatus.system.rawValue
+  }
+  return carryOut(Arguments(count: count, words: words)).rawValue
+}
+
+/// Does what the command line asks for. Not a part of `main`, whose frame must fit into the smallest stack.
+@inline(never)
+private func carryOut(_ arguments: borrowing Arguments) -> ExitStatus {
   let invocation: Invocation
   do throws(UsageError) {
     invocation = try Invocation(arguments)
   } catch {
     explain(error, arguments)
-    return ExitStatus.usage.rawValue
+    return .usage
   }
   do throws(ExitStatus) {
     switch invocation.command {
@@ -27,11 +36,24 @@ func main(_ count: Int32, _ words: UnsafeMutablePointer<UnsafeMutablePointer<CCh
     case .version: try printVersion()
     case .help: try printOut(helpText(for: invocation.topic).bytes)
     }
-    return ExitStatus.ok.rawValue
+    return .ok
   } catch {
-    return error.rawValue
+    explain(error)
+    return error
   }
 }
+
+/// Says why something ends with this status, where that has not been said.
+func explain(_ status: ExitStatus) {
+  switch status {
+  case .system: say("mote: the system refuses memory (ulimit -v, RLIMIT_AS) or file descriptors (ulimit -n)\n")
+  case .software: say("mote: the memory is too small for this configuration (ulimit -v, RLIMIT_AS)\n")
+  case .output: say("mote: standard output cannot be written\n")
+  case .ok, .usage, .configuration: break
+  }
+}
+
+private func say(_ line: StaticString) { _ = StandardStream.error.write(line.bytes) }
 
 /// Writes to standard output.
 func printOut(_ text: Span<UInt8>) throws(ExitStatus) {

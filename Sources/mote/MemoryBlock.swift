@@ -8,11 +8,21 @@ struct MemoryBlock: ~Copyable {
   var arena: Arena
   private var memory: StartupMemory
 
-  /// Reserves room; nil when the system has none.
+  /// The least that is worth a try, in bytes: enough for a configuration of usual size.
+  private static var byteCountMin: Int { 1 << 20 }
+
+  /// Reserves room, less of it where the system has no more; nil when it has none.
   init?() {
-    guard let memory = StartupMemory() else { return nil }
-    arena = Arena(memory.region)
-    self.memory = memory
+    var byteCount = StartupMemory.byteCountDefault
+    while byteCount >= MemoryBlock.byteCountMin {
+      if let memory = StartupMemory(byteCount: byteCount) {
+        arena = Arena(memory.region)
+        self.memory = memory
+        return
+      }
+      byteCount /= 2
+    }
+    return nil
   }
 
   /// Takes all that is left, for a program that prints and ends.

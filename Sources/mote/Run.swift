@@ -104,6 +104,7 @@ private func reloadConfiguration(
   do throws(ExitStatus) {
     return try loadConfiguration(invocation, arguments)
   } catch {
+    explain(error)
     return nil
   }
 }

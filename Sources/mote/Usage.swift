@@ -6,7 +6,7 @@ import LinuxHost
 
 /// Explains `error` on standard error.
 func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
-  guard var memory = MemoryBlock() else { return }
+  guard var memory = MemoryBlock() else { return explain(ExitStatus.system) }
   var line = ByteBuffer(memory.takeRest())
   line.append("mote: ")
   switch error {

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from harness.configuration import status
+from harness.configuration import status, tls
 from harness.files import wait_written
 from harness.waiting import DEADLINE, wait_until
 
@@ -137,6 +137,53 @@ def test_secrets_of_the_environment_are_closed_to_commands(broker, platform, run
     agent.reload()
     agent.wait_log("info", "agent", "reloaded")
     assert not agent.find("error", "agent", "reload-refused")
+
+
+# What README.md says is needed.
+STACK_BYTES, ADDRESS_BYTES = 128 << 10, 6 << 20
+
+
+def test_little_stack_and_address_space_are_enough(
+        tls_broker, authority, join_platform, run_agent, script):
+    platform = join_platform(tls_broker)
+    sections = {**status("500ms", 1, a="loadavg:1", b="disk:/total"), **tls(tls_broker.port, authority),
+                "command echo": {"run": script("echo", "cat\n")}}
+    prefix = ("prlimit", f"--stack={STACK_BYTES}", f"--as={ADDRESS_BYTES}")
+    agent = run_agent(tls_broker.port, sections, prefix=prefix)
+    agent.wait_connected()
+    tls_broker.wait_subscribed()
+    assert platform.next_event("status", where=lambda event: "b" in event.data)
+    platform.command("echo", "input")
+    assert platform.outcome("echo")["output"] == "input"
+    agent.reload()
+    agent.wait_log("info", "agent", "reloaded")
+    assert agent.stop() == 0
+
+
+@pytest.mark.parametrize("command", ["quickstart", "check", "sensors", "version"])
+@pytest.mark.parametrize(("limit", "words"), [
+    (f"--stack={STACK_BYTES - 1}", "the stack is too small"), ("--stack=24576", "the stack is too small"),
+    ("--stack=12288", "the stack is too small"), ("--as=1200000", "the system refuses memory")])
+def test_an_end_for_want_of_something_says_of_what(program, limit, words, command):
+    check_refusal(program, limit, words, command)
+
+
+def test_an_end_for_want_of_descriptors_says_so(program):
+    check_refusal(program, "--nofile=3", "file descriptors", "quickstart")
+
+
+def check_refusal(program, limit, words, command):
+    done = subprocess.run(
+        ["prlimit", limit, *program.command, command], env={}, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 71 and words in done.stderr and len(done.stderr.splitlines()) == 1, done
+
+
+def test_output_that_nobody_takes_is_said(program):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*program.command, "version"], env={}, stdin=subprocess.DEVNULL, stdout=full,
+                              stderr=subprocess.PIPE, text=True, timeout=DEADLINE, check=False)
+    assert (done.returncode, done.stderr) == (74, "mote: standard output cannot be written\n")
 
 
 # Has one system call fail with ENOSYS, as an old kernel does, and executes what follows.

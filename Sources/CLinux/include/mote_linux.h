@@ -25,5 +25,8 @@ void mote_release_code(void);
 // Lets go of the pages of the stack below the caller: deep calls have left them.
 void mote_release_stack(void);
 
+// Whether the stack may grow to this size.
+int mote_stack_may_have(size_t byte_count);
+
 // From now on a signal that only a defect can raise writes a line with its place before it ends the process.
 void mote_report_crashes(void);

@@ -8,6 +8,12 @@ public struct StartupMemory: ~Copyable {
   /// What is reserved where nobody knows better, in bytes.
   public static var byteCountDefault: Int { 8 << 20 }
 
+  /// The least stack that is enough for all that the program does, in bytes: a TLS handshake takes most of it.
+  public static var stackBytesMin: Int { 128 << 10 }
+
+  /// Whether the system lets the stack grow as large as that.
+  public static var isStackSufficient: Bool { mote_stack_may_have(stackBytesMin) != 0 }
+
   /// The block, zeroed.
   public private(set) var region: Region
 
