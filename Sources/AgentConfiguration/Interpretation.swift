@@ -20,7 +20,7 @@ extension SettingsLoader {
 
   /// Makes settings of all that was said, with complaints about what is wrong with it; nil when anything is an error.
   ///
-  /// `defaultID` is the device's identifier when none is configured: the first network interface's address as twelve
+  /// `defaultID` is the device's identifier when none is configured: a network device's permanent address as twelve
   /// hexadecimal digits, or for Quickstart something with a random part; empty when the machine has none.
   ///
   /// `inspect` is lent the settings, also those with mistakes, so that it can `report` what the machine lacks of them.
@@ -73,7 +73,7 @@ extension SettingsLoader {
       if IdentityRules.isValidComponent(defaultID) {
         settings.identity.id = settings.keep(defaultID)
       } else {
-        reportMissing(.deviceID, in: 0, expected: "it in [device], as there is no network interface to take it from")
+        reportMissing(.deviceID, in: 0, expected: "id = NAME in [device], as no network device has a permanent address")
       }
     }
     let id = component(.deviceID, &settings)

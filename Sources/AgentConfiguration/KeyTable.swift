@@ -11,7 +11,7 @@ enum KeyTable {
     text(.organization, "org", .device, .reconnects, "six characters given by the platform, or `quickstart`"),
     text(.deviceType, "type", .device, .reconnects, "the device's type, 1 to 36 of `A-Z a-z 0-9 - _ .`"),
     text(
-      .deviceID, "id", .device, otherwise: "first network interface's address", .reconnects,
+      .deviceID, "id", .device, otherwise: "a network device's permanent address", .reconnects,
       "the device's identifier, same rule"),
     text(.authMethod, "auth-method", .device, otherwise: "`token`", .goesOn, "the only one so far"),
     text(.token, "auth-token", .device, .reconnects, "or the token itself"),

@@ -129,12 +129,12 @@ private func readToken(into loader: inout SettingsLoader, _ buffer: inout ByteBu
   }
 }
 
-/// The identifier of a device that none is configured for: the first network interface's address, which people know
-/// from its label. For Quickstart it is random, since anyone can take over an identifier that he can guess.
+/// The identifier of a device that none is configured for: a network device's permanent address, which people know from
+/// its label. For Quickstart it is random, since anyone can take over an identifier that he can guess.
 private func writeDefaultID(isQuickstart: Bool, into buffer: inout ByteBuffer) {
   buffer.removeAll()
   guard isQuickstart else {
-    _ = MachineRoots().appendFirstInterfaceAddress(to: &buffer)
+    _ = MachineRoots().appendPermanentAddress(to: &buffer)
     return
   }
   buffer.append("mote-")

@@ -161,7 +161,7 @@ import Testing
       try complaints(empty) == [
         "f: error: org is missing; expected six lower-case letters and digits, or quickstart, in [device]",
         "f: error: type is missing; expected the device's type in [device]",
-        "f: error: id is missing; expected it in [device], as there is no network interface to take it from",
+        "f: error: id is missing; expected id = NAME in [device], as no network device has a permanent address",
         "f: error: auth-token is missing; expected auth-token-file or auth-token in [device], or WIOTP_AUTH_TOKEN",
       ])
   }

@@ -186,6 +186,17 @@ def test_output_that_nobody_takes_is_said(program):
     assert (done.returncode, done.stderr) == (74, "mote: standard output cannot be written\n")
 
 
+@pytest.mark.parametrize("kind", ["ifb", "veth", "bridge"])
+def test_no_made_up_address_names_the_machine(program, write_configuration, kind):
+    path = write_configuration(1, {**status("1h", 0, a="constant:1"), "device": {"id": None}})
+    script = f"mount -t sysfs none /sys && ip link add first0 type {kind} && exec \"$@\""
+    done = subprocess.run(
+        ["unshare", "--net", "--mount", "sh", "-c", script, "-", *program.command, "check", "--config", path],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 78, done
+    assert "id is missing; expected id = NAME in [device], as no network device has a permanent address" in done.stderr
+
+
 # Has one system call fail with ENOSYS, as an old kernel does, and executes what follows.
 WITHOUT_CALL = """
 import ctypes, os, struct, sys

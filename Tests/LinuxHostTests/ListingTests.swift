@@ -23,12 +23,12 @@ private func list(sys: String, proc: String) throws -> [String] {
   return lines
 }
 
-private func firstAddress(sys: String) -> String? {
+private func permanentAddress(sys: String) -> String? {
   let sysBytes = Array(sys.utf8)
   let procBytes = Array("/proc".utf8)
   let roots = MachineRoots(sys: sysBytes.span, proc: procBytes.span)
   var buffer = makeBuffer()
-  return roots.appendFirstInterfaceAddress(to: &buffer) ? buffer.text : nil
+  return roots.appendPermanentAddress(to: &buffer) ? buffer.text : nil
 }
 
 extension TemporaryFolder {
@@ -136,20 +136,55 @@ extension TemporaryFolder {
     #expect(lines == expected)
   }
 
-  @Test func theFirstInterfaceWithAnAddressNamesTheDevice() throws {
+  @Test func onlyAPermanentAddressOfADeviceNamesTheMachine() throws {
     let tree = try TemporaryFolder()
-    #expect(firstAddress(sys: tree.path) == nil)
-    try tree.interface("lo", index: 1, type: 772, address: "02:11:11:11:11:11")
-    try tree.interface("dummy", index: 2, address: "00:00:00:00:00:00")
-    try tree.interface(
-      "ib0", index: 3, type: 32, address: "80:00:00:48:fe:80:00:00:00:00:00:00:00:02:c9:03:00:0e:8c:01")
-    try tree.interface("ppp0", index: 4, type: 512, address: "")
-    try tree.interface("odd", index: 5, address: "02-00-00-00-00-01")
-    #expect(firstAddress(sys: tree.path) == nil)
-    try tree.interface("wlan0", index: 12, address: "aa:bb:cc:dd:ee:0f")
-    #expect(firstAddress(sys: tree.path) == "aabbccddee0f")
-    try tree.interface("eth0", index: 6, address: "00:1A:2b:3C:4d:5E")
-    #expect(firstAddress(sys: tree.path) == "001a2b3c4d5e")
+    func device(_ name: String, bus: String = "platform", assigned: Int = 0) throws {
+      try tree.write("class/net/\(name)/addr_assign_type", "\(assigned)\n")
+      try tree.write("devices/\(name)/uevent", "")
+      for (link, target) in [
+        ("devices/\(name)/subsystem", "../../bus/\(bus)"), ("class/net/\(name)/device", "../../../devices/\(name)"),
+      ] {
+        try FileManager.default.createSymbolicLink(atPath: tree.path + "/" + link, withDestinationPath: target)
+      }
+    }
+    #expect(permanentAddress(sys: tree.path) == nil)
+    try tree.interface("lo", index: 1, type: 772, address: "00:00:00:00:00:00")
+    try tree.interface("ifb0", index: 2, address: "02:11:11:11:11:11")
+    try tree.write("class/net/ifb0/addr_assign_type", "1\n")
+    // Made of software, whatever it says of its address.
+    try tree.interface("br0", index: 3, address: "02:11:11:11:11:12")
+    try tree.write("class/net/br0/addr_assign_type", "0\n")
+    // Real ones whose address was made up, borrowed or set.
+    for (number, kind) in [1, 2, 3].enumerated() {
+      try tree.interface("eth\(number)", index: 10 + number, address: "02:00:00:00:00:0\(number)")
+      try device("eth\(number)", assigned: kind)
+    }
+    let infiniBand = "80:00:00:48:fe:80:00:00:00:00:00:00:00:02:c9:03:00:0e:8c:01"
+    for (index, (name, type, address)) in [
+      ("dead", 1, "00:00:00:00:00:00"), ("ib0", 32, infiniBand), ("ppp0", 512, ""), ("odd", 1, "02-00-00-00-00-01"),
+    ].enumerated() {
+      try tree.interface(name, index: 20 + index, type: type, address: address)
+      try device(name)
+    }
+    #expect(permanentAddress(sys: tree.path) == nil)
+    // Each is better than those before it, in whatever order they were found.
+    try tree.interface("wlan1", index: 40, address: "00:00:00:00:00:01")
+    try device("wlan1", bus: "usb")
+    try tree.write("class/net/wlan1/phy80211/name", "phy0\n")
+    #expect(permanentAddress(sys: tree.path) == "000000000001")
+    try tree.interface("wlan0", index: 50, address: "aa:bb:cc:dd:ee:0f")
+    try device("wlan0", bus: "sdio")
+    try tree.write("class/net/wlan0/wireless/link", "0\n")
+    #expect(permanentAddress(sys: tree.path) == "aabbccddee0f")
+    try tree.interface("usb0", index: 31, address: "00:00:00:00:00:02")
+    try device("usb0", bus: "usb")
+    #expect(permanentAddress(sys: tree.path) == "000000000002")
+    try tree.interface("end1", index: 30, address: "00:1A:2b:3C:4d:5F")
+    try device("end1")
+    #expect(permanentAddress(sys: tree.path) == "001a2b3c4d5f")
+    try tree.interface("end0", index: 60, address: "00:1A:2b:3C:4d:5E")
+    try device("end0")
+    #expect(permanentAddress(sys: tree.path) == "001a2b3c4d5e")
   }
 
   @Test func listsThisMachine() throws {
