@@ -1,8 +1,8 @@
 """Runs a program and tells the most memory that it ever had for itself: `peak.py FILE PROGRAM ARGUMENT…`.
 
 The kernel's own account (VmHWM) also counts pages of the program's file, of which it maps more or fewer along, as they
-are in its cache or not. Pages of its own a program gets by touching them and gives back by system calls only: so what it
-has at its system calls is all that it ever has. FILE gets the most so far, in KiB, whenever that rises."""
+are in its cache or not. Pages of its own a program gets by touching them and gives back by system calls only: so what
+it has at its system calls is all that it ever has. FILE gets the most so far, in KiB, whenever that rises."""
 
 import ctypes
 import os
