@@ -252,6 +252,8 @@ const char *mote_tls_cause(const mote_tls *tls) {
     case MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE: return "key-unsupported";
     case MBEDTLS_ERR_X509_FATAL_ERROR: return "chain-too-long";
     case MBEDTLS_ERR_SSL_INVALID_RECORD: return "not-tls";
+    // What mbedTLS says where more is asked of its buffer than fits.
+    case MBEDTLS_ERR_SSL_BAD_INPUT_DATA: return "message-too-large";
     default: return NULL;
   }
 }

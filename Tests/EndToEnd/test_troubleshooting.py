@@ -138,6 +138,12 @@ def test_a_chain_that_is_too_long_is_named(meet, authority, tmp_path):
     agent.wait_log("warning", "link", "failed", reason="tls-failed", cause="chain-too-long")
 
 
+def test_a_chain_that_is_too_large_is_named(meet, authority):
+    names = "DNS:localhost" + "".join(f",DNS:host{number}.example-of-a-long-name.org" for number in range(480))
+    agent = meet(start_tls(authority.issue(names)))
+    agent.wait_log("warning", "link", "failed", reason="tls-failed", cause="message-too-large")
+
+
 def test_two_devices_of_one_identity_are_named(start_peer, run_agent):
     # What a server does with the one that came first, whenever the other comes back.
     peer = start_peer()
