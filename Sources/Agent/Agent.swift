@@ -48,10 +48,12 @@ public struct Agent: ~Copyable {
     AgentLimits.check()
     let mqtt = plan.settings.mqtt
     var random = RandomSource(seed: seed)
-    let options = ClientOptions(
+    var options = ClientOptions(
       keepAlive: mqtt.keepAlive, cleanSession: mqtt.cleanSession, inflightMax: mqtt.inflightMax,
       // A durable session may outlive this process: a random start keeps a new message from looking like an old one.
       firstPacketIdentifier: UInt16(truncatingIfNeeded: random.next()))
+    // Commands are acknowledged when they are taken.
+    options.acknowledgesByHand = true
     // All that can fail comes before the first stored property: a noncopyable value cannot be half made.
     // The small ones first: together they share pages, while of the large ones little more than the beginning is used.
     let log = try LogWriter(threshold: plan.settings.agent.logLevel, from: &arena)
@@ -61,7 +63,7 @@ public struct Agent: ~Copyable {
     let outbox = try Outbox(
       client: client, queueBytes: mqtt.queueBytes, messagesPerSecondMax: mqtt.messagesPerSecondMax, from: &arena)
     let events = try EventCollector(table: plan.table, packetBytesMax: mqtt.packetBytesMax, from: &arena)
-    let commands = try CommandRunner(from: &arena)
+    let commands = try CommandRunner(packetBytesMax: mqtt.packetBytesMax, from: &arena)
     if plan.settings.acceptsCommands { uplink.subscribe(to: Topics.commandFilter, qos: .atLeastOnce) }
     self.log = log
     self.clock = clock
@@ -82,7 +84,7 @@ public struct Agent: ~Copyable {
     guard clock.isSettled(at: now) else { return clock.deadline(now) ?? now + AgentLimits.idleMax }
     let isEnding = stopDeadline != nil
     let hasMore = uplink.isQuiet(now, host) ? false : connect(isEnding: isEnding, now, &host)
-    commands.advance(clock, &outbox, now, &log, &host)
+    commands.advance(settings, clock, &outbox, now, &log, &host)
     if !isEnding { events.collect(settings, clock, &outbox, now, &log, &host) }
     outbox.sendQueued(now, &log, &host)
     // What could not be done for want of room in the output can be done as soon as something has been sent. Nothing
@@ -106,8 +108,10 @@ public struct Agent: ~Copyable {
       switch uplink.receive(&outbox.client, now, &log, &host) {
       case .nothing: return false
       case .handled: continue
-      case .acknowledged(let token): outbox.acknowledge(token)
-      case .connected(let sessionPresent): if !sessionPresent { commands.forgetSession() }
+      case .acknowledged(let token):
+        outbox.acknowledge(token)
+        commands.noteAnswer(token, outbox, now)
+      case .connected(let sessionPresent): commands.beginConnection(sessionPresent: sessionPresent, now)
       case .message(let message): route(message, now, &host)
       case .lost(let byPeer):
         noteLoss(byPeer: byPeer, now, &host)
@@ -153,6 +157,7 @@ public struct Agent: ~Copyable {
       let request = commands.take(message, topic, settings, clock, &outbox, now, &log, &host)
       carryOut(request, of: message, now, &host)
     case .managementRequest, .managementAnswer, .notification, .stranger:
+      outbox.client.acknowledge(message.packetIdentifier, now: now)
       log.begin(.debug, "mqtt message-ignored")
       log.end(to: &host)
     }
@@ -215,6 +220,7 @@ public struct Agent: ~Copyable {
     let now = host.now()
     stopDeadline = now + AgentLimits.stopTimeout
     clock.prepareEnd(now)
+    commands.prepareEnd()
     log.write(.info, "agent stopping", "reason", reason, to: &host)
   }
 

@@ -18,6 +18,9 @@ public enum AgentLimits {
   public static var messageAttemptsMax: Int { 7 }
   /// Packets handled in one step, so that a flood of them cannot keep sensors from being read.
   public static var packetsPerStepMax: Int { 32 }
+  /// How long a server takes at most, once there is a connection, to deliver again what was not acknowledged on earlier
+  /// ones, and how far it falls back where it loses its state.
+  public static var redeliveryMax: TimeSpan { .seconds(60) }
   /// A program that does not end after the polite signal is killed after this time.
   public static var programGrace: TimeSpan { .seconds(2) }
   /// The longest sleep: nothing depends on it, it only keeps the deadline finite.
@@ -34,7 +37,7 @@ public enum AgentLimits {
     // A subscription is asked for with one packet; the client must be able to have all of them unanswered.
     precondition(subscriptionsMax <= ClientLimits.requestsMax)
     // A command whose program still runs must be known when it comes again.
-    precondition(RecentCommands.countMax > HostLimits.programsMax)
+    precondition(RecentCommands.countMax > HostLimits.programsMax + RecentCommands.waitingMax)
     precondition(commandNameBytesMax * 2 + HostLimits.programOutputBytesMax < outcomeBytesMax)
   }
 }

@@ -41,6 +41,7 @@ extension Settings {
     case .queueSize: .size(mqtt.queueBytes)
     case .connectDelayMax: .time(mqtt.connectDelayMax)
     case .messagesPerSecond: .count(mqtt.messagesPerSecondMax)
+    case .retainedCommands: .boolean(mqtt.takesRetainedCommands)
     case .logLevel: .word(agent.logLevel.name)
     case .sourceTimeout: .time(agent.sourceTimeout)
     case .align: .boolean(agent.align)
@@ -78,6 +79,7 @@ extension Settings {
     case .serverName, .caFile: server.tls
     case .token: tokenFile.isEmpty
     case .allowPlaintextToken: sendsPlaintextToken
+    case .retainedCommands: mqtt.takesRetainedCommands
     case .allowUnverifiedServer: leavesServerUnverified
     default: true
     }

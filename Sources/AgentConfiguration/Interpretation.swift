@@ -174,6 +174,7 @@ extension SettingsLoader {
     settings.mqtt.connectDelayMax = duration(.connectDelayMax, default: isQuickstart ? .zero : nil)
     settings.mqtt.messagesPerSecondMax = integer(
       .messagesPerSecond, default: isQuickstart ? QuickstartRules.messagesPerSecondMax : nil)
+    settings.mqtt.takesRetainedCommands = boolean(.retainedCommands)
   }
 }
 

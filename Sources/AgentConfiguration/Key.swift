@@ -15,7 +15,7 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [server]
   case host, port, tls, serverName, caFile, domain, allowPlaintextToken, allowUnverifiedServer
   // [mqtt]
-  case keepAlive, cleanSession, inflightMax, packetSize, queueSize, connectDelayMax, messagesPerSecond
+  case keepAlive, cleanSession, inflightMax, packetSize, queueSize, connectDelayMax, messagesPerSecond, retainedCommands
   // [agent]
   case logLevel, sourceTimeout, align
   // [event NAME]

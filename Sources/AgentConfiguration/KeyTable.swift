@@ -59,6 +59,9 @@ enum KeyTable {
     count(
       .messagesPerSecond, "messages-per-second", .mqtt, 0...1000, default: 10, .goesOn,
       "never more than this, 0 to 1000, 0 for no limit"),
+    boolean(
+      .retainedCommands, "retained-commands", .mqtt, default: false, .goesOn,
+      "`yes`: a command that the server keeps as retained runs with each connection"),
 
     choice(
       .logLevel, "log-level", .agent, .logLevel, default: Int32(LogLevel.info.rawValue), .goesOn,

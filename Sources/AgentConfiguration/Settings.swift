@@ -82,6 +82,8 @@ public struct MQTTSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var connectDelayMax = TimeSpan.zero
   /// Messages sent in a second; 0 for no limit.
   public internal(set) var messagesPerSecondMax = 0
+  /// Whether commands that the server had kept as retained are carried out.
+  public internal(set) var takesRetainedCommands = false
 }
 
 /// The agent itself.

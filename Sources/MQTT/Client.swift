@@ -12,7 +12,7 @@ public enum ClientEvent: Equatable, Sendable {
   case connected(sessionPresent: Bool)
   /// The server refused the connection with this return code, 1...255 (section 3.2.2.3). The link is to be closed.
   case refused(returnCode: UInt8)
-  /// A message came in. Its acknowledgement is already in `output`.
+  /// A message came in. Its acknowledgement is already in `output`, or the owner's to ask for (`acknowledgesByHand`).
   case message(IncomingMessage)
   /// The server has the message that was published with this token.
   case acknowledged(token: UInt64)
@@ -58,6 +58,8 @@ public struct Client: ~Copyable {
   let pingPause: TimeSpan
   var session: Session
   var connection: Connection
+  /// Messages of QoS 1 from the server that the owner has not acknowledged, or that came behind one of those.
+  var unacknowledged: FixedArray<Unacknowledged>
 
   /// Takes from `arena`: input and output of `packetBytesMax` each (output 64 more), the in-flight store, and 8 KB for
   /// packet identifiers.
@@ -75,6 +77,8 @@ public struct Client: ~Copyable {
     let session = try Session(
       messagesMax: options.inflightMax, bytesMax: inflightBytesMax, publishBytesMax: packetBytesMax,
       firstIdentifier: options.firstPacketIdentifier, from: &arena)
+    let unacknowledged = try FixedArray<Unacknowledged>(
+      capacity: options.acknowledgesByHand ? ClientLimits.unacknowledgedMax : 0, for: "mqtt identifiers", from: &arena)
     let margin = min(ClientLimits.keepAliveMargin.milliseconds, options.keepAlive.milliseconds / 10)
     pingPause = .milliseconds(options.keepAlive.milliseconds - margin)
     self.options = options
@@ -82,6 +86,7 @@ public struct Client: ~Copyable {
     self.input = input
     self.output = output
     self.session = session
+    self.unacknowledged = unacknowledged
     connection = Connection(now: Instant(milliseconds: 0))
   }
 
@@ -127,6 +132,7 @@ public struct Client: ~Copyable {
   public mutating func linkClosed(byPeerAt moment: Instant? = nil) {
     judge(byPeerAt: moment)
     connection = Connection(now: connection.lastReceived)
+    unacknowledged.removeAll()
     input.removeAll()
     output.removeAll()
   }
@@ -136,6 +142,7 @@ public struct Client: ~Copyable {
     output.removeFirst(byteCount)
     connection.noteSent(byteCount, now: now)
     if isResending { resend(now: now) }
+    if unacknowledged.count > 0 { answerInOrder(now: now) }
   }
 
   /// Whole seconds, rounded up, so that the server never expects a ping earlier than we send it.

@@ -214,8 +214,29 @@ extension Client {
     }
   }
 
-  /// Tells a message and acknowledges it. Answers go out in the order of the packets they answer, because each is
-  /// written before the next packet is looked at [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4].
+  /// Acknowledges a message of QoS 1 that was told on this connection, behind those that were told before it
+  /// [MQTT-4.6.0-2]: its PUBACK waits for theirs. Does nothing where no such message is unacknowledged.
+  public mutating func acknowledge(_ packetIdentifier: UInt16, now: Instant) {
+    for index in 0..<unacknowledged.count where unacknowledged[index].packetIdentifier == packetIdentifier {
+      unacknowledged[index].isReady = true
+    }
+    answerInOrder(now: now)
+  }
+
+  /// Whether PUBACKs are owed that are not in `output`.
+  public var hasUnacknowledged: Bool { unacknowledged.count > 0 }
+
+  /// Writes the PUBACKs that nothing holds back, as far as there is room.
+  mutating func answerInOrder(now: Instant) {
+    while unacknowledged.count > 0, unacknowledged[0].isReady, isConnected, !lacksRoomForAnswers {
+      answer(.puback, unacknowledged[0].packetIdentifier, now: now)
+      unacknowledged.remove(at: 0)
+    }
+  }
+
+  /// Tells a message and acknowledges it, unless that is the owner's to say. Answers go out in the order of the packets
+  /// they answer, because each is written before the next packet is looked at [MQTT-4.6.0-2], [MQTT-4.6.0-3],
+  /// [MQTT-4.6.0-4].
   private mutating func deliver(_ publish: Publish, isTruncated: Bool, now: Instant) -> Progress {
     let message = ClientEvent.message(
       IncomingMessage(
@@ -225,7 +246,8 @@ extension Client {
     case .atMostOnce:
       return .event(message)
     case .atLeastOnce:
-      answer(.puback, publish.packetIdentifier, now: now)
+      let isKept = unacknowledged.append(Unacknowledged(packetIdentifier: publish.packetIdentifier))
+      if !isKept { answer(.puback, publish.packetIdentifier, now: now) }
       return .event(message)
     case .exactlyOnce:
       // [MQTT-4.3.3-2]: told once; the identifier is kept until PUBREL, whatever DUP says.

@@ -12,6 +12,9 @@ public struct ClientOptions: Sendable, BitwiseCopyable {
   public var inflightMax: Int
   /// Room for their packets in bytes, at least one packet of the largest size; nil for two of them.
   public var inflightBytesMax: Int?
+  /// Whether the owner says when a message of QoS 1 that came in is acknowledged, by `Client.acknowledge`. Otherwise it
+  /// is before it is told.
+  public var acknowledgesByHand = false
   /// The first packet identifier. A program that keeps a durable session but not its state over restarts starts at a
   /// random one, so that the server does not take a new QoS 2 message for a repetition of one from before.
   public var firstPacketIdentifier: UInt16
@@ -43,6 +46,9 @@ public struct ClientOptions: Sendable, BitwiseCopyable {
 public enum ClientLimits {
   /// The largest in-flight window.
   public static var inflightMax: Int { 1024 }
+  /// Messages of QoS 1 that the owner may leave unacknowledged at a time: as many as the most generous server sends.
+  /// With more, the newest are acknowledged out of turn.
+  public static var unacknowledgedMax: Int { 1024 }
   /// SUBSCRIBE and UNSUBSCRIBE packets that wait for an answer at a time.
   public static var requestsMax: Int { 8 }
   /// The smallest `packetBytesMax`, in bytes: a short CONNECT fits.

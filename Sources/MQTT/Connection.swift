@@ -98,6 +98,13 @@ struct OversizePublish {
   var wantsIdentifier: Bool
 }
 
+/// A message of QoS 1 from the server that has not been acknowledged.
+struct Unacknowledged: BitwiseCopyable {
+  let packetIdentifier: UInt16
+  /// Whether it may be, as soon as those before it are.
+  var isReady = false
+}
+
 /// One network connection's state.
 struct Connection {
   enum Phase: UInt8, Equatable, BitwiseCopyable {

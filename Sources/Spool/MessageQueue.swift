@@ -40,7 +40,8 @@ public struct MessageQueue: ~Copyable {
   private var head = 0
   private var tail = 0
   private var heldBytes = 0
-  private var nextToken: UInt64 = 1
+  /// The token of the next message.
+  public private(set) var nextToken: UInt64 = 1
   /// How many messages wait.
   public private(set) var count = 0
   /// How many messages were dropped since the start, the ones too large for the queue included.
@@ -67,6 +68,12 @@ public struct MessageQueue: ~Copyable {
   public var bytes: Span<UInt8> {
     @_lifetime(borrow self)
     get { records.span }
+  }
+
+  /// Whether a message fits without another being dropped.
+  public func hasRoom(topicCount: Int, payloadCount: Int) -> Bool {
+    let byteCount = MessageQueue.headerBytes + topicCount + payloadCount
+    return byteCount <= recordBytesMax && heldBytes + byteCount <= byteCapacity
   }
 
   /// Adds a message, dropping the oldest ones where room is needed, and itself when even an empty queue is too small.

@@ -132,7 +132,8 @@ struct CommandCommand: AsyncParsableCommand {
     for await message in link.messages where !message.isRetained {
       guard let json = message.json else { continue }
       let report = json["d"] ?? json
-      if report["command"]?.string == name { return report }
+      // An earlier command of this name came again; its outcome has been told, or will be.
+      if report["command"]?.string == name, report["outcome"]?.string != "redelivered" { return report }
     }
     throw await link.failure ?? ClientError(.unreachable, "\(device.type) \(device.id)", "the connection was closed")
   }

@@ -102,7 +102,7 @@ import Testing
     try expect(
       "[mqtt]\nPROT = 1",
       #"f:13:1: error: found unknown key "PROT" in [mqtt]; expected keep-alive, clean-session, inflight-max, "#
-        + #"packet-size, queue-size, connect-delay-max, messages-per-second"#
+        + #"packet-size, queue-size, connect-delay-max, messages-per-second, retained-commands"#
     )
     try expect(
       "[server]\nprot = 8883",

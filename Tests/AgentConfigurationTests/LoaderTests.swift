@@ -507,7 +507,8 @@ private let example = """
     ("[server]\nallow-unverified-server = yes", true), ("[mqtt]\nkeep-alive = 61s", true),
     ("[mqtt]\nclean-session = no", true), ("[mqtt]\ninflight-max = 9", true), ("[mqtt]\npacket-size = 9KB", true),
     ("[mqtt]\nqueue-size = 9KB", true), ("[mqtt]\nmessages-per-second = 5", false),
-    ("[mqtt]\nconnect-delay-max = 5s", false), ("[event f]\n[sensor g]\nevent = f\nread = uptime", false),
+    ("[mqtt]\nconnect-delay-max = 5s", false), ("[mqtt]\nretained-commands = yes", false),
+    ("[event f]\n[sensor g]\nevent = f\nread = uptime", false),
     ("[command c]\nrun = /x", false), ("id = i", true),
   ])
   func aNewConnectionIsNeededWhereItMatters(lines: String, isNeeded: Bool) throws {

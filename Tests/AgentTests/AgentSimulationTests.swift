@@ -51,9 +51,17 @@ import Testing
       scenario.weatherLength = 60_000...1_200_000
       scenario.commandPause = 100...120_000
       scenario.cleanSession = seed % 4 == 0
+      scenario.identifiers = IdentifierChoice.allCases[Int(seed % 3)]
+      // Without equal commands the books are stricter.
+      scenario.equalCommandOdds = seed % 2 == 0 ? 2 : 0
       try run(seed, scenario, &tally)
     }
-    report(tally, ["delivery-twice", "delivery-with-dup", "program-slots-full", "outcome-timeout"])
+    report(
+      tally,
+      [
+        "command-equal", "delivery-renumbered", "delivery-twice", "delivery-with-dup", "program-slots-full",
+        "outcome-redelivered", "outcome-timeout",
+      ])
   }
 
   @Test func wakesFromSuspend() throws {

@@ -22,14 +22,17 @@ import Testing
     return rig
   }
 
-  /// Delivers a command as the server does, and has it taken.
+  /// Delivers a command as the server does, and has it taken; identifier 0 is QoS 0.
   @discardableResult
   private func deliver(
-    _ name: String, _ payload: String = "", to rig: Rig, identifier: UInt8 = 1, isDuplicate: Bool = false
+    _ name: String, _ payload: String = "", to rig: Rig, identifier: UInt8 = 1, isDuplicate: Bool = false,
+    isRetained: Bool = false
   ) throws -> CommandRequest {
     let topic = Array("iot-2/cmd/\(name)/fmt/json".utf8)
-    let body = [0, UInt8(topic.count)] + topic + [0, identifier] + Array(payload.utf8)
-    let message = try rig.receive([isDuplicate ? 0x3A : 0x32] + remainingLength(body.count) + body)
+    let number = identifier > 0 ? [0, identifier] : []
+    let body = [0, UInt8(topic.count)] + topic + number + Array(payload.utf8)
+    let flags: UInt8 = (isDuplicate ? 8 : 0) | (identifier > 0 ? 2 : 0) | (isRetained ? 1 : 0)
+    let message = try rig.receive([0x30 | flags] + remainingLength(body.count) + body)
     let received = try #require(message)
     guard case .command(let command) = Topics.classify(rig.outbox.input.extracting(received.topic)) else {
       Issue.record("a command was expected")
@@ -132,15 +135,6 @@ import Testing
     #expect(try rig.published() == outcome(#""command":"blink","outcome":"timeout","status":137,"output":"""#))
   }
 
-  @Test func isBusyWhenAllSlotsAreTaken() throws {
-    let rig = try makeRig()
-    for number in 1...HostLimits.programsMax { try deliver("blink", "\(number)", to: rig, identifier: UInt8(number)) }
-    #expect(rig.host.started.map(\.slot) == Array(0..<HostLimits.programsMax))
-    try deliver("blink", "one more", to: rig, identifier: 9)
-    #expect(try rig.published() == outcome(#""command":"blink","outcome":"busy""#))
-    #expect(rig.host.started.count == HostLimits.programsMax)
-  }
-
   @Test(arguments: [(ProgramStart.notExecutable, "not-executable"), (.noResources, "busy")])
   func tellsWhyAProgramCannotStart(start: ProgramStart, word: String) throws {
     let rig = try makeRig()
@@ -155,17 +149,6 @@ import Testing
     rig.advanceCommands()
     #expect(try rig.published() == outcome(#""command":"blink","outcome":"\#(word)""#))
     #expect(rig.commandDeadline == .never)
-  }
-
-  @Test func carriesARedeliveryOutOnce() throws {
-    let rig = try makeRig()
-    try deliver("blink", "once", to: rig)
-    try deliver("blink", "once", to: rig, isDuplicate: true)
-    #expect(rig.host.started.count == 1)
-    // In a new session the same identifier is another command's.
-    rig.commands.forgetSession()
-    try deliver("blink", "once", to: rig, isDuplicate: true)
-    #expect(rig.host.started.count == 2)
   }
 
   @Test func endsWhatItStarted() throws {

@@ -47,15 +47,15 @@ final class Rig {
     let newLog = try LogWriter(threshold: .debug, from: &arena)
     let newClock = try ClockFloor(buildTime: Rig.buildTime, now: now, from: &arena)
     let newUplink = try Uplink(random: RandomSource(seed: 1), connectDelayMax: .zero, now: now, from: &arena)
-    let client = try Client(
-      options: ClientOptions(cleanSession: true, inflightMax: 4, firstPacketIdentifier: 1), packetBytesMax: packetBytes,
-      from: &arena)
+    var options = ClientOptions(cleanSession: false, inflightMax: 4, firstPacketIdentifier: 1)
+    options.acknowledgesByHand = true
+    let client = try Client(options: options, packetBytesMax: packetBytes, from: &arena)
     let newOutbox = try Outbox(
       client: client, queueBytes: queueBytes, messagesPerSecondMax: messagesPerSecond, from: &arena)
     let table = try EventTable(
       settings: settings, sources: try fixed(sources, from: &arena), now: now, from: &arena)
     let newEvents = try EventCollector(table: table, packetBytesMax: packetBytes, from: &arena)
-    let newCommands = try CommandRunner(from: &arena)
+    let newCommands = try CommandRunner(packetBytesMax: packetBytes, from: &arena)
     log = newLog
     clock = newClock
     uplink = newUplink
@@ -104,10 +104,10 @@ final class Rig {
   // MARK: Turns
 
   /// Opens the connection without the uplink: CONNECT is sent and accepted.
-  func connect() throws {
+  func connect(sessionPresent: Bool = false) throws {
     try outbox.client.open(ConnectFields(clientID: StaticString("test").bytes), now: host.time)
     sendAll()
-    try receive([0x20, 2, 0, 0])
+    try receive([0x20, 2, sessionPresent ? 1 : 0, 0])
   }
 
   /// Ends it.
@@ -120,7 +120,10 @@ final class Rig {
     while let event = try outbox.client.nextEvent(now: host.time) {
       switch event {
       case .message(let message): return message
-      case .acknowledged(let token): outbox.acknowledge(token)
+      case .acknowledged(let token):
+        outbox.acknowledge(token)
+        commands.noteAnswer(token, outbox, host.time)
+      case .connected(let sessionPresent): commands.beginConnection(sessionPresent: sessionPresent, host.time)
       default: break
       }
     }
@@ -147,7 +150,7 @@ final class Rig {
 
   func advanceClock() { clock.advance(host.time, &log, &host) }
 
-  func advanceCommands() { commands.advance(clock, &outbox, host.time, &log, &host) }
+  func advanceCommands() { commands.advance(settings, clock, &outbox, host.time, &log, &host) }
 
   /// The packets that the client has written since the last time, as MQTT has them.
   func sentPackets() throws -> [SentPacket] {

@@ -19,13 +19,14 @@ final class Harness {
   private var tickCount = 0
 
   init(_ options: ClientOptions = ClientOptions(cleanSession: true), packetBytesMax: Int = 1024) throws {
-    var arena = makeArena(byteCount: 32 * 1024 + 5 * packetBytesMax)
+    var arena = makeArena(byteCount: 40 * 1024 + 5 * packetBytesMax)
     client = try Client(options: options, packetBytesMax: packetBytesMax, from: &arena)
   }
 
   // `#expect` cannot look into a value that is not copyable, so these stand before the client.
   var isConnected: Bool { client.isConnected }
   var inflightCount: Int { client.inflightCount }
+  var hasUnacknowledged: Bool { client.hasUnacknowledged }
   var attempts: Int { client.oldestInflightAttempts }
   var deadline: Instant? { client.deadline() == .never ? nil : client.deadline() }
   var outputFreeCount: Int { client.output.freeCount }

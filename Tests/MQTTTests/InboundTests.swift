@@ -29,6 +29,53 @@ import Testing
     }
   }
 
+  /// [MQTT-4.6.0-2]: PUBACKs go out in the order in which the messages came, whenever the owner acknowledges them.
+  @Test func qos1IsAcknowledgedByHandInOrder() throws {
+    var options = ClientOptions(cleanSession: false)
+    options.acknowledgesByHand = true
+    let harness = try Harness(options)
+    try harness.connect()
+    for identifier in [5, 6, 6, 7] as [UInt16] {
+      let told = try harness.receive(publishPacket("a", [9], qos: .atLeastOnce, identifier: identifier))
+      #expect(told.count == 1)
+    }
+    harness.client.acknowledge(7, now: harness.now)
+    harness.client.acknowledge(6, now: harness.now)
+    harness.client.acknowledge(99, now: harness.now)
+    #expect(harness.sent() == [])
+    // Answers of another kind need not wait.
+    _ = try harness.receive(publishPacket("a", [9], qos: .exactlyOnce, identifier: 8))
+    #expect(harness.sent() == answerPacket(.pubrec, 8))
+    harness.client.acknowledge(5, now: harness.now)
+    #expect(harness.sent() == [5, 6, 6, 7].flatMap { answerPacket(.puback, $0) })
+    // What was told on an earlier connection is not acknowledged on this one.
+    _ = try harness.receive(publishPacket("a", [9], qos: .atLeastOnce, identifier: 5))
+    #expect(try harness.reconnect(sessionPresent: true) == [])
+    harness.client.acknowledge(5, now: harness.now)
+    #expect(harness.sent() == [])
+  }
+
+  @Test func acknowledgementsByHandWaitForRoom() throws {
+    var options = ClientOptions(cleanSession: false)
+    options.acknowledgesByHand = true
+    let harness = try Harness(options, packetBytesMax: 256)
+    try harness.connect()
+    let count: UInt16 = 200
+    for identifier in 1...count {
+      _ = try harness.receive(publishPacket("a", [], qos: .atLeastOnce, identifier: identifier))
+    }
+    for identifier in 1...count { harness.client.acknowledge(identifier, now: harness.now) }
+    #expect(harness.hasUnacknowledged)
+    var written: [UInt8] = []
+    while true {
+      let more = harness.sent()
+      if more.isEmpty { break }
+      written += more
+    }
+    #expect(written == (1...count).flatMap { answerPacket(.puback, $0) })
+    #expect(!harness.hasUnacknowledged)
+  }
+
   /// [MQTT-4.3.3-2]
   @Test func qos2IsToldOnce() throws {
     let harness = try Harness()

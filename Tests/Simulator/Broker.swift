@@ -14,6 +14,18 @@ struct BrokerExpectations {
   var inflightMax: Int
   /// Messages to the client that may be unacknowledged at the same time.
   var outboundWindow = 10
+  /// How the broker chooses packet identifiers.
+  var identifiers = IdentifierChoice.counting
+}
+
+/// How a broker chooses the packet identifiers of what it sends.
+public enum IdentifierChoice: CaseIterable, Sendable {
+  /// The next one, for as long as the session lasts.
+  case counting
+  /// The lowest that is free: the same ones again and again.
+  case lowest
+  /// From 1 on each connection, for what is sent again as well, as RabbitMQ does against [MQTT-4.4.0-1].
+  case renumbering
 }
 
 /// Learns what passes through the broker.

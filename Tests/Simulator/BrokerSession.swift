@@ -136,6 +136,7 @@ final class BrokerSession {
 
   /// [MQTT-4.4.0-1]: at a reconnect what is unacknowledged is sent again with its identifier.
   func resume(_ connection: BrokerConnection, _ broker: Broker) {
+    if broker.expectations.identifiers == .renumbering { renumber(broker) }
     for index in outgoing.indices { sendOutgoing(index, connection, broker) }
     sendPending(connection, broker)
   }
@@ -150,13 +151,25 @@ final class BrokerSession {
       guard outgoing.count < broker.expectations.outboundWindow else { return }
       queue.removeFirst()
       var message = first
-      message.identifier = freeIdentifier()
+      message.identifier = freeIdentifier(broker)
       outgoing.append(Outgoing(message: message))
       sendOutgoing(outgoing.count - 1, connection, broker)
     }
   }
 
-  private func freeIdentifier() -> UInt16 {
+  private func renumber(_ broker: Broker) {
+    nextIdentifier = 1
+    // A PUBREL can only mean what the client knows.
+    guard !outgoing.contains(where: { $0.message.qos == 2 }) else { return }
+    for index in outgoing.indices {
+      if outgoing[index].message.identifier != nextIdentifier { broker.world.mark("delivery-renumbered") }
+      outgoing[index].message.identifier = nextIdentifier
+      advanceIdentifier()
+    }
+  }
+
+  private func freeIdentifier(_ broker: Broker) -> UInt16 {
+    if broker.expectations.identifiers == .lowest { nextIdentifier = 1 }
     while outgoing.contains(where: { $0.message.identifier == nextIdentifier }) { advanceIdentifier() }
     defer { advanceIdentifier() }
     return nextIdentifier

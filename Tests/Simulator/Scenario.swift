@@ -53,6 +53,10 @@ public struct Scenario: Sendable {
   public var calmTime = TimeSpan.minutes(20)
   /// Commands that the broker sends without having the acknowledgements of earlier ones: Mosquitto's default.
   public var brokerWindow = 20
+  /// How the broker chooses the packet identifiers of commands.
+  public var identifiers = IdentifierChoice.counting
+  /// Odds that a command is equal to one of a few, once in so many; 0 for never.
+  public var equalCommandOdds = 0
   /// Times between two commands from the operator, in milliseconds; nil for none.
   public var commandPause: ClosedRange<Int>?
   /// Whether the operator also asks for events out of turn.
@@ -93,6 +97,8 @@ public struct Scenario: Sendable {
     scenario.storageHangOdds = 20
     scenario.hasDiskFaults = true
     scenario.asksForEvents = true
+    scenario.identifiers = IdentifierChoice.allCases[Int(seed % 3)]
+    scenario.equalCommandOdds = 3
     scenario.cleanSession = seed % 4 == 0
     scenario.latenessMilliseconds = 20
     scenario.events[0].sensors = [.faulty, .wordy]

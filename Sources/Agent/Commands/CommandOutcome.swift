@@ -2,9 +2,9 @@
 
 import HostInterface
 
-/// How a command ended, as published in the outcome event.
+/// How a command ended, as published in the outcome event; `redelivered` is one that seems to be known already.
 enum CommandOutcome {
-  case ok, failed, timeout, refused, busy, unknown, notExecutable, tooLarge
+  case ok, failed, timeout, refused, busy, unknown, notExecutable, tooLarge, redelivered
 
   /// How a command ends whose program could not be started.
   init(failedStart start: ProgramStart) { self = start == .noResources ? .busy : .notExecutable }
@@ -19,6 +19,7 @@ enum CommandOutcome {
     case .unknown: "unknown"
     case .notExecutable: "not-executable"
     case .tooLarge: "too-large"
+    case .redelivered: "redelivered"
     }
   }
 }

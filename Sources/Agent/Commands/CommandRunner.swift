@@ -6,6 +6,7 @@ import HostInterface
 import IoTPlatform
 import JSON
 import MQTT
+import Spool
 
 /// What is left to do about a command.
 enum CommandRequest {
@@ -17,10 +18,29 @@ enum CommandRequest {
   case setInterval(BuiltInRequest, TimeSpan)
 }
 
+/// How far a command has come by being begun.
+private enum Beginning {
+  /// All is done.
+  case over(CommandOutcome)
+  /// Another part has to do it.
+  case asksFor(CommandRequest)
+  /// Its program runs.
+  case running(slot: Int, timeout: TimeSpan)
+  /// Its program cannot run now.
+  case mustWait
+}
+
 /// Takes commands, runs their programs, and publishes what came of them.
 struct CommandRunner: ~Copyable {
   private let pinned = Pinned()
   private var recent = RecentCommands()
+  /// Commands that wait until a program can run, by name and payload, in the order in which they came: each has its
+  /// entry in `recent`. They are not acknowledged, so that the server keeps them as well.
+  private var waiting: MessageQueue
+  /// Whether the agent ends: then no program is started any more.
+  private var isEnding = false
+  /// Whether a retained command was logged.
+  private var hasSeenRetained = false
   private var slots: PerProgram<ProgramSlot>
   /// How many slots are not free, so that a turn of the loop need not look at any when none is.
   private var runningCount = 0
@@ -31,17 +51,31 @@ struct CommandRunner: ~Copyable {
   /// Commands carried out or refused, redeliveries not included.
   private(set) var count: UInt64 = 0
 
-  /// Takes buffers for names, outputs and one outcome from `arena`.
-  init(from arena: inout Arena) throws(ArenaExhausted) {
+  /// Takes buffers for names, outputs and one outcome from `arena`, and one for commands that wait, which has room for
+  /// any that fits a packet of `packetBytesMax`.
+  init(packetBytesMax: Int, from arena: inout Arena) throws(ArenaExhausted) {
     let name = try ByteBuffer(capacity: AgentLimits.commandNameBytesMax, for: "scratch", from: &arena)
     let payload = try ByteBuffer(capacity: AgentLimits.outcomeBytesMax, for: "payload", from: &arena)
+    let waiting = try MessageQueue(byteCapacity: packetBytesMax, from: &arena)
     slots = try PerProgram<ProgramSlot> { _ throws(ArenaExhausted) in try ProgramSlot(from: &arena) }
     self.name = name
     self.payload = payload
+    self.waiting = waiting
   }
 
-  /// The server has no session of ours: identifiers start anew.
-  mutating func forgetSession() { recent.removeAll() }
+  /// The server has accepted a connection; without a session of ours identifiers start anew.
+  mutating func beginConnection(sessionPresent: Bool, _ now: Instant) {
+    recent.beginConnection(isNewSession: !sessionPresent, now)
+  }
+
+  /// The agent is asked to end: what comes now, or waits, is left to the server.
+  mutating func prepareEnd() { isEnding = true }
+
+  /// The server has answered the message with `token`, and so has all that was sent before it.
+  @inline(__always)
+  mutating func noteAnswer(_ token: UInt64, _ outbox: borrowing Outbox, _ now: Instant) {
+    if recent.count > 0 { recent.noteAnswer(token: token, next: outbox.provingToken, now) }
+  }
 
   // MARK: Taking
 
@@ -50,32 +84,96 @@ struct CommandRunner: ~Copyable {
     _ message: IncomingMessage, _ topic: CommandTopic, _ settings: borrowing Settings, _ clock: borrowing ClockFloor,
     _ outbox: inout Outbox, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> CommandRequest {
-    if message.qos == .atLeastOnce, isRedelivery(message, outbox) { return .none }
-    count += 1
+    let identifier = message.qos == .atLeastOnce ? message.packetIdentifier : 0
     let isWholeName = copyName(topic.name, of: message, outbox)
-    var outcome: CommandOutcome?
-    var request = CommandRequest.none
-    if message.isTruncated {
-      outcome = .tooLarge
-    } else if !isWholeName {
-      // What is left of a longer name may be another command's.
-      outcome = .unknown
-    } else if name.span.equals("ping") {
-      outcome = .ok
-    } else if name.span.equals("publish") || name.span.equals("interval") {
-      request = builtInRequest(outbox.input.extracting(message.payload))
-      if case .none = request { outcome = .refused }
-    } else {
-      outcome = startProgram(outbox.input.extracting(message.payload), settings, now, &host)
+    if message.isRetained, !settings.mqtt.takesRetainedCommands {
+      outbox.client.acknowledge(identifier, now: now)
+      noteRetained(&log, &host)
+      return .none
     }
-    if let outcome { finish(outcome, clock, &outbox, now, &log, &host) }
-    return request
+    var digest = RecentCommands.digest(
+      topic: outbox.input.extracting(message.topic), payload: outbox.input.extracting(message.payload))
+    // What was thrown away may have been anything.
+    if message.isTruncated { digest ^= UInt32(identifier) }
+    if identifier > 0 {
+      switch recent.judge(packetIdentifier: identifier, isDuplicate: message.isDuplicate, digest: digest, now) {
+      case .new: break
+      case .waiting: return .none
+      case .copy:
+        outbox.client.acknowledge(identifier, now: now)
+        return .none
+      case .repetition:
+        outbox.client.acknowledge(identifier, now: now)
+        finish(.redelivered, clock, &outbox, now, &log, &host)
+        return .none
+      }
+    }
+    let beginning = begin(message, isWholeName: isWholeName, settings, outbox, &host)
+    if case .mustWait = beginning, wait(for: message, outbox) {
+      recent.note(packetIdentifier: identifier, digest: digest, isWaiting: true, next: nil, now)
+      return .none
+    }
+    if identifier > 0 {
+      outbox.client.acknowledge(identifier, now: now)
+      recent.note(
+        packetIdentifier: identifier, digest: digest, isWaiting: false, next: outbox.provingToken, now)
+    }
+    note(beginning, clock, &outbox, now, &log, &host)
+    if case .asksFor(let request) = beginning { return request }
+    return .none
   }
 
-  private mutating func isRedelivery(_ message: IncomingMessage, _ outbox: borrowing Outbox) -> Bool {
-    recent.isRedelivery(
-      packetIdentifier: message.packetIdentifier, isDuplicate: message.isDuplicate,
-      topic: outbox.input.extracting(message.topic), payload: outbox.input.extracting(message.payload))
+  /// Begins what the command `name` asks for.
+  private func begin<H: HostPrograms & ~Copyable>(
+    _ message: IncomingMessage, isWholeName: Bool, _ settings: borrowing Settings, _ outbox: borrowing Outbox,
+    _ host: inout H
+  ) -> Beginning {
+    if message.isTruncated { return .over(.tooLarge) }
+    // What is left of a longer name may be another command's.
+    if !isWholeName { return .over(.unknown) }
+    if name.span.equals("ping") { return .over(.ok) }
+    let input = outbox.input.extracting(message.payload)
+    guard name.span.equals("publish") || name.span.equals("interval") else {
+      return startProgram(input, settings, &host)
+    }
+    let request = builtInRequest(input)
+    if case .none = request { return .over(.refused) }
+    return .asksFor(request)
+  }
+
+  /// Keeps the books about the command `name`, which has begun as far as it could and does not wait.
+  @inline(never)  // small code
+  private mutating func note<H: HostClock & HostLog & ~Copyable>(
+    _ beginning: Beginning, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant,
+    _ log: inout LogWriter, _ host: inout H
+  ) {
+    count += 1
+    switch beginning {
+    case .asksFor: break
+    case .running(let slot, let timeout):
+      slots[slot].begin(name, until: now + timeout)
+      runningCount += 1
+    case .over(let outcome): finish(outcome, clock, &outbox, now, &log, &host)
+    case .mustWait: finish(.busy, clock, &outbox, now, &log, &host)
+    }
+  }
+
+  /// Has a command wait that cannot run now; false where there is nothing to wait for, or too many wait.
+  private mutating func wait(for message: IncomingMessage, _ outbox: borrowing Outbox) -> Bool {
+    guard runningCount > 0 || isEnding, recent.waitingCount < RecentCommands.waitingMax,
+      waiting.hasRoom(topicCount: name.count, payloadCount: message.payload.count)
+    else { return false }
+    keep(outbox.input.extracting(message.payload), for: name, in: &waiting)
+    return true
+  }
+
+  /// A command that the server had kept from before the subscription comes with each connection.
+  private mutating func noteRetained<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
+    guard !hasSeenRetained else { return }
+    hasSeenRetained = true
+    log.begin(.warning, "command retained")
+    log.add("command", text: name)
+    log.end(to: &host)
   }
 
   /// Copies the command's name, cut to the longest that can be configured.
@@ -108,17 +206,17 @@ struct CommandRunner: ~Copyable {
 
   // MARK: Programs
 
-  /// Starts the program of the command `name`; gives the outcome where it does not start.
-  private mutating func startProgram<H: HostPrograms & ~Copyable>(
-    _ input: Span<UInt8>, _ settings: borrowing Settings, _ now: Instant, _ host: inout H
-  ) -> CommandOutcome? {
-    guard let command = configuredCommand(settings) else { return .unknown }
-    guard let slot = freeSlot() else { return .busy }
-    let start = host.startProgram(slot: slot, command: command, input: input)
-    guard start == .started else { return CommandOutcome(failedStart: start) }
-    slots[slot].begin(name, until: now + settings.commands[command].timeout)
-    runningCount += 1
-    return nil
+  /// Starts the program of the command `name` in a free slot.
+  private func startProgram<H: HostPrograms & ~Copyable>(
+    _ input: Span<UInt8>, _ settings: borrowing Settings, _ host: inout H
+  ) -> Beginning {
+    guard let command = configuredCommand(settings) else { return .over(.unknown) }
+    guard !isEnding, let slot = freeSlot() else { return .mustWait }
+    switch host.startProgram(slot: slot, command: command, input: input) {
+    case .notExecutable: return .over(.notExecutable)
+    case .noResources: return .mustWait
+    case .started: return .running(slot: slot, timeout: settings.commands[command].timeout)
+    }
   }
 
   private func configuredCommand(_ settings: borrowing Settings) -> Int? {
@@ -135,10 +233,29 @@ struct CommandRunner: ~Copyable {
   /// Looks after the running programs: collects output, enforces time limits, reports ends.
   @inline(__always)
   mutating func advance<H: HostClock & HostPrograms & HostLog & ~Copyable>(
-    _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant, _ log: inout LogWriter, _ host: inout H
+    _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant,
+    _ log: inout LogWriter, _ host: inout H
   ) {
     guard runningCount > 0 else { return }
     for slot in slots.indices where !slots[slot].isFree { poll(slot, clock, &outbox, now, &log, &host) }
+    if waiting.count > 0, !isEnding { startWaiting(settings, clock, &outbox, now, &log, &host) }
+  }
+
+  /// Starts the programs of commands that wait, in the order in which they came, as far as they can run now.
+  @inline(never)  // beside the turns in which none waits
+  private mutating func startWaiting<H: HostClock & HostPrograms & HostLog & ~Copyable>(
+    _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant,
+    _ log: inout LogWriter, _ host: inout H
+  ) {
+    while let front = waiting.front {
+      name.removeAll()
+      name.append(waiting.bytes.extracting(front.topic))
+      let beginning = startProgram(waiting.bytes.extracting(front.payload), settings, &host)
+      if case .mustWait = beginning, runningCount > 0 { return }
+      waiting.removeFront()
+      outbox.client.acknowledge(recent.takeWaiting(now), now: now)
+      note(beginning, clock, &outbox, now, &log, &host)
+    }
   }
 
   @inline(never)  // small code: the loop around it is unrolled
@@ -181,7 +298,7 @@ struct CommandRunner: ~Copyable {
     _ outcome: CommandOutcome, status: Int?, slot: Int?, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
-    log.begin(outcome == .ok ? .info : .warning, "command finished")
+    log.begin(outcome == .ok ? .info : .warning, outcome == .redelivered ? "command redelivered" : "command finished")
     log.add("command", text: name)
     log.add("outcome", outcome.name)
     if let status { log.add("status", status) }
@@ -220,4 +337,9 @@ struct CommandRunner: ~Copyable {
     host.stopProgram(slot: slot, forcibly: true)
     slots[slot].abandon()
   }
+}
+
+// The queue changes while the name is borrowed: as members of one value they would overlap.
+private func keep(_ payload: Span<UInt8>, for name: borrowing ByteBuffer, in waiting: inout MessageQueue) {
+  _ = waiting.append(topic: name.span, payload: payload, qos: QoS.atLeastOnce.rawValue)
 }

@@ -103,6 +103,10 @@ struct Outbox: ~Copyable {
   /// The earliest moment at which the rate lets another message go out.
   var allowedFrom: Instant { rate.allowedFrom }
 
+  /// The token of the next message of QoS 1 or 2, whose answer proves that the server has all acknowledgements; nil
+  /// while some are still to be written.
+  var provingToken: UInt64? { client.hasUnacknowledged ? nil : queue.nextToken }
+
   /// Whether nothing waits, is in flight, or is being sent.
   var isDrained: Bool { queue.count == 0 && client.inflightCount == 0 && client.output.isEmpty }
 
