@@ -16,6 +16,8 @@ public enum ClientEvent: Equatable, Sendable {
   case message(IncomingMessage)
   /// The server has the message that was published with this token.
   case acknowledged(token: UInt64)
+  /// The server knows no QoS 2, as it turned out: from now on such messages go out at QoS 1. Told once.
+  case qosLowered
   /// The answer to `subscribe`: the granted QoS, or 0x80 for a refusal.
   case subscribed(packetIdentifier: UInt16, returnCode: UInt8)
   /// The answer to `unsubscribe`.

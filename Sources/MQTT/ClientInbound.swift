@@ -149,7 +149,12 @@ extension Client {
     let index = indexOfAnswerable(packetIdentifier)
     let state = index.map { session.inflight[$0].state } ?? .none
     switch state.step(on: answer) {
-    case .finish:
+    case .finishAtLeastOnce where !session.lacksExactlyOnce:
+      session.lacksExactlyOnce = true
+      // The answer stays, and is handled with the next call.
+      connection.handledCount = 0
+      return .event(.qosLowered)
+    case .finish, .finishAtLeastOnce:
       guard let index else { return .silent }
       let token = session.inflight[index].token
       finish(at: index, now: now)

@@ -45,6 +45,7 @@ extension Client {
     topic name: TopicName, payload: Span<UInt8>, qos: QoS, isRetained: Bool = false, token: UInt64 = 0, now: Instant
   ) throws(PublishRefusal) {
     guard isConnected else { throw .notConnected }
+    let qos = qos == .exactlyOnce && session.lacksExactlyOnce ? .atLeastOnce : qos
     let topic = name.bytes
     let size = PublishSize(topicCount: topic.count, payloadCount: payload.count, qos: qos)
     let byteCount = size.byteCount

@@ -25,6 +25,9 @@ public enum PublishAnswer: UInt8, Equatable, Sendable, BitwiseCopyable {
 public enum PublishStep: Equatable, Sendable {
   /// The server has it; the packet identifier is free again [MQTT-2.3.1-3].
   case finish
+  /// The same, at QoS 1 although it was sent at QoS 2: against [MQTT-3.3.4-1], some servers (RabbitMQ) know no QoS 2
+  /// and say so in this way only.
+  case finishAtLeastOnce
   /// Send PUBREL, and from now on wait for PUBCOMP.
   case release
   /// Send PUBREL; nothing changes. The server has not seen the first one, or we know nothing of the message because we
@@ -47,7 +50,7 @@ extension PublishState {
     case (.awaitingPuback, .puback): .finish
     case (.awaitingPuback, .pubrec): .fault(.answerOfWrongKind)
     case (.awaitingPuback, .pubcomp): .fault(.answerOfWrongKind)
-    case (.awaitingPubrec, .puback): .fault(.answerOfWrongKind)
+    case (.awaitingPubrec, .puback): .finishAtLeastOnce
     case (.awaitingPubrec, .pubrec): .release
     case (.awaitingPubrec, .pubcomp): .fault(.answerOfWrongKind)
     case (.awaitingPubcomp, .puback): .fault(.answerOfWrongKind)

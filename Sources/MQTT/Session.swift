@@ -24,6 +24,8 @@ struct Session: ~Copyable {
   var confirmedBytesMax = 0
   /// The smallest packet that was given up although smaller ones were not.
   var abandonedBytesMin = Int.max
+  /// Whether the server has shown that it knows no QoS 2.
+  var lacksExactlyOnce = false
   private var lastIdentifier: UInt16
 
   init(

@@ -238,7 +238,7 @@ public actor ApplicationConnection {
     case .subscribed(let identifier, let code):
       let waiting = requests.removeValue(forKey: identifier)
       if code < 0x80 { waiting?.resume() } else { waiting?.resume(throwing: SubscriptionRefused()) }
-    case .unsubscribed, .pingResponse: break
+    case .unsubscribed, .pingResponse, .qosLowered: break
     }
   }
 

@@ -64,6 +64,23 @@ import Testing
       ])
   }
 
+  @Test func losesNothingWithAServerThatKnowsNoQoS2() throws {
+    var tally = Tally()
+    for seed in Seeds.all(4) {
+      var scenario = Scenario()
+      scenario.weathers = Scenario.allWeathers
+      scenario.weatherLength = 60_000...1_200_000
+      scenario.commandPause = 1000...120_000
+      scenario.brokerKnowsQoS2 = false
+      scenario.identifiers = .renumbering
+      try run(seed, scenario, &tally) { simulation in
+        simulation.run()
+        #expect(simulation.logCount("mqtt qos-lowered") == 1)
+      }
+    }
+    report(tally, ["qos-2-unknown", "delivery-renumbered", "session-present"])
+  }
+
   @Test func wakesFromSuspend() throws {
     var tally = Tally()
     for seed in Seeds.all(4) {

@@ -7,7 +7,8 @@ import Testing
   let grid: [(PublishState, PublishAnswer, PublishStep)] = [
     (.none, .puback, .ignore), (.none, .pubrec, .repeatRelease), (.none, .pubcomp, .ignore),
     (.awaitingPuback, .puback, .finish), (.awaitingPuback, .pubrec, fault), (.awaitingPuback, .pubcomp, fault),
-    (.awaitingPubrec, .puback, fault), (.awaitingPubrec, .pubrec, .release), (.awaitingPubrec, .pubcomp, fault),
+    (.awaitingPubrec, .puback, .finishAtLeastOnce), (.awaitingPubrec, .pubrec, .release),
+    (.awaitingPubrec, .pubcomp, fault),
     (.awaitingPubcomp, .puback, fault), (.awaitingPubcomp, .pubrec, .repeatRelease),
     (.awaitingPubcomp, .pubcomp, .finish),
   ]

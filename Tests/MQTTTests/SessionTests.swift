@@ -303,13 +303,30 @@ private let durable = ClientOptions(cleanSession: false)
 
   /// [MQTT-3.3.4-1]
   @Test func answersOfAnotherQualityAreFaults() throws {
-    for (qos, answer) in [(QoS.atLeastOnce, PacketType.pubrec), (.atLeastOnce, .pubcomp), (.exactlyOnce, .puback)] {
+    for (qos, answer) in [(QoS.atLeastOnce, PacketType.pubrec), (.atLeastOnce, .pubcomp), (.exactlyOnce, .pubcomp)] {
       let harness = try Harness(durable)
       try harness.connect()
       try harness.publish("a", "x", qos)
       #expect(throws: PeerFault.answerOfWrongKind) { try harness.receive(answerPacket(answer, 1)) }
       #expect(harness.inflightCount == 1, "still held")
     }
+  }
+
+  /// RabbitMQ answers QoS 2 with PUBACK: what it can do is found out, and said once.
+  @Test func qos2FallsTo1WhereTheServerKnowsNone() throws {
+    let harness = try Harness(durable)
+    try harness.connect()
+    for _ in 0..<2 { try harness.publish("a", "x", .exactlyOnce) }
+    #expect(harness.sent().first == 0x34)
+    let told = try harness.receive(answerPacket(.puback, 1) + answerPacket(.puback, 2))
+    #expect(told == [.event(.qosLowered), .event(.acknowledged(token: 0)), .event(.acknowledged(token: 0))])
+    #expect(harness.inflightCount == 0)
+    try harness.publish("a", "x", .exactlyOnce)
+    #expect(harness.sent().first == 0x32)
+    // What has been written at QoS 2 is sent again as it was, whatever comes of it.
+    _ = try harness.reconnect(sessionPresent: false)
+    try harness.publish("a", "x", .exactlyOnce)
+    #expect(harness.sent().first == 0x32)
   }
 
   /// Before a message is sent again in a new session, the server cannot mean it.

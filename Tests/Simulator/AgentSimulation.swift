@@ -46,7 +46,8 @@ public final class AgentSimulation {
         userName: scenario.isQuickstart ? nil : Array("use-token-auth".utf8),
         password: scenario.isQuickstart ? nil : Array(Scenario.token.utf8), cleanSession: scenario.cleanSession,
         keepAliveSeconds: scenario.keepAliveSeconds, inflightMax: scenario.inflightMax,
-        outboundWindow: scenario.brokerWindow, identifiers: scenario.identifiers))
+        outboundWindow: scenario.brokerWindow, knowsQoS2: scenario.brokerKnowsQoS2,
+        identifiers: scenario.identifiers))
     let sources = scenario.sources
     machine = Machine(
       world: world, sensors: sources.behaviours,
@@ -71,6 +72,7 @@ public final class AgentSimulation {
     let plan = try makePlan(scenario, now: world.now, &arena)
     agent = try Agent(plan: plan, buildTime: Machine.buildTime, now: world.now, seed: seed, from: &arena)
     broker.observer = ledger
+    if !scenario.brokerKnowsQoS2 { ledger.qosMax = 1 }
   }
 
   // MARK: The course of things

@@ -14,6 +14,8 @@ struct BrokerExpectations {
   var inflightMax: Int
   /// Messages to the client that may be unacknowledged at the same time.
   var outboundWindow = 10
+  /// Whether the broker knows QoS 2; otherwise it answers with PUBACK, as RabbitMQ does.
+  var knowsQoS2 = true
   /// How the broker chooses packet identifiers.
   var identifiers = IdentifierChoice.counting
 }

@@ -47,7 +47,12 @@ final class BrokerSession {
 
   // MARK: From the client
 
-  func receive(_ packet: PublishPacket, _ connection: BrokerConnection, _ broker: Broker) {
+  func receive(_ sent: PublishPacket, _ connection: BrokerConnection, _ broker: Broker) {
+    var packet = sent
+    if packet.qos == 2, !broker.expectations.knowsQoS2 {
+      broker.world.mark("qos-2-unknown")
+      packet.qos = 1
+    }
     if packet.isRetained { broker.world.violate("retain set on an event") }
     if packet.payload.count > 131_072 { broker.world.violate("payload of more than 128 KiB") }
     guard packet.qos > 0 else {

@@ -221,7 +221,7 @@ public final class ClientSimulation: BrokerObserver {
       upward[Int(token) - 1].isAcknowledged = true
     case .subscribed(_, let returnCode):
       if returnCode > 2 { world.violate("subscribed with \(returnCode)") }
-    case .unsubscribed, .pingResponse: break
+    case .unsubscribed, .pingResponse, .qosLowered: break
     }
     return true
   }

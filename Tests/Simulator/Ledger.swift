@@ -47,6 +47,8 @@ final class Ledger: BrokerObserver {
   let counters: [Int]
   private var arrivals: [[Int: Arrival]]
   private var highest: [Int]
+  /// The highest quality of service that the broker knows.
+  var qosMax: UInt8 = 2
   /// How long after its reading an event may reach the broker; nil while faults are about.
   var latencyMax: TimeSpan?
   private var commands: [[UInt8]: CommandRecord] = [:]
@@ -85,7 +87,8 @@ final class Ledger: BrokerObserver {
 
   private func noteArrival(_ index: Int, _ message: PublishPacket, _ epoch: Int, _ time: Instant) {
     let event = events[index]
-    if message.qos != event.qos { return world.violate("event \(event.name) came with QoS \(message.qos)") }
+    let qos = min(event.qos, qosMax)
+    if message.qos != qos { return world.violate("event \(event.name) came with QoS \(message.qos)") }
     guard let value = number(behind: "\"n\(index)\":", in: message.payload) else {
       return world.violate("event \(event.name) without its counter")
     }
@@ -97,8 +100,8 @@ final class Ledger: BrokerObserver {
     if var known = arrivals[index][value] {
       world.mark("event-twice")
       if event.qos == 0 { world.violate("\(event.name) \(value) came twice with QoS 0") }
-      if event.qos == 2, known.epoch == epoch { world.violate("\(event.name) \(value) came twice with QoS 2") }
-      if event.qos == 1, known.epoch == epoch, !message.isDuplicate {
+      if qos == 2, known.epoch == epoch { world.violate("\(event.name) \(value) came twice with QoS 2") }
+      if qos == 1, known.epoch == epoch, !message.isDuplicate {
         world.violate("3.3.1-1: \(event.name) \(value) came twice in a session without DUP")
       }
       known.count += 1

@@ -53,6 +53,8 @@ public struct Scenario: Sendable {
   public var calmTime = TimeSpan.minutes(20)
   /// Commands that the broker sends without having the acknowledgements of earlier ones: Mosquitto's default.
   public var brokerWindow = 20
+  /// Whether the broker knows QoS 2; otherwise it answers with PUBACK.
+  public var brokerKnowsQoS2 = true
   /// How the broker chooses the packet identifiers of commands.
   public var identifiers = IdentifierChoice.counting
   /// Odds that a command is equal to one of a few, once in so many; 0 for never.

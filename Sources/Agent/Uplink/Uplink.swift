@@ -264,6 +264,12 @@ struct Uplink: ~Copyable {
         log.write(.warning, "mqtt subscription-refused", "filter", refused, to: &host)
       }
       return .handled
+    case .qosLowered:
+      log.begin(.warning, "mqtt qos-lowered")
+      log.add("from", 2)
+      log.add("to", 1)
+      log.end(to: &host)
+      return .handled
     case .unsubscribed, .pingResponse: return .handled
     }
   }

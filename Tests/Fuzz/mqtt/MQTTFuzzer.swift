@@ -193,7 +193,7 @@ private struct Player: ~Copyable {
       precondition(message.topic.upperBound <= count && message.payload.upperBound <= count)
       precondition(message.isTruncated || topicNameFault(client.input.span.extracting(message.topic)) == nil)
       precondition((message.qos == .atMostOnce) == (message.packetIdentifier == 0))
-    case .subscribed, .unsubscribed, .pingResponse: break
+    case .subscribed, .unsubscribed, .pingResponse, .qosLowered: break
     }
   }
 
