@@ -49,7 +49,7 @@ func explain(_ status: ExitStatus) {
   case .system: say("mote: the system refuses memory (ulimit -v, RLIMIT_AS) or file descriptors (ulimit -n)\n")
   case .software: say("mote: the memory is too small for this configuration (ulimit -v, RLIMIT_AS)\n")
   case .output: say("mote: standard output cannot be written\n")
-  case .ok, .usage, .configuration: break
+  case .ok, .usage, .data, .configuration: break
   }
 }
 

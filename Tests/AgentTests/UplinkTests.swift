@@ -117,9 +117,10 @@ import Testing
     let byPeer = try makeOnline()
     byPeer.host.linkEnd = .closedByPeer
     #expect(receiveAll(byPeer) == ["lost true"])
-    let cut = try makeOnline()
-    cut.host.linkEnd = .connectionLost
-    #expect(receiveAll(cut) == ["lost false"])
+    // A reset is a way of closing, too: that of a server that has not read all it was sent.
+    let reset = try makeOnline()
+    reset.host.linkEnd = .connectionLost
+    #expect(receiveAll(reset) == ["lost true"])
     let faulty = try makeOnline()
     faulty.host.inbox = [0xF0, 0]
     #expect(receiveAll(faulty) == ["lost false"])
