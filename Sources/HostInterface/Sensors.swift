@@ -10,6 +10,10 @@ public protocol HostSensors: ~Copyable {
   /// and reads when all are ready or its patience ends. An answer waits until it is read.
   mutating func prepareSource(_ index: Int) -> Bool
 
+  /// Whether another slow source could begin to be read now. Where not, asking for one that nobody has asked for comes
+  /// to nothing; the host wakes the loop when there is room.
+  var canPrepareMore: Bool { get }
+
   /// Appends the raw text of source `index` to `buffer`, at most `HostLimits.sourceBytesMax` bytes of it; the rest of a
   /// longer one is ignored.
   ///
@@ -24,6 +28,9 @@ public protocol HostSensors: ~Copyable {
 extension HostSensors where Self: ~Copyable {
   /// A host without slow sources is always ready.
   public mutating func prepareSource(_ index: Int) -> Bool { true }
+
+  /// A host without slow sources has room for all.
+  public var canPrepareMore: Bool { true }
 
   /// A host whose sources only answer has nothing to tell.
   @inline(__always)

@@ -179,6 +179,9 @@ public struct LinuxHost: ~Copyable, Host {
     sources.prepare(index, roots: roots)
   }
 
+  /// Whether there is room for another reader, or none will be free soon and sources fail at once.
+  public var canPrepareMore: Bool { sources.canPrepareMore }
+
   /// Reads a source: a quick one with one pread(2) in place.
   public mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     sources.read(index, into: &buffer, roots: roots)

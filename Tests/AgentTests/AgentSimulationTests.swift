@@ -39,7 +39,7 @@ import Testing
         "broker-queue-overflow", "clock-step", "delivery-twice", "delivery-with-dup", "outcome-busy", "outcome-failed",
         "outcome-not-executable", "outcome-ok", "outcome-refused", "outcome-timeout", "outcome-too-large",
         "outcome-unknown", "program-crash", "program-hang", "program-noisy", "program-slots-full", "program-stubborn",
-        "sensor-slow", "sensor-too-slow", "suspend",
+        "sensor-slow", "sensor-too-slow", "sensor-without-room", "suspend",
       ])
   }
 

@@ -123,6 +123,56 @@ import Testing
     #expect(try rig.published() == [#"{"d":{"a":1,"c":3,"b":2}}"#])
   }
 
+  /// A rig with an event of many sensors in front of another one that shares the first of them.
+  private func makeCrowd(_ count: Int) throws -> Rig {
+    var text = "[event many]\ninterval = 10s\nqos = 1\n[event few]\ninterval = 10s\nqos = 1\n"
+    for index in 0...count {
+      text += "[sensor s\(index)]\nevent = \(index < count ? "many" : "few")\nread = file:/\(index % count)\n"
+    }
+    let rig = try Rig(text, sources: Array(0..<count) + [0])
+    rig.host.wall = WallTime(milliseconds: 0)
+    rig.host.texts = Dictionary(uniqueKeysWithValues: (0..<count).map { ($0, "\($0)\n") })
+    rig.host.slowSources = Set(0..<count)
+    rig.host.readersMax = 4
+    try rig.connect()
+    return rig
+  }
+
+  /// However many wait for the few that the host reads at once, the end of each costs a look at few.
+  @Test(arguments: [(0..<200).map { $0 }, (0..<200).map { $0 ^ 1 }, (0..<200).map { $0 ^ 3 }])
+  func asksForManySlowSourcesInLinearTime(order: [Int]) throws {
+    let rig = try makeCrowd(200)
+    rig.collect()
+    #expect(rig.host.slowReads == [0, 1, 2, 3])
+    for source in order {
+      #expect(try rig.published().filter { $0.contains("s199") } == [])
+      rig.host.answer(source)
+      rig.collect()
+    }
+    let published = try rig.published()
+    #expect(published.count == 1 && published[0].hasSuffix(#""s198":198,"s199":199}}"#))
+    #expect(rig.host.prepareCount < 10 * 200, "\(rig.host.prepareCount) questions")
+  }
+
+  @Test func asksAgainForAnAnswerThatAnotherEventHasTaken() throws {
+    let rig = try makeCrowd(8)
+    rig.collect()
+    rig.host.answer(0)
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"s8":0}}"#], "the other event has it")
+    rig.host.slowSources.insert(0)
+    for source in 1..<8 {
+      rig.host.answer(source)
+      rig.collect()
+    }
+    #expect(try rig.published() == [])
+    #expect(rig.host.slowReads == [0])
+    rig.host.answer(0)
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"s0":0,"s1":1,"s2":2,"s3":3,"s4":4,"s5":5,"s6":6,"s7":7}}"#])
+    #expect(rig.host.lines == [])
+  }
+
   @Test func collectsAtOnceWhatASourceTells() throws {
     let rig = try makeRig()
     rig.collect()

@@ -30,6 +30,10 @@ struct ScriptedHost: Host {
   var texts: [Int: String] = [:]
   var exponents: [Int: Int] = [:]
   var slowSources: Set<Int> = []
+  /// How many slow sources it reads at once.
+  var readersMax = Int.max
+  private(set) var slowReads: Set<Int> = []
+  private(set) var prepareCount = 0
   var tellingSources: [Int] = []
   private(set) var reads: [Int] = []
 
@@ -138,7 +142,20 @@ struct ScriptedHost: Host {
 
   // MARK: Sensors
 
-  mutating func prepareSource(_ index: Int) -> Bool { !slowSources.contains(index) }
+  mutating func prepareSource(_ index: Int) -> Bool {
+    prepareCount += 1
+    guard slowSources.contains(index) else { return true }
+    if canPrepareMore { slowReads.insert(index) }
+    return false
+  }
+
+  var canPrepareMore: Bool { slowReads.count < readersMax }
+
+  /// A slow source that is being read has answered.
+  mutating func answer(_ index: Int) {
+    slowReads.remove(index)
+    slowSources.remove(index)
+  }
 
   mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     reads.append(index)

@@ -48,6 +48,8 @@ final class MachineHost {
     while Date() < end, !indices.map({ host.prepareSource($0) }).allSatisfy({ $0 }) { wait(until: end) }
   }
 
+  var canPrepareMore: Bool { host.canPrepareMore }
+
   /// One call of `readSource`; the text where it is complete.
   func readOnce(_ index: Int) -> (result: SourceRead, text: String) {
     buffer.removeAll()

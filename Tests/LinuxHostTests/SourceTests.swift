@@ -286,6 +286,7 @@ extension MachineTests {
         // As the agent does: ask for all, wait until all are there.
         _ = sources.map { host.host.prepareSource($0) }
         #expect(childStates(named: "mote-reader").count == 4, "all four are read at once")
+        #expect(!host.canPrepareMore, "a fifth has to wait")
         while !sources.map({ host.host.prepareSource($0) }).allSatisfy({ $0 }) {
           host.wait(until: start + 3)
         }
@@ -293,6 +294,7 @@ extension MachineTests {
           let (result, text) = host.readOnce(source)
           #expect(result == .complete(exponent: 0) && text == "99\n")
         }
+        #expect(host.canPrepareMore)
         let duration = Date().timeIntervalSince(start)
         #expect(duration > 0.29, "\(duration) s for four of 0.3 s each")
       }

@@ -81,6 +81,8 @@ final class Machine {
   // Sensors.
   private(set) var counterReadings: [[CounterReading]]
   private var slowReady: [Instant?]
+  /// When the readings of slow sensors end that are under way, of which there is room for a single one at a time.
+  private var slowReadsEnd = Instant(milliseconds: 0)
   private var isFailing: [Bool]
 
   /// Telling sensors that have not been asked since they told, and how often each has told.
@@ -215,13 +217,21 @@ final class Machine {
     }
     guard case .slow = sensors[index] else { return true }
     if let ready = slowReady[index] { return world.now >= ready }
+    guard canPrepareMore else {
+      world.mark("sensor-without-room")
+      return false
+    }
     let delay = dice.once(in: 6) ? dice.spanOfAnyMagnitude(6000...600_000) : dice.spanOfAnyMagnitude(0...4000)
     world.mark(delay > .seconds(5) ? "sensor-too-slow" : "sensor-slow")
     slowReady[index] = world.now + delay
     if delay == .zero { return true }
-    world.after(delay) { [world] in world.hasNews = true }
+    let end = min(delay, .seconds(Int64(Scenario.sourceTimeoutSeconds)))
+    slowReadsEnd = world.now + end
+    for moment in [end, delay] { world.after(moment) { [world] in world.hasNews = true } }
     return false
   }
+
+  var canPrepareMore: Bool { slowReadsEnd <= world.now }
 
   private func readSlow(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     guard prepare(index) else { return .pending }
@@ -422,6 +432,7 @@ struct SimulatedHost: Host, HostOutputs, HostPower {
   // MARK: Sensors and programs
 
   mutating func prepareSource(_ index: Int) -> Bool { machine.prepare(index) }
+  var canPrepareMore: Bool { machine.canPrepareMore }
   mutating func nextTellingSource() -> Int? { machine.nextTellingSource() }
 
   mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {

@@ -168,7 +168,7 @@ struct EventCollector: ~Copyable {
   ) {
     let sensors = table.events[index].firstSensor..<table.events[index].sensorEnd
     if table.events[index].hasSlowSources {
-      guard prepareSources(sensors, &host) || isPatienceOver(index, settings, now) else { return }
+      guard prepareSources(of: index, &host) || isPatienceOver(index, settings, now) else { return }
       table.events[index].collectionDeadline = nil
     }
     table.events[index].schedule.advance(past: now)
@@ -189,11 +189,25 @@ struct EventCollector: ~Copyable {
     return now >= deadline
   }
 
-  /// Has the slow sources of an event read, all of them side by side; true when every source is ready.
-  private func prepareSources<H: HostSensors & ~Copyable>(_ sensors: Range<Int>, _ host: inout H) -> Bool {
-    var areReady = true
-    for index in sensors where !host.prepareSource(table.sensors[index].source) { areReady = false }
-    return areReady
+  /// Has the slow sources of an event read, as many of them side by side as the host has room for; true when every
+  /// source is ready.
+  private mutating func prepareSources<H: HostSensors & ~Copyable>(of event: Int, _ host: inout H) -> Bool {
+    let first = table.events[event].firstSensor
+    // What has been asked for is not asked about whenever one of two hundred has answered.
+    var start = table.events[event].collectionDeadline == nil ? first : table.events[event].firstUnasked
+    while true {
+      var areReady = true
+      for index in start..<table.events[event].sensorEnd where !host.prepareSource(table.sensors[index].source) {
+        areReady = false
+        if host.canPrepareMore { continue }
+        table.events[event].firstUnasked = index
+        return false
+      }
+      // From then on each is asked about: another event may have taken an answer, or it has become too old.
+      table.events[event].firstUnasked = first
+      if !areReady || start == first { return areReady }
+      start = first
+    }
   }
 
   /// Writes a member for each sensor that has a value. What is still not there now comes too late.

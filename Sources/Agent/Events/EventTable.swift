@@ -37,6 +37,8 @@ struct EventEntry: BitwiseCopyable {
   var schedule: Schedule
   /// Set while slow sources are awaited: the moment at which those still missing are given up.
   var collectionDeadline: Instant?
+  /// Meanwhile those in front of it have been asked for, and for the others there was no room.
+  var firstUnasked = 0
   /// The one behind it in its chain.
   fileprivate(set) var following = EventChain.end
 }

@@ -41,6 +41,9 @@ struct SourceReaders: ~Copyable {
     return freeCount > 1 || (freeCount == 1 && (!afterFailure || deadline == .never))
   }
 
+  /// Whether there is no room, and one will end or be killed. Those that were killed already may be stuck.
+  var areAllBusy: Bool { count == readers.count && deadline != .never }
+
   /// Whether any has not ended.
   var areRunning: Bool { count > 0 }
 

@@ -75,6 +75,9 @@ struct SourceTable: ~Copyable {
     sources[index].mode != .inChild || prepareReader(index, roots: roots)
   }
 
+  /// Whether `prepare` could do something for a source of which it has not been asked.
+  var canPrepareMore: Bool { !readers.areAllBusy }
+
   @inline(never)  // beside the sources that are read in place
   private mutating func prepareReader(_ index: Int, roots: borrowing MachineRoots) -> Bool {
     if sources[index].isBeingRead { return false }
