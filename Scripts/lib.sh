@@ -17,29 +17,29 @@ die() {
 
 # The facts of one architecture, as variables.
 #   triple  what Swift calls it       clang  what mbedTLS is compiled for
-#   debian  Debian's name             gnu, musl  the names of Debian's library folders
+#   debian  Debian's name             gnu    the name of Debian's library folder
 #   cpu     code generation flags that clang and Swift's clang importer share
 select_arch() {
   cpu=()
   case $1 in
     x86_64)
       triple=x86_64-unknown-none-elf clang=x86_64-linux-musl
-      debian=amd64 gnu=x86_64-linux-gnu musl=x86_64-linux-musl
+      debian=amd64 gnu=x86_64-linux-gnu
       ;;
     aarch64)
       triple=aarch64-none-none-elf clang=aarch64-linux-musl
-      debian=arm64 gnu=aarch64-linux-gnu musl=aarch64-linux-musl
+      debian=arm64 gnu=aarch64-linux-gnu
       ;;
     armv7)
       # Thumb-2: a third smaller than ARM code. Swift obeys the flag as well.
       cpu=(-mthumb)
       triple=armv7-none-none-eabihf clang=armv7-linux-musleabihf
-      debian=armhf gnu=arm-linux-gnueabihf musl=arm-linux-musleabihf
+      debian=armhf gnu=arm-linux-gnueabihf
       ;;
     armv6)
       # Soft float: runs on every ARM11 and newer, with or without a floating-point unit.
       triple=armv6-none-none-eabi clang=armv6-linux-musleabi
-      debian=armel gnu=arm-linux-gnueabi musl=arm-linux-musleabi
+      debian=armel gnu=arm-linux-gnueabi
       ;;
     *) die "unknown architecture '$1'; known: ${ARCHS[*]}" ;;
   esac
