@@ -73,14 +73,10 @@ struct PathText: ~Copyable {
     isTooLong = false
   }
 
-  func byte(_ index: Int) -> UInt8 { UInt8(bitPattern: bytes[index]) }
+  func byte(_ index: Int) -> UInt8 { withBytes { $0[index] } }
 
   /// Whether it has exactly these bytes.
-  func equals(_ text: Span<UInt8>) -> Bool {
-    guard text.count == count else { return false }
-    for index in 0..<count where byte(index) != text[index] { return false }
-    return true
-  }
+  func equals(_ text: Span<UInt8>) -> Bool { withBytes { $0.equals(text) } }
 
   /// Its bytes, without the zero.
   func withBytes<Result: ~Copyable>(_ body: (Span<UInt8>) -> Result) -> Result {
@@ -103,7 +99,5 @@ struct PathText: ~Copyable {
 
 extension ByteBuffer {
   /// Appends a path.
-  mutating func append(_ path: borrowing PathText) {
-    for index in 0..<path.count { append(path.byte(index)) }
-  }
+  mutating func append(_ path: borrowing PathText) { path.withBytes { append($0) } }
 }
