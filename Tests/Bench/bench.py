@@ -102,10 +102,10 @@ def measure_memory(bench, client, tls):
     return fields
 
 
-def measure_reconnects(bench, agent, peer):
+def measure_reconnects(bench, agent, broker, peer=None):
     """Instructions of a TLS reconnect, full and resumed; the broker forgets its sessions when it is started anew."""
     counter = measure.Counter(bench.folder)
-    proxy = Proxy(bench.secure.port)
+    proxy = Proxy(broker.port)
     path = clients.write_configuration(bench, "reconnect", True, interval="1h", port=proxy.port)
     watched = Watched(Program([str(agent.with_names)], 10), "run", "--config", path, prefix=counter.prefix)
     results = {}
@@ -115,8 +115,8 @@ def measure_reconnects(bench, agent, peer):
             time.sleep(1)
             counter.take(watched.process)
             if kind == "full":
-                bench.secure.kill()
-                bench.secure.start()
+                broker.kill()
+                broker.start()
             else:
                 proxy.cut()
             line = watched.wait_connected(count, timeout=60)
@@ -131,7 +131,8 @@ def measure_reconnects(bench, agent, peer):
         watched.close()
         proxy.close()
     results["share"] = results["resumed"] / results["full"]
-    results[peer.name] = measure.once(bench, peer, True) - measure.once(bench, peer, False)
+    if peer:
+        results[peer.name] = measure.once(bench, peer, True) - measure.once(bench, peer, False)
     return results
 
 
@@ -269,7 +270,8 @@ class Bench(clients.Bench):
             for tls in (False, True):
                 yield Job(("memory", client.name, "tls" if tls else "plain"),
                           partial(measure_memory, self, client, tls))
-        yield Job(("reconnect",), partial(measure_reconnects, self, self.agent, self.mosquitto))
+        yield Job(("reconnect",), partial(measure_reconnects, self, self.agent, self.secure, self.mosquitto))
+        yield Job(("reconnect, TLS 1.2",), partial(measure_reconnects, self, self.agent, self.older))
         yield Job(("size",), partial(measure_sizes, (self.mosquitto, self.paho)))
 
     def measure(self, rows):
@@ -305,6 +307,8 @@ def open_bench(stack, arch):
     secure = Mosquitto(folder / "secure", options=options, certificate=authority.issue())
     stack.callback(secure.close)
     bench = Bench(arch, folder, plain, secure, trust)
+    bench.older = Mosquitto(folder / "older", options=options, certificate=authority.issue(), only_tls_1_2=True)
+    stack.callback(bench.older.close)
     stack.callback(bench.close)
     return bench
 

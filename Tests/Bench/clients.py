@@ -18,6 +18,8 @@ class Bench:
 
     def __init__(self, folder, plain, secure, trust):
         self.folder, self.plain, self.secure, self.trust = folder, plain, secure, trust
+        # A broker without TLS 1.3, where there is one.
+        self.older = None
         self.platforms = [Platform(broker.side_port) for broker in (plain, secure)]
 
     def port(self, tls):

@@ -25,7 +25,8 @@ def jobs(tmp_path):
         port = 1
 
     measured = object.__new__(scripts_bench.Bench)
-    measured.folder, measured.plain, measured.secure, measured.trust = tmp_path, Broker, Broker, tmp_path
+    measured.folder, measured.trust = tmp_path, tmp_path
+    measured.plain = measured.secure = measured.older = Broker
     measured.equip("x86_64")
     return measured.jobs()
 
