@@ -188,6 +188,7 @@ public struct Agent: ~Copyable {
     log.writeStart(of: settings, version: version, to: &host)
     log.writeMemory(connection: connection, configuration: configuration, to: &host)
     log.warn(about: settings, to: &host)
+    uplink.logFirstWait(&log, &host)
   }
 
   /// Whether going over to `newSettings` takes a new connection, and so a new agent.

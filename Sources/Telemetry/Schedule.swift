@@ -15,7 +15,7 @@ public struct Schedule: BitwiseCopyable, Sendable {
   /// Whether `due` is known to be where the phase puts it, and not negative.
   private var isAligned = false
 
-  /// A schedule whose first event is due at once: whoever starts a board wants to see it. All later ones are due `phase`
+  /// A schedule whose first event is due at once: whoever starts a board wants to see it. All others are due `phase`
   /// milliseconds before a multiple of the interval.
   public init(interval: TimeSpan, startingAt now: Instant, phase: UInt32 = 0) {
     self.interval = max(interval, .milliseconds(1))
@@ -23,7 +23,7 @@ public struct Schedule: BitwiseCopyable, Sendable {
     due = now
   }
 
-  /// The event was dealt with: the next is due before the next multiple of the interval. What was missed is not made up.
+  /// The event was dealt with: the next is due before the next multiple of the interval. What was missed is left out.
   public mutating func advance(past now: Instant) {
     let next = due + interval
     if isAligned, now < next {

@@ -55,11 +55,19 @@ private func turn(
   _ next: inout LoadedConfiguration?, until end: Instant?, _ invocation: Invocation, _ arguments: borrowing Arguments
 ) throws(ExitStatus) {
   var isEnding = false
+  var end = end
   while true {
     let deadline = agent.step(&host)
     if agent.isEnded { return }
     // The clock is asked only where the end is what comes next.
-    if let end, end <= deadline, host.now() >= end { agent.stop(reason: "duration", &host) }
+    if let moment = end, moment <= deadline, host.now() >= moment {
+      // It has come once: from now on the agent alone knows what there is to wait for.
+      end = nil
+      isEnding = true
+      next.take()?.release()
+      agent.stop(reason: "duration", &host)
+      continue
+    }
     host.wait(until: min(deadline, end ?? deadline))
     while let signal = host.takeSignal() {
       // Quickstart has no file that could be read again: a hangup means that whoever was watching has left.

@@ -65,6 +65,24 @@ import Testing
     }
   }
 
+  /// While the storage takes its time with the last it is told, the moment of a new attempt comes that is not made.
+  @Test func sleepsWhileItEnds() throws {
+    var tally = Tally()
+    for seed in Seeds.all(30) {
+      var scenario = Scenario()
+      scenario.storageDelay = 1500...2000
+      try run(seed, scenario, &tally) { simulation in
+        simulation.run(for: .minutes(10))
+        simulation.setWeather(.outage)
+        simulation.cut(.reset)
+        simulation.run(for: .milliseconds(500))
+        let steps = simulation.stepCount
+        simulation.stop()
+        #expect(simulation.stepCount - steps <= 10)
+      }
+    }
+  }
+
   @Test func logsOnceWhatLasts() throws {
     var tally = Tally()
     var scenario = Scenario()

@@ -47,6 +47,17 @@ def test_a_broker_that_is_killed_and_comes_back(broker, platform, run_agent):
     assert platform.outcome("ping")["outcome"] == "ok", "the subscription was restored"
 
 
+def test_the_first_connection_is_waited_for_and_the_log_says_so(broker, run_agent):
+    agent = run_agent(broker.port, sequence(**{"connect-delay-max": "3s"}))
+    waiting = agent.wait_log("info", "link", "waiting", reason="connect-delay-max")
+    connecting = agent.wait_log("info", "link", "connecting")
+    wait = seconds(waiting.fields["connect-in"])
+    assert 0 <= wait <= 3 and connecting.moment - waiting.moment >= wait - 0.1, (wait, waiting, connecting)
+    at_once = run_agent(broker.port, {**sequence(), "device": {"id": "e7-0043"}})
+    at_once.wait_connected()
+    assert not at_once.find("info", "link", "waiting")
+
+
 def test_an_agent_that_starts_before_its_broker(broker, platform, run_agent, start_proxy):
     proxy = start_proxy(broker.port)
     proxy.shut()

@@ -215,6 +215,21 @@ def test_a_clean_end_does_not_wait_for_ever(start_peer, run_agent):
     assert connection.received[-1].kind == DISCONNECT
 
 
+@pytest.mark.parametrize("answers", [ALL - {PUBLISH}, ALL], ids=["owed", "answered"])
+def test_the_end_of_its_time_turns_no_loop(start_peer, run_agent, tmp_path, answers):
+    peer = start_peer(answers=answers)
+    trace = tmp_path / "polls"
+    agent = run_agent(peer.port, status(seldom(), 1, a="constant:1"), "--for", "1s",
+                      prefix=("strace", "-qq", "-e", "trace=poll,ppoll", "-o", str(trace)))
+    peer.accept().expect(PUBLISH)
+    assert agent.wait_end() == 0
+    agent.wait_log("info", "agent", "stopping", reason="duration")
+    agent.wait_log("info", "agent", "stopped", unacknowledged="0" if PUBLISH in answers else "1")
+    polls = trace.read_text().splitlines()
+    # Each for something: the connection, two answers, the storage, the ends of waits. It was 70,000 of them.
+    assert 2 < len(polls) < 40, polls[:100]
+
+
 def test_a_clean_end_without_a_connection_is_at_once(start_peer, run_agent):
     peer = start_peer(answers=set())
     agent = run_agent(peer.port, status("100ms", 1, a="constant:1"))

@@ -120,6 +120,15 @@ struct Uplink: ~Copyable {
 
   // MARK: Opening
 
+  /// Says how long the first connection is waited for, and why: it would look like a hang.
+  func logFirstWait<H: HostClock & HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
+    guard case .waiting(let until) = phase, case let now = host.now(), until > now else { return }
+    log.begin(.info, "link waiting")
+    log.add("reason", "connect-delay-max")
+    log.add("connect-in", until - now)
+    log.end(to: &host)
+  }
+
   /// Moves the connection one state forward where it can. `isEnding`: no new attempt begins.
   mutating func advance<H: HostClock & HostLinks & HostLog & ~Copyable>(
     isEnding: Bool, _ settings: borrowing Settings, _ clock: inout ClockFloor, _ client: inout Client, _ now: Instant,
@@ -127,7 +136,12 @@ struct Uplink: ~Copyable {
   ) {
     switch phase {
     case .waiting(let until):
-      guard now >= until, !isEnding else { return }
+      guard !isEnding else {
+        // Nothing is waited for any more, nor is the loop turned for it.
+        phase = .waiting(until: .never)
+        return
+      }
+      guard now >= until else { return }
       let deadline = now + AgentLimits.linkOpenTimeout
       reconnect.noteAttempt()
       log.begin(.info, "link connecting")
