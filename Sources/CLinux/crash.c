@@ -54,8 +54,9 @@ static void report_crash(int signal, siginfo_t *info, void *context) {
   while (shift > 0 && offset >> shift == 0) shift -= 4;
   for (; shift >= 0; shift -= 4) line[count++] = "0123456789abcdef"[offset >> shift & 15];
   line[count++] = '\n';
-  // Nothing is left to do about a reader that is gone.
-  if (write(2, line, count) < 0) count = 0;
+  // Nothing is left to do about a reader that is gone; one that does not read must not keep a board from its restart.
+  struct pollfd reader = {2, POLLOUT, 0};
+  if (poll(&reader, 1, 100) > 0 && write(2, line, count) < 0) count = 0;
   // The handler is gone (SA_RESETHAND): this ends the process as it would have ended without one.
   raise(signal);
 }

@@ -17,11 +17,16 @@ struct LoadedConfiguration: ~Copyable {
 /// What is read when no file is named.
 let defaultConfigurationPath: StaticString = "/etc/mote/mote.conf"
 
-/// Reads what `invocation` names. What is wrong with it, or merely doubtful, is told on standard error, a line each.
+// DEVIATION(unsafe-pointer): a host lives in start-up memory, and a parameter that need not be there has no other form.
+/// The log that tells what is wrong with a configuration: a running agent's, or none, and standard error waits for
+/// whoever reads.
+typealias RunningLog = UnsafeMutablePointer<LinuxHost>?
+
+/// Reads what `invocation` names. What is wrong with it, or merely doubtful, is told a line each.
 ///
 /// - Throws: `configuration` when something is wrong, `usage` when only flags are, `system` without memory.
 func loadConfiguration(
-  _ invocation: Invocation, _ arguments: borrowing Arguments
+  _ invocation: Invocation, _ arguments: borrowing Arguments, log: RunningLog
 ) throws(ExitStatus) -> LoadedConfiguration {
   // What a path may have, two floors say; what `reason` says of either limit, it says in words.
   precondition(Files.pathBytesMax == ConfigurationLimits.pathBytesMax && Files.pathBytesMax == 511)
@@ -31,7 +36,7 @@ func loadConfiguration(
   let settings: Settings?
   var failure = ExitStatus.configuration
   do throws(ArenaExhausted) {
-    settings = try load(invocation, arguments, scratch: &scratch.arena, into: &block.arena, failure: &failure)
+    settings = try load(invocation, arguments, scratch: &scratch.arena, into: &block.arena, failure: &failure, log: log)
   } catch {
     throw .system
   }
@@ -45,7 +50,7 @@ func loadConfiguration(
 
 private func load(
   _ invocation: Invocation, _ arguments: borrowing Arguments, scratch: inout Arena, into arena: inout Arena,
-  failure: inout ExitStatus
+  failure: inout ExitStatus, log: RunningLog
 ) throws(ArenaExhausted) -> Settings? {
   var loader = try SettingsLoader(scratch: &scratch)
   loader.diagnostics.isStrict = invocation.isStrict
@@ -81,7 +86,7 @@ private func load(
     line.append(UInt8(ascii: "\n"))
     _ = (hasComplaints ? StandardStream.error : .output).write(line.span)
   }
-  printDiagnostics(loader.diagnostics, &buffer)
+  tell(loader.diagnostics, to: log, &buffer)
   guard hasLooked else {
     failure = .system
     return nil
@@ -145,20 +150,22 @@ private func writeDefaultID(isQuickstart: Bool, into buffer: inout ByteBuffer) {
   }
 }
 
-private func printDiagnostics(_ diagnostics: borrowing Diagnostics, _ buffer: inout ByteBuffer) {
+private func tell(_ diagnostics: borrowing Diagnostics, to log: RunningLog, _ buffer: inout ByteBuffer) {
   guard diagnostics.count > 0 else { return }
   for index in 0..<diagnostics.count {
-    buffer.removeAll()
-    buffer.append(LogSink.priority(of: diagnostics.severity(at: index) == .error ? .error : .warning))
-    buffer.append(diagnostics.text(at: index))
-    buffer.append(UInt8(ascii: "\n"))
-    _ = StandardStream.error.write(buffer.span)
+    tell(diagnostics.severity(at: index) == .error ? .error : .warning, diagnostics.text(at: index), to: log)
   }
   buffer.removeAll()
-  buffer.append(LogSink.priority(of: diagnostics.errorCount > 0 ? .error : .warning))
   diagnostics.appendSummary(into: &buffer)
-  buffer.append(UInt8(ascii: "\n"))
-  _ = StandardStream.error.write(buffer.span)
+  tell(diagnostics.errorCount > 0 ? .error : .warning, buffer.span, to: log)
+}
+
+@inline(never)
+private func tell(_ level: LogLevel, _ text: Span<UInt8>, to log: RunningLog) {
+  if let log { return log.pointee.writeLog(level, text) }
+  _ = StandardStream.error.write(LogSink.priority(of: level).bytes)
+  _ = StandardStream.error.write(text)
+  _ = StandardStream.error.write(("\n" as StaticString).bytes)
 }
 
 /// Why a file could not be read, in words for the person who named it.

@@ -16,7 +16,7 @@ func run(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(Exit
   leaveOrphansToAKeeper()
   var end: Instant?
   if let duration = invocation.duration { end = bootTime() + duration }
-  var next: LoadedConfiguration? = try loadConfiguration(invocation, arguments)
+  var next: LoadedConfiguration? = try loadConfiguration(invocation, arguments, log: nil)
   while next != nil { try runOnce(&next, until: end, invocation, arguments) }
 }
 
@@ -88,7 +88,7 @@ private func reload(
   _ agent: inout Agent, _ host: inout LinuxHost, _ configuration: inout StartupMemory,
   _ next: inout LoadedConfiguration?, _ invocation: Invocation, _ arguments: borrowing Arguments
 ) throws(ExitStatus) {
-  guard let loaded = reloadConfiguration(invocation, arguments) else {
+  guard let loaded = reloadConfiguration(invocation, arguments, &host) else {
     agent.logReloadRefused(&host)
     return
   }
@@ -105,12 +105,13 @@ private func reload(
   configuration = block.sealed()
 }
 
-/// The configuration read anew; nil when something is wrong with it, which has been reported then.
+/// The configuration read anew; nil when something is wrong with it, which has been reported then. It goes the way of
+/// the log: a reader that does not read must not stop an agent.
 private func reloadConfiguration(
-  _ invocation: Invocation, _ arguments: borrowing Arguments
+  _ invocation: Invocation, _ arguments: borrowing Arguments, _ host: RunningLog
 ) -> LoadedConfiguration? {
   do throws(ExitStatus) {
-    return try loadConfiguration(invocation, arguments)
+    return try loadConfiguration(invocation, arguments, log: host)
   } catch {
     explain(error)
     return nil

@@ -1,8 +1,10 @@
 """SIGHUP: a right configuration is taken over, a wrong one changes nothing."""
 
+import contextlib
 import os
 import re
 import signal
+import subprocess
 import time
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from harness import packets
 from harness.configuration import CLIENT, configuration, seldom, status
 from harness.peer import ScriptedBroker
-from harness.waiting import DEADLINE, wait_until
+from harness.waiting import DEADLINE, end_process, wait_until
 
 
 @pytest.fixture
@@ -180,3 +182,53 @@ def test_signals_in_quick_succession(broker, platform, run_agent):
     platform.forget()
     platform.next_event("status")
     assert agent.stop() == 0
+
+
+def fill(pipe):
+    """Fills a pipe that nobody reads."""
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x" * 4096)
+    os.set_blocking(pipe, True)
+
+
+def test_a_reader_that_does_not_read_stops_no_agent(broker, platform, program, write_configuration):
+    reading, writing = os.pipe()
+    path = write_configuration(broker.port, status("200ms", 1, a="constant:1"))
+    process = subprocess.Popen([*program.command, "run", "--config", path], env={}, stdin=subprocess.DEVNULL,
+                               stderr=writing)
+    try:
+        platform.next_event("status")
+        fill(writing)
+        # More than a pipe holds, of diagnostics and of lines about refusals.
+        path.write_text(configuration(broker.port, {"mqtt": {f"no-such-key-{number}": "1" for number in range(60)}}))
+        for _ in range(40):
+            process.send_signal(signal.SIGHUP)
+            platform.forget()
+            platform.next_event("status")
+        path.write_text(configuration(broker.port, status("200ms", 1, a="constant:2")))
+        process.send_signal(signal.SIGHUP)
+        platform.next_event("status", where=lambda event: event.data == {"a": 2})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 0
+    finally:
+        end_process(process)
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_reader_that_does_not_read_holds_up_no_last_words(broker, platform, program, write_configuration):
+    reading, writing = os.pipe()
+    path = write_configuration(broker.port, status("200ms", 1, a="constant:1"))
+    process = subprocess.Popen([*program.command, "run", "--config", path], env={}, stdin=subprocess.DEVNULL,
+                               stderr=writing)
+    try:
+        platform.next_event("status")
+        fill(writing)
+        process.send_signal(signal.SIGILL)
+        assert process.wait(DEADLINE) == -signal.SIGILL
+    finally:
+        end_process(process)
+        os.close(reading)
+        os.close(writing)
