@@ -80,6 +80,7 @@ public struct Agent: ~Copyable {
   /// one round of due events, and the programs.
   public mutating func step<H: Host & ~Copyable>(_ host: inout H) -> Instant {
     let now = host.now()
+    log.beginTurn(now, &host)
     clock.advance(now, &log, &host)
     guard clock.isSettled(at: now) else { return clock.deadline(now) ?? now + AgentLimits.idleMax }
     let isEnding = stopDeadline != nil
@@ -142,7 +143,7 @@ public struct Agent: ~Copyable {
   private mutating func nextDeadline(_ now: Instant) -> Instant {
     var deadline = uplink.deadline(outbox.client, now)
     guard !uplink.isEnded else { return deadline }
-    deadline = min(deadline, min(commands.deadline, outbox.deadline(now)))
+    deadline = min(min(deadline, log.nextAccount), min(commands.deadline, outbox.deadline(now)))
     return min(deadline, stopDeadline ?? events.deadline(outbox))
   }
 
@@ -233,6 +234,7 @@ public struct Agent: ~Copyable {
     guard owesNothing || now >= stopDeadline else { return }
     uplink.end(&outbox.client, now, &log, &host)
     commands.stopAll(&host)
+    log.tellLeftOut(&host)
     log.begin(.info, "agent stopped")
     log.add("unacknowledged", outbox.pendingCount)
     log.end(to: &host)

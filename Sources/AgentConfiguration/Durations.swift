@@ -1,4 +1,4 @@
-// Durations outside configuration files: on the command line and in commands the same rules hold.
+// Durations and sizes outside configuration files: on the command line and in commands the same rules hold.
 
 import Bytes
 
@@ -7,6 +7,12 @@ import Bytes
 public func parseDuration(_ text: Span<UInt8>) -> TimeSpan? {
   guard case .amount(let milliseconds) = Values.duration(text) else { return nil }
   return .milliseconds(milliseconds)
+}
+
+/// A size as the configuration writes it, `512B`, `256KB`, `1MB`, in bytes; nil for anything else.
+public func parseSize(_ text: Span<UInt8>) -> Int? {
+  guard case .amount(let byteCount) = Values.size(text) else { return nil }
+  return Int(clamping: byteCount)
 }
 
 extension ConfigurationLimits {

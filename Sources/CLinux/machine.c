@@ -296,12 +296,36 @@ ssize_t mote_write_line(int descriptor, int is_socket, const void *prefix, size_
   return count;
 }
 
-int mote_reopen_for_log(int descriptor) {
+static int reopen(int descriptor, int flags) {
   // Without printf, which would be the largest function of the whole binary.
   char path[] = "/proc/self/fd/\0\0";
   if (descriptor < 0 || descriptor > 99) return -1;
   char *end = path + sizeof "/proc/self/fd/" - 1;
   if (descriptor >= 10) *end++ = (char)('0' + descriptor / 10);
   *end = (char)('0' + descriptor % 10);
-  return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  return open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+int mote_reopen_for_log(int descriptor) { return reopen(descriptor, O_WRONLY); }
+
+void mote_bound_log(int descriptor, ssize_t bytes_max) {
+  struct stat status;
+  if (fstat(descriptor, &status) != 0 || status.st_size <= bytes_max) return;
+  off_t from = status.st_size - bytes_max / 2, to = 0;
+  // Where `descriptor` appends, pwrite(2) does, too; and it need not be open for reading.
+  int own = reopen(descriptor, O_RDWR);
+  char chunk[1024];
+  ssize_t count;
+  while (own >= 0 && (count = pread(own, chunk, sizeof chunk, from)) > 0) {
+    from += count;
+    // The longest line is shorter than a chunk.
+    char *start = to == 0 ? memchr(chunk, '\n', (size_t)count) : NULL;
+    start = start != NULL ? start + 1 : chunk;
+    count -= start - chunk;
+    if (pwrite(own, start, (size_t)count, to) != count) break;
+    to += count;
+  }
+  if (own >= 0) close(own);
+  // Without a way to read it, all of it goes.
+  if (ftruncate(descriptor, to) == 0) lseek(descriptor, 0, SEEK_END);
 }

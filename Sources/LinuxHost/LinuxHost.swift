@@ -27,10 +27,11 @@ public struct LinuxHost: ~Copyable, Host {
   ///   - storage: the state folder.
   ///   - plan: what the configuration needs; its tables are taken from `arena`.
   ///   - roots: where the kernel shows itself.
+  ///   - logBytesMax: how large standard error may become where it is a file; 0 for no bound.
   /// - Throws: `HostSetupFailure` when the arena is too small or the system has no file descriptor left.
   public init(
     links: consuming PerLink<Link>, storage: consuming LinuxStorage, plan: HostPlan,
-    roots: consuming MachineRoots = MachineRoots(), from arena: inout Arena
+    roots: consuming MachineRoots = MachineRoots(), logBytesMax: Int = 0, from arena: inout Arena
   ) throws(HostSetupFailure) {
     PollSet.check()
     let newSources = try makeSources(plan, from: &arena)
@@ -42,7 +43,7 @@ public struct LinuxHost: ~Copyable, Host {
     sources = newSources
     programs = newPrograms
     signals = newSignals
-    log = LogSink()
+    log = LogSink(fileBytesMax: logBytesMax)
   }
 
   /// Gives up the sources and programs of one configuration and takes memory for those of another. Programs that run go

@@ -27,7 +27,7 @@ enum Command: UInt8 {
   /// Whether the command has this option.
   func accepts(_ option: Option) -> Bool {
     switch (self, option) {
-    case (.run, .config), (.run, .duration), (.run, .logLevel): true
+    case (.run, .config), (.run, .duration), (.run, .logLevel), (.run, .logSize): true
     case (.quickstart, .duration), (.quickstart, .logLevel), (.quickstart, .host), (.quickstart, .port),
       (.quickstart, .type), (.quickstart, .id):
       true
@@ -41,11 +41,11 @@ enum Command: UInt8 {
 
 /// An option's meaning.
 enum Option: UInt8 {
-  case config, duration, logLevel, host, port, type, id, key, json, strict
+  case config, duration, logLevel, logSize, host, port, type, id, key, json, strict
 
   /// Their names, in the order of the cases.
   static var words: WordList {
-    WordList("--config|--for|--log-level|--host|--port|--type|--id|--key|--json|--strict")
+    WordList("--config|--for|--log-level|--log-size|--host|--port|--type|--id|--key|--json|--strict")
   }
 
   /// The option of this name; nil if there is none.
@@ -64,6 +64,7 @@ enum UsageError: Error {
   case givenTwice(argument: Int)
   case surplus(argument: Int)
   case badDuration(argument: Int)
+  case badSize(argument: Int)
   /// `firmware` without `inspect FILE` behind it.
   case missingFile
 }
@@ -76,6 +77,8 @@ struct Invocation {
   var config: Int?
   var duration: TimeSpan?
   var logLevel: Int?
+  /// How large a log that is a file may become, in bytes; 0 for no bound.
+  var logBytesMax = 0
   var host: Int?
   var port: Int?
   var type: Int?
@@ -86,6 +89,9 @@ struct Invocation {
   var isJSON = false
   /// Whether a warning of `check` is an error.
   var isStrict = false
+
+  /// The smallest bound of a log, in bytes: some lines of the largest size.
+  static var logBytesMin: Int { 4096 }
 
   /// Parses `arguments`, the program's name included. Without any, the invocation asks for help.
   init(_ arguments: borrowing Arguments) throws(UsageError) {
@@ -152,6 +158,12 @@ struct Invocation {
       isGiven = duration != nil
       guard let span = parseDuration(arguments[value]), span > .zero else { throw .badDuration(argument: value) }
       duration = span
+    case .logSize:
+      isGiven = logBytesMax > 0
+      guard let size = parseSize(arguments[value]), size >= Invocation.logBytesMin else {
+        throw .badSize(argument: value)
+      }
+      logBytesMax = size
     case .json, .strict: isGiven = false
     }
     if isGiven { throw .givenTwice(argument: index) }

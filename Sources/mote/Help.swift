@@ -17,7 +17,7 @@ private let generalHelp: StaticString = """
   mote: reads this machine's sensors and publishes them to an MQTT broker
 
   usage:
-    mote run         [--config FILE] [--for DURATION] [--log-level LEVEL]
+    mote run         [--config FILE] [--for DURATION] [--log-level LEVEL] [--log-size SIZE]
     mote quickstart  [--host H] [--port N] [--type T] [--id I] [--for DURATION] [--log-level LEVEL]
     mote check       [--config FILE] [--strict]
     mote sensors     [--json]
@@ -34,11 +34,12 @@ private let generalHelp: StaticString = """
   """
 
 private let runHelp: StaticString = """
-  mote run [--config FILE] [--for DURATION] [--log-level LEVEL]
+  mote run [--config FILE] [--for DURATION] [--log-level LEVEL] [--log-size SIZE]
 
   Connects to the server of the configuration, publishes its events and carries out its commands until a signal ends
   it, or after DURATION. SIGTERM and SIGINT end it cleanly; SIGHUP reloads the configuration, and keeps the old one if
-  the new one is wrong.
+  the new one is wrong. Where standard error is a file, --log-size keeps it from becoming larger: its older half is
+  dropped.
 
   """
 

@@ -40,7 +40,7 @@ private func runOnce(
   _ next: inout LoadedConfiguration?, until end: Instant?, _ invocation: Invocation,
   _ arguments: borrowing Arguments
 ) throws(ExitStatus) {
-  var running = try start(&next)
+  var running = try start(&next, invocation.logBytesMax)
   try turn(
     &running.agent.pointee, &running.host.pointee, &running.configuration, &next, until: end, invocation, arguments)
   running.host.pointee.close(holdingSignals: next != nil)
@@ -124,13 +124,13 @@ private func reloadConfiguration(
 
 /// Builds host and agent of the configuration, which is taken from `next`, and logs it.
 @inline(never)
-private func start(_ next: inout LoadedConfiguration?) throws(ExitStatus) -> Running {
+private func start(_ next: inout LoadedConfiguration?, _ logBytesMax: Int) throws(ExitStatus) -> Running {
   guard let configuration = next.take(), var connection = MemoryBlock() else { throw .system }
   var block = configuration.block
   let settings = configuration.settings
   let host: UnsafeMutablePointer<LinuxHost> = try makeRoom(for: "host", in: &connection)
   let agent: UnsafeMutablePointer<Agent> = try makeRoom(for: "agent", in: &connection)
-  host.initialize(to: try makeHost(settings, connection: &connection.arena, configuration: &block.arena))
+  host.initialize(to: try makeHost(settings, logBytesMax, connection: &connection.arena, configuration: &block.arena))
   let plan = try makePlan(settings, host: &host.pointee, arena: &block.arena)
   agent.initialize(to: try makeAgent(plan, now: host.pointee.now(), arena: &connection.arena))
   agent.pointee.logStart(
@@ -148,14 +148,15 @@ private func makeRoom<Value: ~Copyable>(
   }
 }
 
-private func makeHost(
-  _ settings: borrowing Settings, connection: inout Arena, configuration: inout Arena
+func makeHost(
+  _ settings: borrowing Settings, _ logBytesMax: Int, connection: inout Arena, configuration: inout Arena
 ) throws(ExitStatus) -> LinuxHost {
   let links = try makeLinks(settings, from: &connection)
   // Quickstart leaves no traces.
   let storage = settings.isQuickstart ? LinuxStorage(folder: nil) : LinuxStorage(folder: stateFolder)
   do throws(HostSetupFailure) {
-    return try LinuxHost(links: links, storage: storage, plan: hostPlan(of: settings), from: &configuration)
+    return try LinuxHost(
+      links: links, storage: storage, plan: hostPlan(of: settings), logBytesMax: logBytesMax, from: &configuration)
   } catch {
     throw .system
   }

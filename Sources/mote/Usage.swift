@@ -43,6 +43,9 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
   case .badDuration(let index):
     line.append(quoted: arguments[index])
     line.append(" is no duration; expected a number above 0 with a unit, such as 20s, 5m or 1h")
+  case .badSize(let index):
+    line.append(quoted: arguments[index])
+    line.append(" is no size; expected 4KB or more, with a unit, such as 256KB")
   }
   line.append(UInt8(ascii: "\n"))
   _ = StandardStream.error.write(line.span)

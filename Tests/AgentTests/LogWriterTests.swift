@@ -69,6 +69,51 @@ import Testing
     #expect(lines[0].hasPrefix("info a b first=1"))
   }
 
+  // MARK: How often
+
+  /// The largest flood that was seen had 1.76 million lines in five seconds.
+  @Test func aFloodOfOneKindIsABurstAndACount() throws {
+    let lines = try lines { log, host in
+      for millisecond in 0..<5000 {
+        log.beginTurn(Instant(milliseconds: Int64(millisecond)), &host)
+        for _ in 0..<20 { log.write(.info, "command finished", "outcome", "unknown", to: &host) }
+      }
+      log.beginTurn(Instant(milliseconds: 15_000), &host)
+    }
+    #expect(lines.count == LogWriter.burstMax + 1)
+    #expect(lines[0] == "info command finished outcome=unknown")
+    let leftOut = 100_000 - LogWriter.burstMax
+    #expect(lines.last == "warning log lines-left-out line=\"command finished\" count=\(leftOut)")
+  }
+
+  @Test func aLastingFloodIsAnIntervalsWorth() throws {
+    let hours = 24
+    let lines = try lines { log, host in
+      for second in 0..<(hours * 3600) {
+        log.beginTurn(Instant(milliseconds: Int64(second) * 1000), &host)
+        for _ in 0..<3 { log.write(.debug, "mqtt message-ignored", "a", "b", to: &host) }
+      }
+      log.tellLeftOut(&host)
+    }
+    let written = lines.filter { $0.hasPrefix("debug") }.count
+    let told = lines.compactMap { Int($0.split(separator: "=").last ?? "") }.reduce(0, +)
+    #expect(written <= LogWriter.burstMax + hours * 360)
+    #expect(lines.count <= 2 * written)
+    #expect(written + told == hours * 3600 * 3, "each line was written or counted")
+  }
+
+  @Test func noKindIsSilencedByAnother() throws {
+    let lines = try lines { log, host in
+      for _ in 0..<1000 { log.write(.warning, "command finished", "outcome", "refused", to: &host) }
+      log.write(.info, "agent stopping", "reason", "SIGTERM", to: &host)
+      // A kind that has been quiet gets its burst again.
+      log.beginTurn(Instant(milliseconds: 3_600_000), &host)
+      for _ in 0..<1000 { log.write(.warning, "command finished", "outcome", "refused", to: &host) }
+    }
+    #expect(lines[LogWriter.burstMax] == "info agent stopping reason=SIGTERM")
+    #expect(lines.count == 2 * LogWriter.burstMax + 2)
+  }
+
   @Test(arguments: [
     (0, "0.0s"), (49, "0.0s"), (50, "0.1s"), (999, "1.0s"), (1234, "1.2s"), (3_600_000, "3600.0s"),
   ]) func writesTimesInTenthsOfASecond(milliseconds: Int64, expected: String) throws {

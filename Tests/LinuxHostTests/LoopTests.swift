@@ -157,6 +157,41 @@ extension MachineTests {
       #expect(sink.lostCount == 0)
     }
 
+    /// A script may have opened it for appending or from its beginning, and for writing alone.
+    @Test(arguments: [O_WRONLY | O_APPEND, O_WRONLY]) func aFileStaysBelowItsBound(flags: Int32) throws {
+      let folder = try TemporaryFolder()
+      let path = try folder.write("mote.log", "")
+      let file = Foundation.open(path, flags)
+      defer { Foundation.close(file) }
+      let bound = 16_384
+      var sink = LogSink(descriptor: file, fileBytesMax: bound)
+      var largest = 0
+      for number in 0..<3000 {
+        sink.write("info agent line number=\(number) \(String(repeating: "x", count: number % 700))")
+        var status = stat()
+        fstat(file, &status)
+        largest = max(largest, Int(status.st_size))
+        guard number % 500 == 499 else { continue }
+        // The newest lines, each whole, none twice and none missing.
+        let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+        let numbers = lines.compactMap { Int($0.dropFirst("info agent line number=".count).prefix { $0 != " " }) }
+        #expect(numbers == Array((number + 1 - lines.count)...number))
+        #expect(lines.count > 10)
+      }
+      #expect(sink.lostCount == 0)
+      #expect(largest <= bound && largest > bound / 2)
+    }
+
+    @Test func aFileWithoutABoundGrows() throws {
+      let folder = try TemporaryFolder()
+      let path = try folder.write("mote.log", "")
+      let file = Foundation.open(path, O_WRONLY | O_APPEND)
+      defer { Foundation.close(file) }
+      var sink = LogSink(descriptor: file)
+      for _ in 0..<1000 { sink.write(String(repeating: "x", count: 99)) }
+      #expect(try Data(contentsOf: URL(fileURLWithPath: path)).count == 100_000)
+    }
+
     @Test func aReaderThatHasGoneIsNoHarm() throws {
       let host = try MachineHost()  // ignores SIGPIPE
       defer { host.close() }

@@ -6,15 +6,28 @@ import HostInterface
 import JSON
 
 /// Builds one log line at a time. Lines below the level cost nothing but the comparison.
+///
+/// Most lines tell of something that somebody else has done, who may do it as often as he likes. So of each kind of
+/// line there is a burst at most, and from then on one now and then; how many were left out is told.
 public struct LogWriter: ~Copyable {
   /// The longest line, in bytes; a longer one is cut.
   public static var lineBytesMax: Int { 768 }
+  /// How many lines of one kind are written at once: all sensors of the largest configuration may fail together.
+  public static var burstMax: Int { ConfigurationLimits.sensorsMax }
+  /// The time after which one more line of a kind may be written.
+  public static var interval: TimeSpan { .seconds(10) }
 
   /// The least important level that is written.
   public var threshold: LogLevel
   private var line: ByteBuffer
   private var level = LogLevel.debug
   private var isOpen = false
+  private var event: StaticString = ""
+  private var limits = LineLimits()
+  /// The moment of the present turn.
+  private var now = Instant(milliseconds: 0)
+  /// When to tell what was left out.
+  private(set) var nextAccount = Instant.never
 
   /// Takes room for one line from `arena`.
   public init(threshold: LogLevel, from arena: inout Arena) throws(ArenaExhausted) {
@@ -23,10 +36,12 @@ public struct LogWriter: ~Copyable {
   }
 
   /// Begins a line; `end` writes it. `event` has the component in front of it, with a blank in between.
+  @inline(never)  // small code
   public mutating func begin(_ level: LogLevel, _ event: StaticString) {
     isOpen = level <= threshold
     guard isOpen else { return }
     self.level = level
+    self.event = event
     line.removeAll()
     line.append(level.name)
     line.append(UInt8(ascii: " "))
@@ -44,6 +59,7 @@ public struct LogWriter: ~Copyable {
   }
 
   /// Adds a word of our own, which never needs quotes.
+  @inline(never)  // small code
   public mutating func add(_ key: StaticString, _ word: StaticString) {
     guard isOpen else { return }
     appendKey(key)
@@ -51,6 +67,7 @@ public struct LogWriter: ~Copyable {
   }
 
   /// Adds a number.
+  @inline(never)  // small code
   public mutating func add(_ key: StaticString, _ value: Int) {
     guard isOpen else { return }
     appendKey(key)
@@ -58,6 +75,7 @@ public struct LogWriter: ~Copyable {
   }
 
   /// Adds a length of time in seconds, tenths included.
+  @inline(never)  // small code
   public mutating func add(_ key: StaticString, _ span: TimeSpan) {
     guard isOpen else { return }
     appendKey(key)
@@ -69,6 +87,7 @@ public struct LogWriter: ~Copyable {
   }
 
   /// Adds text from outside: quoted and escaped as a JSON string unless it is plain.
+  @inline(never)  // small code
   public mutating func add(_ key: StaticString, text: Span<UInt8>) {
     guard isOpen else { return }
     appendKey(key)
@@ -120,10 +139,35 @@ public struct LogWriter: ~Copyable {
   }
 
   /// Writes the line.
+  @inline(never)  // small code
   public mutating func end<H: HostLog & ~Copyable>(to host: inout H) {
     guard isOpen else { return }
     isOpen = false
-    host.writeLog(level, line.span)
+    if limits.admit(event, at: now) {
+      host.writeLog(level, line.span)
+    } else {
+      nextAccount = min(nextAccount, now + LogWriter.interval)
+    }
+  }
+
+  /// A turn of the loop begins.
+  @inline(__always)
+  mutating func beginTurn<H: HostLog & ~Copyable>(_ now: Instant, _ host: inout H) {
+    self.now = now
+    if now >= nextAccount { tellLeftOut(&host) }
+  }
+
+  /// Tells how many lines of each kind were left out since the last time.
+  @inline(never)
+  mutating func tellLeftOut<H: HostLog & ~Copyable>(_ host: inout H) {
+    nextAccount = .never
+    while let (event, count) = limits.takeLeftOut() {
+      begin(.warning, "log lines-left-out")
+      add("line", text: event.bytes)
+      add("count", count)
+      isOpen = false
+      host.writeLog(.warning, line.span)
+    }
   }
 
   private mutating func appendKey(_ key: StaticString) {

@@ -168,3 +168,7 @@ ssize_t mote_write_line(int descriptor, int is_socket, const void *_Nullable pre
 // A second, non-blocking way to write to what `descriptor` is open on, when the system offers one; otherwise -1. The
 // flag must not be set on `descriptor` itself: a shell shares it with us.
 int mote_reopen_for_log(int descriptor);
+
+// Cuts the file that `descriptor` is open on down to its newer half, from the beginning of a line on, if it has more
+// than `bytes_max` bytes.
+void mote_bound_log(int descriptor, ssize_t bytes_max);

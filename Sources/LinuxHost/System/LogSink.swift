@@ -12,12 +12,18 @@ public struct LogSink: ~Copyable {
   private let descriptor: Int32
   private let way: Way
   private let isJournal: Bool
+  /// How large a file may become; 0 for no bound.
+  private let fileBytesMax: Int
   private var isMidLine = false
   /// Lines that could not be written since the last one that could.
   public private(set) var lostCount = 0
 
   /// Writes to `descriptor`, normally 2, which stays open for the sink's whole life.
-  public init(descriptor: Int32 = 2) {
+  ///
+  /// - Parameter fileBytesMax: where it is a file, its older half is dropped whenever it has become larger than this
+  ///   many bytes; never where this is 0.
+  public init(descriptor: Int32 = 2, fileBytesMax: Int = 0) {
+    self.fileBytesMax = fileBytesMax
     isJournal = LogSink.isJournal(descriptor)
     var status = stat()
     let kind = fstat(descriptor, &status) == 0 ? status.kind : S_IFREG
@@ -63,6 +69,7 @@ public struct LogSink: ~Copyable {
     guard written > 0 else { return false }
     // Terminals and sockets may take a part. The rest is lost, and the next line must not continue this one.
     isMidLine = written < expected
+    if way == .file, fileBytesMax > 0 { mote_bound_log(descriptor, fileBytesMax) }
     return !isMidLine
   }
 
