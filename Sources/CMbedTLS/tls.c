@@ -234,6 +234,7 @@ int32_t mote_tls_save_session(mote_tls *tls, uint8_t *bytes, size_t capacity) {
 
 const char *mote_tls_version(const mote_tls *tls) { return mbedtls_ssl_get_version(&tls->ssl); }
 bool mote_tls_is_resumed(const mote_tls *tls) { return tls->is_resumed; }
+int64_t mote_tls_valid_from(const mote_tls *tls) { return tls->valid_from; }
 int32_t mote_tls_failure(const mote_tls *tls) { return tls->failure; }
 int32_t mote_tls_error(const mote_tls *tls) { return tls->error; }
 int32_t mote_tls_alert(const mote_tls *tls) { return tls->alert; }

@@ -68,7 +68,9 @@ static int judge(void *context, mbedtls_x509_crt *certificate, int depth, uint32
   const mote_tls_options *options = &tls->options;
   *flags &= ~(uint32_t)(MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE);
   if (seconds_of(&certificate->valid_to) < options->time) *flags |= MBEDTLS_X509_BADCERT_EXPIRED;
-  if (seconds_of(&certificate->valid_from) > options->time) *flags |= MBEDTLS_X509_BADCERT_FUTURE;
+  int64_t start = seconds_of(&certificate->valid_from);
+  if (start > options->time) *flags |= MBEDTLS_X509_BADCERT_FUTURE;
+  if (start > tls->valid_from) tls->valid_from = start;
   if (tls->issuer[0] == 0) write_name(tls->issuer, &certificate->issuer);
   if (depth > 0) return 0;
   write_name(tls->subject, &certificate->subject);

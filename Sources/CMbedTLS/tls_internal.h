@@ -28,6 +28,8 @@ struct mote_tls {
   int32_t error;
   int32_t alert;
   uint32_t flags;
+  // The latest beginning of validity in the chain.
+  int64_t valid_from;
   // A self-signed server certificate that is itself in the store of trusted ones; not to be dereferenced.
   const mbedtls_x509_crt *trusted_leaf;
   char subject[MOTE_TLS_NAME_BYTES_MAX];

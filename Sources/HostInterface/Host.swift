@@ -25,6 +25,10 @@ public protocol HostClock: ~Copyable {
   /// The time of day as the system has it, right or wrong: a board without a battery starts in 1970. Whoever needs to
   /// know whether to believe it asks the agent's clock floor.
   mutating func systemTime() -> WallTime
+
+  /// Whether the system says that its time of day follows a reference, a time server's for instance. False where nobody
+  /// keeps it right, and where it cannot be asked.
+  mutating func isTimeSynchronised() -> Bool
 }
 
 /// Where log lines go.

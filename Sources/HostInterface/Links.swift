@@ -15,9 +15,10 @@ public protocol HostLinks: ~Copyable {
   /// `.opening`: the host wakes the loop when asking again makes sense.
   mutating func pollLink(_ slot: LinkSlot) -> LinkState
 
-  /// Whether the last `pollLink` opened the link with a certificate that was checked in full against the time given to
-  /// `openLink`: that time is plausible then. False for a resumed session.
-  func hasCheckedCertificate(_ slot: LinkSlot) -> Bool
+  /// Where the last `pollLink` opened the link with a certificate that was checked in full against the time given to
+  /// `openLink`: from when on it is valid, and those above it (RFC 5280, section 4.1.2.5). Nobody certifies ahead of
+  /// time, so that moment has come. Nil for a resumed session.
+  func checkedCertificateStart(_ slot: LinkSlot) -> WallTime?
 
   /// Sends the beginning of `bytes`, which must not be empty, as far as the system takes it.
   ///

@@ -174,6 +174,10 @@ public struct LinuxHost: ~Copyable, Host {
   /// The system's time of day. One clock_gettime(2), mostly without entering the kernel.
   public mutating func systemTime() -> WallTime { WallTime(milliseconds: System.wallMilliseconds()) }
 
+  /// What the kernel says (adjtimex(2)): whoever sets the clock by a reference tells it, setting it by hand takes that
+  /// back.
+  public mutating func isTimeSynchronised() -> Bool { mote_is_time_synchronised() != 0 }
+
   // MARK: Sensors
 
   /// Starts the reader of a slow source.
@@ -275,8 +279,8 @@ public struct LinuxHost: ~Copyable, Host {
     return state
   }
 
-  /// Whether the last `pollLink` opened the link with a certificate that was checked in full.
-  public func hasCheckedCertificate(_ slot: LinkSlot) -> Bool { links[slot.index].hasCheckedCertificate }
+  /// From when on the certificate is valid that the last `pollLink` has checked in full.
+  public func checkedCertificateStart(_ slot: LinkSlot) -> WallTime? { links[slot.index].checkedCertificateStart }
 
   /// Sends the beginning of `bytes`.
   public mutating func send(_ bytes: Span<UInt8>, on slot: LinkSlot) -> LinkTransfer {

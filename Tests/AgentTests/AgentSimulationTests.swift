@@ -36,7 +36,8 @@ import Testing
     report(
       tally,
       Self.rareThings + [
-        "broker-queue-overflow", "clock-step", "delivery-twice", "delivery-with-dup", "outcome-busy", "outcome-failed",
+        "broker-queue-overflow", "clock-step", "clock-stored", "delivery-twice", "delivery-with-dup", "outcome-busy",
+        "outcome-failed",
         "outcome-not-executable", "outcome-ok", "outcome-refused", "outcome-timeout", "outcome-too-large",
         "outcome-unknown", "program-crash", "program-hang", "program-noisy", "program-slots-full", "program-stubborn",
         "sensor-slow", "sensor-too-slow", "sensor-without-room", "suspend",

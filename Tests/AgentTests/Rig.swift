@@ -86,7 +86,7 @@ final class Rig {
   var clockDeadline: Instant? { clock.deadline(host.time) }
   var isClockReadyToEnd: Bool { clock.isReadyToEnd }
   var wallTime: WallTime? { clock.wallTime(&host) }
-  var certificateTime: WallTime { clock.certificateTime(&host) }
+  var certificateTime: WallTime { clock.beginCheck(&host) }
 
   var eventDeadline: Instant { events.deadline(outbox) }
 

@@ -9,10 +9,11 @@ struct ScriptedHost: Host {
   // Time.
   var time = Instant(milliseconds: 1000)
   var wall = WallTime(milliseconds: 1_800_000_000_000)
+  var isSynchronised = false
 
   // Links.
   var linkStates: [LinkState] = []
-  var isCertificateChecked = false
+  var certificateStart: WallTime?
   var inbox: [UInt8] = []
   var linkEnd: LinkFailure?
   var takesOutput = true
@@ -69,6 +70,7 @@ struct ScriptedHost: Host {
 
   mutating func now() -> Instant { time }
   mutating func systemTime() -> WallTime { wall }
+  mutating func isTimeSynchronised() -> Bool { isSynchronised }
   mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>) { lines.append(Array(line).text) }
 
   // MARK: Links
@@ -83,7 +85,7 @@ struct ScriptedHost: Host {
   }
 
   mutating func pollLink(_ slot: LinkSlot) -> LinkState { linkStates.isEmpty ? .open : linkStates.removeFirst() }
-  func hasCheckedCertificate(_ slot: LinkSlot) -> Bool { isCertificateChecked }
+  func checkedCertificateStart(_ slot: LinkSlot) -> WallTime? { certificateStart }
 
   mutating func send(_ bytes: Span<UInt8>, on slot: LinkSlot) -> LinkTransfer {
     guard takesOutput else { return .wouldBlock }

@@ -42,7 +42,10 @@ def test_the_page_has_every_word_and_no_other():
     faults = source("MQTT/PeerFault.swift", "var what", "\n  }\n")
     outbox = source("Agent/Outbox/Outbox.swift", "struct Outbox", "\x00")
     check = source("mote/Inspection.swift", "// MARK: Words", "\x00")
-    reasons, cause_words, alert_words, fault_words, event_words, check_words = page_words()
+    clock = source("Agent/Clock/ClockFloor.swift", "public struct", "\x00")
+    log = "".join(source(path, "public struct", "\x00")
+                  for path in ("Agent/Log/LogWriter.swift", "LinuxHost/System/LogSink.swift"))
+    reasons, cause_words, alert_words, fault_words, event_words, own_words, check_words = page_words()
     assert sorted(reasons) == sorted(re.findall(r'case \.\w+: "([^"]+)"', links))
     assert sorted(cause_words) == sorted(
         re.findall(r'return "([^"]+)"', causes) + re.findall(r'cause=([^"]+)"', passed_over))
@@ -50,6 +53,9 @@ def test_the_page_has_every_word_and_no_other():
     assert sorted(event_words) == sorted(re.findall(r'log\.begin\(\.(?:error|warning), "([^"]+)"', outbox))
     words = re.findall(r'var \w+Words: WordList {\s+WordList\("([^"]+)"\)', check)
     assert len(words) == 2 and set(check_words) == set("|".join(words).split("|"))
+    assert own_words == (
+        re.findall(r'log\.begin\(\.warning, "([^"]+)"', clock) + re.findall(r'logAnswer\(answer, "([^"]+)"', clock)
+        + re.findall(r'"(?:warning )?(log lines-[a-z-]+)[" ]', log))
     assert fault_words == re.findall(r'case \.serverSpeaks\w+: "([^"]+)"', faults)
 
 

@@ -55,7 +55,8 @@ final class LinkDriver {
 
   func receive(into buffer: inout ByteBuffer) -> LinkTransfer { link.receive(into: &buffer) }
 
-  private(set) var checkedCertificate = false
+  private(set) var certificateStart: WallTime?
+  var checkedCertificate: Bool { certificateStart != nil }
 
   var deadline: Instant { link.deadline }
 
@@ -85,7 +86,7 @@ final class LinkDriver {
     let end = System.bootTime() + .seconds(20)
     while System.bootTime() < end {
       let state = link.poll(now: now)
-      checkedCertificate = link.hasCheckedCertificate
+      certificateStart = link.checkedCertificateStart
       if state != .opening { return state }
       turn()
     }

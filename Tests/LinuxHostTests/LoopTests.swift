@@ -52,6 +52,17 @@ extension MachineTests {
       #expect(host.receive(on: .transfer) == [7])
     }
 
+    @Test func theKernelSaysWhetherTheClockIsRight() throws {
+      let host = try MachineHost()
+      defer { host.close() }
+      typealias Adjust = @convention(c) (UnsafeMutableRawPointer) -> Int32
+      let adjust = unsafeBitCast(try #require(dlsym(nil, "adjtimex")), to: Adjust.self)
+      // Zeros: nothing is adjusted. TIME_ERROR is 5.
+      var state = [UInt8](repeating: 0, count: 512)
+      let isRight = state.withUnsafeMutableBytes { adjust($0.baseAddress!) } != 5
+      #expect(host.host.isTimeSynchronised() == isRight)
+    }
+
     @Test func theClockIsTheBootTimeClock() throws {
       let host = try MachineHost()
       defer { host.close() }

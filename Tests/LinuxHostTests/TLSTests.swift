@@ -35,6 +35,9 @@ import Testing
     let driver = try driver(server)
     #expect(driver.open() == .open)
     #expect(driver.checkedCertificate)
+    // The server's own is the newest of the chain.
+    let age = System.wallMilliseconds() - (driver.certificateStart?.milliseconds ?? 0)
+    #expect(age >= 0 && age < 2 * 86_400_000, "\(age) ms")
     expectEcho(driver)
     #expect(driver.description.contains(" address=127.0.0.1:\(server.port) tls=TLSv1."))
     #expect(driver.description.hasSuffix(" resumed=no"))

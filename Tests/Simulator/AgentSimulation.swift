@@ -190,7 +190,7 @@ public final class AgentSimulation {
     case 0: machine.isWallKnown.toggle()
     case 1: machine.stepWallClock(by: dice.span(-5000...5000))
     case 2: machine.stepWallClock(by: .milliseconds(Int64(dice.number(-300_000_000...300_000_000)) * 1000))
-    default: break
+    default: machine.setWallClockRight()
     }
     world.after(dice.span(60_000...7_200_000)) { [self] in planClockFault() }
   }

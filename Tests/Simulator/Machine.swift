@@ -74,7 +74,8 @@ final class Machine {
   let commandTimeouts: [TimeSpan]
 
   // Time of day.
-  private var wallOffset: Int64 = 1_700_000_000_000
+  private static let bootTime: Int64 = 1_700_000_000_000
+  private var wallOffset = Machine.bootTime
   var isWallKnown = true
   private(set) var wallReadings: [WallReading] = []
 
@@ -124,6 +125,8 @@ final class Machine {
 
   /// When the agent's program was built.
   static let buildTime = WallTime(milliseconds: 1_690_000_000_000)
+  /// From when on the server's certificate is valid.
+  static let certificateStart = WallTime(milliseconds: 1_695_000_000_000)
 
   /// The time of day: a machine that does not know it counts from 1970.
   func systemTime() -> WallTime {
@@ -134,6 +137,21 @@ final class Machine {
     }
     return time
   }
+
+  /// Whoever keeps the clock right knows it: then it is.
+  var isTimeSynchronised: Bool { isWallKnown && abs(wallOffset - Machine.bootTime) < 1000 }
+
+  /// What is stored for the next start must have come, whatever the clock says.
+  func checkStored(_ content: Span<UInt8>) {
+    var seconds: Int64 = 0
+    for index in 0..<min(content.count, 8) { seconds = seconds << 8 | Int64(content[index]) }
+    if isTimeSynchronised { world.mark("clock-stored") }
+    if seconds * 1000 > Machine.bootTime + world.now.milliseconds + 1000 {
+      world.violate("a time is stored that has not come")
+    }
+  }
+
+  func setWallClockRight() { wallOffset = Machine.bootTime }
 
   func stepWallClock(by span: TimeSpan) {
     world.mark("clock-step")
@@ -375,6 +393,7 @@ struct SimulatedHost: Host, HostOutputs, HostPower {
 
   mutating func now() -> Instant { world.now }
   mutating func systemTime() -> WallTime { machine.systemTime() }
+  mutating func isTimeSynchronised() -> Bool { machine.isTimeSynchronised }
 
   mutating func openLink(
     _ slot: LinkSlot, to endpoint: borrowing LinkEndpoint, certificateTime: WallTime, deadline: Instant
@@ -385,7 +404,7 @@ struct SimulatedHost: Host, HostOutputs, HostPower {
   }
 
   mutating func pollLink(_ slot: LinkSlot) -> LinkState { network.state }
-  func hasCheckedCertificate(_ slot: LinkSlot) -> Bool { true }
+  func checkedCertificateStart(_ slot: LinkSlot) -> WallTime? { Machine.certificateStart }
   mutating func send(_ bytes: Span<UInt8>, on slot: LinkSlot) -> LinkTransfer { network.send(bytes) }
 
   mutating func receive(on slot: LinkSlot, into buffer: inout ByteBuffer) -> LinkTransfer {
@@ -410,7 +429,8 @@ struct SimulatedHost: Host, HostOutputs, HostPower {
   }
 
   mutating func replaceRecord(_ record: StorageRecord, _ content: Span<UInt8>) -> StorageAnswer {
-    storage.replaceRecord(record, content)
+    machine.checkStored(content)
+    return storage.replaceRecord(record, content)
   }
 
   mutating func appendToSegment(

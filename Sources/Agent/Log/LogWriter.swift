@@ -86,6 +86,14 @@ public struct LogWriter: ~Copyable {
     line.append(UInt8(ascii: "s"))
   }
 
+  /// Adds a moment.
+  @inline(never)  // small code
+  public mutating func add(_ key: StaticString, _ time: WallTime) {
+    guard isOpen else { return }
+    appendKey(key)
+    line.append(time)
+  }
+
   /// Adds text from outside: quoted and escaped as a JSON string unless it is plain.
   @inline(never)  // small code
   public mutating func add(_ key: StaticString, text: Span<UInt8>) {

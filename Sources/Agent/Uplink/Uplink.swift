@@ -147,7 +147,7 @@ struct Uplink: ~Copyable {
       log.begin(.info, "link connecting")
       log.add("attempt", reconnect.attempts)
       log.end(to: &host)
-      openLink(settings, certificateTime: clock.certificateTime(&host), deadline: deadline, &host)
+      openLink(settings, certificateTime: clock.beginCheck(&host), deadline: deadline, &host)
       phase = .opening(deadline: deadline)
       pollOpening(deadline: deadline, settings, &clock, &client, now, &log, &host)
     case .opening(let deadline):
@@ -175,16 +175,17 @@ struct Uplink: ~Copyable {
     case .opening:
       if now >= deadline { failOpening(.connectTimeout, &client, now, &log, &host) }
     case .open:
-      // A certificate that was valid proves the time that it was checked at.
-      if host.hasCheckedCertificate(.message) { clock.noteProven(at: now, &host) }
+      if let start = host.checkedCertificateStart(.message) { clock.noteProven(by: start, at: now, &log, &host) }
       sendConnect(settings, &client, now)
     case .failed(let failure):
+      clock.noteFailure(failure)
       failOpening(failure, &client, now, &log, &host)
     case .closed:
       failOpening(.connectionLost, &client, now, &log, &host)
     }
   }
 
+  @inline(never)  // small code: this is called from several places
   private mutating func failOpening<H: HostLinks & HostLog & ~Copyable>(
     _ failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {

@@ -158,6 +158,11 @@ static inline int mote_open_in_folder(const char *_Nonnull name, int flags) {
   return open(name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
 }
 
+// MARK: Clock
+
+// Whether the kernel says that its clock follows a reference.
+int mote_is_time_synchronised(void);
+
 // MARK: Log
 
 // Writes prefix, line and a line feed at once without waiting for the reader. `is_socket` says what `descriptor` is.

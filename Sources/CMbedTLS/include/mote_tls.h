@@ -102,6 +102,9 @@ const char *_Nonnull mote_tls_version(const mote_tls *_Nonnull tls);
 // Whether the handshake resumed the session it was given, so that no certificate was presented.
 bool mote_tls_is_resumed(const mote_tls *_Nonnull tls);
 
+// The latest beginning of validity in the chain that was checked, in seconds since 1970; 0 without a check.
+int64_t mote_tls_valid_from(const mote_tls *_Nonnull tls);
+
 // About the last failure: its kind, mbedTLS's own number (negative), the alert's number (RFC 8446 6; -1 for none), and
 // what was wrong with the certificate as mbedTLS's MBEDTLS_X509_BADCERT_… bits.
 int32_t mote_tls_failure(const mote_tls *_Nonnull tls);

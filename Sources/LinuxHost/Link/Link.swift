@@ -60,10 +60,9 @@ public struct Link: ~Copyable {
   private var pollIndex: Int?
   /// Whether TLS could not receive because it has to send first.
   private var receivingWantsOutput = false
-  /// Whether the last `poll` opened the link with a certificate that was checked in full against the time given to
-  /// `open`:
-  /// that time is plausible then. False for a resumed session.
-  public private(set) var hasCheckedCertificate = false
+  /// Where the last `poll` opened the link with a certificate that was checked in full against the time given to
+  /// `open`: from when on it is valid. Nil for a resumed session.
+  public private(set) var checkedCertificateStart: WallTime?
 
   /// Takes all memory that the link will use from `arena`, but for what mbedTLS allocates from the start of a handshake
   /// until `close`.
@@ -128,7 +127,7 @@ public struct Link: ~Copyable {
   /// Moves a link that is being opened forward and says where it stands. Goes on with the handshake for what has
   /// arrived; never waits.
   public mutating func poll(now: Instant) -> LinkState {
-    hasCheckedCertificate = false
+    checkedCertificateStart = nil
     // Every turn that changes the phase uses up a step of the attempt: at most three for each address.
     var stepsLeft = 3 * Resolver.addressesMax + 4
     while isOpening, stepsLeft > 0 {
@@ -223,7 +222,7 @@ public struct Link: ~Copyable {
     switch tls?.pointee.shakeHands(now: now) {
     case .done:
       becomeOpen()
-      hasCheckedCertificate = tls?.pointee.hasCheckedCertificate ?? false
+      checkedCertificateStart = tls?.pointee.checkedCertificateStart
     case .wantsInput: wantsOutput = false
     case .wantsOutput: wantsOutput = true
     case .ended: failAddress(endOfPeer(.closedByPeer), code: 0, now: now)

@@ -186,8 +186,10 @@ struct TLSConnection: ~Copyable {
   /// Whether the open connection resumed a session.
   var isResumed: Bool { mote_tls_is_resumed(state) }
 
-  /// Whether the open connection's certificate was checked, and is good.
-  var hasCheckedCertificate: Bool { isVerified && !isResumed }
+  /// Where the open connection's certificate was checked, and is good: from when on it is valid.
+  var checkedCertificateStart: WallTime? {
+    isVerified && !isResumed ? WallTime(milliseconds: mote_tls_valid_from(state) &* 1000) : nil
+  }
 
   /// Why the last step failed.
   var failure: LinkFailure {
