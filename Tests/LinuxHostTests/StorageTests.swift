@@ -2,9 +2,10 @@ import Bytes
 import CLinux
 import Foundation
 import HostInterface
-import LinuxHost
 import TestSupport
 import Testing
+
+@testable import LinuxHost
 
 extension MachineHost {
   /// Asks in every turn until there is an answer, as an owner does.
@@ -278,6 +279,33 @@ extension MachineTests {
       #expect(host.readRecord() == (.done, content))
     }
 
+    /// What is left of waiting: a fork for each operation, and at the end a limited time.
+    @Test func onlyTheEndWaitsForFlashThatHangsAndNotForLong() throws {
+      let flash = try dyingFlash()
+      defer { flash.end() }
+      let host = try MachineHost(stateFolder: flash.path)
+      flash.command("hold")
+      var longest = TimeSpan.zero
+      for _ in 0..<50 {
+        let start = System.bootTime()
+        #expect(host.host.replaceRecord(.clock, content.span) == .pending)
+        longest = max(longest, System.bootTime() - start)
+        host.host.wait(until: start + .milliseconds(1))
+      }
+      #expect(longest < .milliseconds(500), "\(longest.milliseconds) ms")
+      let start = System.bootTime()
+      host.close()
+      let span = System.bootTime() - start
+      #expect(span >= .milliseconds(1900) && span < .seconds(10), "\(span.milliseconds) ms")
+      flash.command("release")
+      // Nobody but the end of the process would reap it.
+      let end = Date(timeIntervalSinceNow: 20)
+      while !childStates(named: "mote-storage").isEmpty, Date() < end {
+        forEachChild { waitpid($0, nil, WNOHANG) }
+        usleep(1000)
+      }
+    }
+
     @Test func theEndOfTheHostWaitsForWhatIsUnderWay() throws {
       let flash = try dyingFlash()
       defer { flash.end() }
@@ -303,17 +331,17 @@ extension MachineTests {
       // It has its name a moment after its start.
       let end = Date(timeIntervalSinceNow: 20)
       while childStates(named: "mote-storage").isEmpty, Date() < end { usleep(1000) }
-      killChildren()
+      forEachChild { kill($0, SIGKILL) }
       #expect(host.replace(content) == .failed)
       #expect(childStates(named: "mote-storage").isEmpty)
     }
 
-    private func killChildren() {
+    private func forEachChild(_ body: (pid_t) -> Int32) {
       for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
         guard let process = Int32(entry),
           (try? String(contentsOfFile: "/proc/\(entry)/comm", encoding: .utf8)) == "mote-storage\n"
         else { continue }
-        kill(process, SIGKILL)
+        _ = body(process)
       }
     }
   }
