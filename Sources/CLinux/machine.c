@@ -116,19 +116,65 @@ static uint64_t saturating_product(uint64_t left, uint64_t right) {
   return __builtin_mul_overflow(left, right, &product) ? UINT64_MAX : product;
 }
 
-int mote_disk_sizes(const char *path, struct mote_answer *answer) {
+// Whether `path` is the second field of a line of `list`, a file of the form of fstab(5).
+static int is_listed(const char *list, const char *path) {
+  char text[512];
+  int file = open(list, O_RDONLY | O_CLOEXEC);
+  ssize_t count = 0;
+  int field = 0, is_in_field = 0, is_found = 0, digits_left = 0, value = 0;
+  // What is left of the path to be compared; none where it differs.
+  const char *rest = path;
+  while (!is_found && (count = read(file, text, sizeof text)) > 0) {
+    for (ssize_t index = 0; index < count; index++) {
+      char byte = text[index];
+      if (byte == ' ' || byte == '\t' || byte == '\n') {
+        if (is_in_field && field == 1 && rest && rest[strspn(rest, "/")] == 0) is_found = 1;
+        field = byte == '\n' ? 0 : field + is_in_field;
+        is_in_field = 0;
+        continue;
+      }
+      if (!is_in_field) rest = path;
+      // A comment has no fields.
+      if (!is_in_field && field == 0 && byte == '#') field = 2;
+      is_in_field = 1;
+      // Blanks and the like are written as \040.
+      if (byte == '\\') {
+        digits_left = 3;
+        value = 0;
+        continue;
+      }
+      if (digits_left > 0) {
+        value = value * 8 + (byte & 7);
+        if (--digits_left > 0) continue;
+        byte = (char)value;
+      }
+      if (rest) rest = *rest == byte ? rest + 1 : NULL;
+    }
+  }
+  if (file >= 0) close(file);
+  return is_found;
+}
+
+int mote_disk_sizes(const char *path, int was_mounted, struct mote_answer *answer) {
   struct statfs file_system;
+  struct stat status;
   int result;
   do {
     result = statfs(path, &file_system);
   } while (result < 0 && errno == EINTR);
-  if (result < 0) return -1;
+  if (result < 0 || stat(path, &status) < 0) return -1;
   uint64_t unit = (uint64_t)(file_system.f_frsize ? file_system.f_frsize : file_system.f_bsize);
   answer->file_system = (uint32_t)file_system.f_type;
   answer->disk_bytes[0] = saturating_product((uint64_t)file_system.f_blocks, unit);
   answer->disk_bytes[1] = saturating_product((uint64_t)file_system.f_bfree, unit);
   answer->disk_bytes[2] = saturating_product((uint64_t)file_system.f_bavail, unit);
-  return 0;
+  if (answer->device == (uint64_t)status.st_dev) return 0;
+  answer->device = (uint64_t)status.st_dev;
+  // The root is always mounted, even if the list does not say so in a container.
+  answer->is_mounted = path[strspn(path, "/")] == 0 || is_listed("/proc/self/mounts", path);
+  if (answer->is_mounted || (!was_mounted && !is_listed("/etc/fstab", path))) return 0;
+  errno = ENOMEDIUM;
+  return -1;
 }
 
 // Opens and reads a file of which nothing is known. Returns the count of bytes; the failure is in `answer`.
@@ -154,7 +200,8 @@ static size_t read_unknown_file(const char *path, struct mote_answer *answer, ch
   return count;
 }
 
-void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int exponent, int are_temperatures) {
+void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int exponent, int are_temperatures,
+                          int was_mounted) {
   char text[MOTE_READ_BYTES_MAX];
   struct mote_answer answer;
   memset(&answer, 0, sizeof answer);
@@ -166,7 +213,7 @@ void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int
   if (!path) {
     answer.failure = ENOENT;
   } else if (what == MOTE_READ_DISK) {
-    if (mote_disk_sizes(path, &answer) < 0) answer.failure = errno;
+    if (mote_disk_sizes(path, was_mounted, &answer) < 0) answer.failure = errno;
   } else {
     if (byte_count_max > sizeof text) byte_count_max = sizeof text;
     count = read_unknown_file(path, &answer, text, byte_count_max, &file);

@@ -37,6 +37,8 @@ public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
   case networkDown
   /// The kernel's mark for a temperature that has never been read.
   case neverRead
+  /// Nothing is mounted at a mount point: what could be read there is another file system's.
+  case notMounted
 
   /// The word for a log line.
   public var name: StaticString {
@@ -53,6 +55,7 @@ public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
     case .notConnected: "not-connected"
     case .networkDown: "network-down"
     case .neverRead: "never-read"
+    case .notMounted: "not-mounted"
     }
   }
 }

@@ -197,6 +197,38 @@ def test_no_made_up_address_names_the_machine(program, write_configuration, kind
     assert "id is missing; expected id = NAME in [device], as no network device has a permanent address" in done.stderr
 
 
+def test_a_missing_mount_is_not_the_file_system_above_it(broker, platform, run_agent, tmp_path):
+    """Mounts of a namespace of their own: one that fstab names, one that goes while the agent runs, and no mount."""
+    folders = [tmp_path / name for name in ("data disk", "card", "plain")]
+    for folder in folders:
+        folder.mkdir()
+    in_table = str(folders[0]).replace(" ", "\\040")
+    table = tmp_path / "fstab"
+    table.write_text(f"# {folders[2]} is none\n/dev/sda1\t{in_table}  ext4 defaults 0 2\n")
+    script = f"mount --bind {table} /etc/fstab && mount -t tmpfs -o size=1m tmpfs {folders[1]} && exec \"$@\""
+    agent = run_agent(
+        broker.port, status("200ms", 1, **{name: {"read": f"disk:{folder}/total"} for name, folder in
+                                           zip(("data", "card", "plain"), folders)}),
+        prefix=("unshare", "--mount", "sh", "-c", script, "-"))
+    agent.wait_log("warning", "sensor", "failed", sensor="data", reason="not-mounted")
+    event = platform.next_event("status", where=lambda event: "card" in event.data and "plain" in event.data)
+    assert event.data["card"] == 1 << 20 and "data" not in event.data
+
+    def inside(*command):
+        subprocess.run(["nsenter", "-t", str(agent.pid), "-m", *command], check=True)
+
+    # By now it is read in place.
+    for _ in range(5):
+        platform.next_event("status", where=lambda event: "card" in event.data)
+    inside("umount", folders[1])
+    agent.wait_log("warning", "sensor", "failed", sensor="card", reason="not-mounted")
+    inside("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folders[1])
+    inside("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folders[0])
+    event = platform.next_event("status", where=lambda event: "card" in event.data and "data" in event.data)
+    assert (event.data["card"], event.data["data"]) == (2 << 20, 3 << 20) and "plain" in event.data
+    assert not agent.find("warning", "sensor", "failed", sensor="plain")
+
+
 # Has one system call fail with ENOSYS, as an old kernel does, and executes what follows.
 WITHOUT_CALL = """
 import ctypes, os, struct, sys

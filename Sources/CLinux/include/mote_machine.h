@@ -112,6 +112,9 @@ struct mote_answer {
   uint64_t is_regular;
   // Of the file system, for MOTE_READ_DISK: total, free and available bytes.
   uint64_t disk_bytes[3];
+  // Its device number, and whether the path is where it is mounted, as far as that has been looked for.
+  uint64_t device;
+  uint64_t is_mounted;
   // What the numbers of the text are, as the child was told when it answered.
   int32_t exponent;
   int32_t are_temperatures;
@@ -126,9 +129,9 @@ struct mote_answer {
 pid_t mote_fork_reader(int *_Nonnull answer);
 
 // In the child: reads up to `byte_count_max` bytes of `path`, at most MOTE_READ_BYTES_MAX, answers once, and ends. No
-// path: there is nothing of that name.
+// path: there is nothing of that name. `was_mounted` is what an earlier answer said.
 _Noreturn void mote_read_and_answer(const char *_Nullable path, int what, size_t byte_count_max, int exponent,
-                                    int are_temperatures);
+                                    int are_temperatures, int was_mounted);
 
 // Receives a reader's answer without waiting. `*file` becomes a descriptor of the file that was read, or -1. Returns
 // how many bytes of text came, or -1 with errno (EPIPE when the reader died).
@@ -137,8 +140,10 @@ ssize_t mote_receive_answer(int descriptor, struct mote_answer *_Nonnull answer,
 
 // MARK: Files
 
-// Sizes of the file system that holds `path`, in the same form as a reader's answer.
-int mote_disk_sizes(const char *_Nonnull path, struct mote_answer *_Nonnull answer);
+// Sizes of the file system that holds `path`, in the same form as a reader's answer. Fails with ENOMEDIUM where nothing
+// is mounted there although something was, or /etc/fstab says that something should be; that is looked at only where
+// the device is not the one in `*answer`. 0 or -1 with errno.
+int mote_disk_sizes(const char *_Nonnull path, int was_mounted, struct mote_answer *_Nonnull answer);
 
 // Reads entries of a directory into `buffer`; returns bytes, 0 at the end, -1 with errno. Unlike readdir it needs no
 // heap.

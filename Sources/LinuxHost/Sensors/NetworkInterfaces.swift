@@ -16,10 +16,10 @@ struct NetworkInterface: ~Copyable {
     readAttribute(suffix, of: folder) ?? PathText()
   }
 
-  /// Its address as twelve lower-case hexadecimal digits, where it is one for life: the one that a real device came
-  /// with. An address that was made up or borrowed is another one tomorrow. Nil also where it is of zeros, or no EUI-48.
+  /// Its address as twelve lower-case hexadecimal digits, where it is the one that a real device came with: one that
+  /// was made up or borrowed is another one tomorrow. Nil also where it is of zeros, or no EUI-48.
   var permanentAddress: InlineArray<12, UInt8>? {
-    // NET_ADDR_PERM and ARPHRD_ETHER of linux/netdevice.h and linux/if_arp.h. What is made of software has no device.
+    // NET_ADDR_PERM and ARPHRD_ETHER of linux/netdevice.h and if_arp.h. What is made of software has no device.
     guard attribute("/addr_assign_type").equals(("0" as StaticString).bytes),
       attribute("/type").equals(("1" as StaticString).bytes), has("/device")
     else { return nil }

@@ -64,6 +64,9 @@ struct Source: BitwiseCopyable {
   var retryDelay = SourceLimits.retryDelayMin
   /// What its numbers are; known once its path is.
   var numbers = SourceNumbers()
+  /// Of a file system: its device number, and whether anything has been mounted at its place.
+  var device: UInt64 = 0
+  var wasMounted = false
   /// Quick readings of children in a row, and how many of them it takes.
   var quickReads: UInt16 = 0
   var quickReadsNeeded: UInt16 = 1
@@ -91,6 +94,12 @@ struct Source: BitwiseCopyable {
   mutating func succeed() {
     failure = nil
     retryDelay = SourceLimits.retryDelayMin
+  }
+
+  /// Notes which file system it is, of an answer about one.
+  mutating func note(device: UInt64, isMounted: Bool) {
+    self.device = device
+    if isMounted { wasMounted = true }
   }
 
   /// Why it must not be touched now.

@@ -75,7 +75,7 @@ struct SourceReaders: ~Copyable {
     guard let slot = freeSlot() else { preconditionFailure("no room for a reader") }
     var answer: Int32 = -1
     let process = mote_fork_reader(&answer)
-    if process == 0 { readAndAnswer(source.kind, text.span.extracting(source.place), roots) }
+    if process == 0 { readAndAnswer(source, text.span.extracting(source.place), roots) }
     guard process > 0 else { throw .last }
     readers[slot] = Reader(process: process, source: index, deadline: deadline, isKilled: false)
     count += 1
@@ -83,17 +83,18 @@ struct SourceReaders: ~Copyable {
   }
 
   /// What a child does.
-  private func readAndAnswer(_ kind: SourceKind, _ place: Span<UInt8>, _ roots: borrowing MachineRoots) -> Never {
+  private func readAndAnswer(_ source: Source, _ place: Span<UInt8>, _ roots: borrowing MachineRoots) -> Never {
+    let kind = source.kind
     let what = Int32(kind.description.reading == .fileSystemByChild ? MOTE_READ_DISK : MOTE_READ_FILE)
     if let path = roots.path(of: kind, place: place), !path.isTooLong {
       let numbers = path.withBytes { kind.numbers(at: $0) }
       path.withPointer { start -> Void in
         mote_read_and_answer(
           start, what, HostLimits.sourceBytesMax, Int32(truncatingIfNeeded: numbers.exponent),
-          numbers.areTemperatures ? 1 : 0)
+          numbers.areTemperatures ? 1 : 0, source.wasMounted ? 1 : 0)
       }
     }
-    mote_read_and_answer(nil, what, 0, 0, 0)
+    mote_read_and_answer(nil, what, 0, 0, 0, 0)
   }
 
   private func freeSlot() -> Int? {

@@ -219,7 +219,9 @@ struct SourceTable: ~Copyable {
       return try System.readFromStart(descriptor, into: &buffer, byteCountMax: HostLimits.sourceBytesMax)
     }
     var sizes = mote_answer()
-    guard path.withPointer({ mote_disk_sizes($0, &sizes) }) == 0 else { throw .last }
+    sizes.device = source.device
+    guard path.withPointer({ mote_disk_sizes($0, source.wasMounted ? 1 : 0, &sizes) }) == 0 else { throw .last }
+    sources[index].note(device: sizes.device, isMounted: sizes.is_mounted != 0)
     buffer.append(diskSizes: sizes)
     // Something else may have been mounted there.
     if FileSystemTrust(statfsNumber: sizes.file_system) != .local { sources[index].mode = .inChild }
@@ -264,6 +266,7 @@ struct SourceTable: ~Copyable {
       return .failed(failure.readFailure)
     }
     if sources[index].reading == .fileSystemByChild { buffer.append(diskSizes: answer) } else { buffer.commit(count) }
+    sources[index].note(device: answer.device, isMounted: answer.is_mounted != 0)
     sources[index].numbers = SourceNumbers(
       exponent: Int(answer.exponent), areTemperatures: answer.are_temperatures != 0)
     sources[index].succeed()

@@ -17,6 +17,7 @@ extension Errno {
     case EINVAL, EOPNOTSUPP: .notAvailable
     case ENXIO: .notConnected
     case ENETDOWN: .networkDown
+    case ENOMEDIUM: .notMounted
     default: .inputOutput
     }
   }
@@ -25,7 +26,7 @@ extension Errno {
   /// for it.
   var isDriversAnswer: Bool {
     switch readFailure {
-    case .notFound, .notPermitted: false
+    case .notFound, .notPermitted, .notMounted: false
     default: code != EPIPE
     }
   }
