@@ -14,6 +14,7 @@ public enum NamedThing: Equatable, Sendable {
 
 extension SettingsLoader {
   /// Warns that something named cannot work here and now: what is so, why in a word, and what to do.
+  @inline(never)
   public mutating func report(
     _ thing: NamedThing, _ fault: StaticString, _ reason: Span<UInt8>, _ remedy: Span<UInt8>
   ) {

@@ -271,6 +271,15 @@ def test_check_looks_at_what_is_named_and_says_as_whom(program, write_configurat
     assert (done.returncode, len(found)) == (CONFIGURATION, 3) and done.stderr.endswith("\n1 error, 6 warnings\n")
 
 
+def test_help_and_readme_promise_the_same_of_check(program):
+    readme = (ROOT / "README.md").read_text()
+    readme = readme[readme.index("`mote check` names every mistake"):readme.index("## Configuration")]
+    for text in (program.run("help", "check").stdout, readme):
+        for word in ("warning", "--strict", "`mote run`", "token", "trusted certificates", "programs", "sensor", "user"):
+            assert word in " ".join(text.split()), f"{word} is not in: {text}"
+        assert re.search(r"line\s+and\s+column", text) and re.search(r"connects\s+to\s+nothing", text)
+
+
 def test_check_says_as_whom_where_all_is_well(program, write_configuration):
     path = write_configuration(1883, {**status(a="uptime"), "command a": {"run": "/bin/sh"}})
     for options in ((), ("--strict",)):

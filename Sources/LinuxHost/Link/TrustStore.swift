@@ -53,6 +53,7 @@ struct TrustStore: ~Copyable {
 
   /// Hands the trusted certificates whose subject is `issuer`, a DER Name, to mbedTLS. False if there are no
   /// certificates at all. Without `found` it only looks whether there are.
+  @inline(never)
   mutating func find(_ issuer: Span<UInt8>, into found: OpaquePointer?) -> Bool {
     find(issuer) { certificate in
       certificate.withUnsafeBufferPointer { bytes in
