@@ -128,7 +128,8 @@ public final class PlatformServer: Sendable {
     return try await ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: ServerLimits.backlog)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .childChannelOption(.socketOption(.init(rawValue: ServerLimits.noDelay)), value: 1)
+      // Small packets are not kept back for larger ones.
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(
         .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1024, maximum: 32_768)
       )

@@ -1,7 +1,6 @@
 // Bounds of the network layer.
 
 import Bytes
-import Glibc
 import NIOCore
 
 /// Bounds of the network layer.
@@ -58,8 +57,6 @@ public enum ServerLimits {
   public static let headerBytesMax = 16_384
   /// Connections that wait to be accepted.
   static let backlog: Int32 = 1024
-  /// Small packets are not kept back for larger ones.
-  static let noDelay = TCP_NODELAY
   /// How long the last bytes of all connections may take when the platform stops.
   static let farewell = Duration.milliseconds(100)
   /// The largest body of an HTTP request.

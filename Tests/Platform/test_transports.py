@@ -1,6 +1,7 @@
 """TCP, TLS and WebSockets; addresses; the program's end."""
 
 import contextlib
+import os
 import socket
 import ssl
 import subprocess
@@ -8,7 +9,7 @@ import subprocess
 import pytest
 
 from rest import call
-from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN
+from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, Service, device as platform_device
 
 from harness.waiting import DEADLINE
 
@@ -203,3 +204,18 @@ def test_insecure_on_demand(start_service, device, join):
     service = start_service("--bind", "0.0.0.0", "--insecure")
     device(service)
     assert join(service, "d:quickstart:t:d1", auto=False).codes.get(timeout=DEADLINE)[0] == 5
+
+
+def test_user_without_rights(closing, motectl, tmp_path, authority):
+    """Whoever runs it, MQTT and HTTP are answered, with and without TLS: no option of a socket takes a privilege."""
+    program = tmp_path / "motectl"
+    drop = "setpriv --bounding-set=-all --inh-caps=-all" if os.geteuid() == 0 else ""
+    program.write_text(f"#!/bin/sh\nexec {drop} '{motectl}' \"$@\"\n")
+    program.chmod(0o755)
+    issued = authority.issue()
+    service = Service(program, tmp_path / "platform", "--certificate", issued.certificate, "--key", issued.key,
+                      "--mqtts", "0", "--https", "0", environment={"PATH": os.environ["PATH"]})
+    closing.append(service)
+    closing.append(platform_device(service))
+    closing.append(platform_device(service, "e2", port=service.ports["mqtts"], tls=authority.certificate))
+    closing.append(platform_device(service, "e3", transport="websockets"))
