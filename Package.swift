@@ -125,6 +125,16 @@ let hostTool: [Target] =
       dependencies: ["Bytes", "MQTT", "PlatformProtocol", "PlatformService", "TestSupport"],
       swiftSettings: common),
     .testTarget(
+      name: "PlatformServerTests",
+      dependencies: [
+        "Bytes", "PlatformProtocol", "PlatformServer", "PlatformService",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOEmbedded", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      swiftSettings: common),
+    .testTarget(
       name: "PlatformStoreTests",
       dependencies: [
         "Bytes", "PlatformProtocol", "PlatformService", "PlatformStore", .product(name: "GRDB", package: "GRDB.swift"),

@@ -1,10 +1,11 @@
 """Devices and applications: who may connect, what they may say, and who hears it."""
 
+import asyncio
 import time
 
 import pytest
 
-from harness.waiting import DEADLINE
+from harness.waiting import DEADLINE, wait_until
 from service import KEY, KEY_TOKEN, ORGANIZATION, TOKEN, Client
 
 EVENTS = "iot-2/type/+/id/+/evt/+/fmt/+"
@@ -60,6 +61,34 @@ def test_many_messages_of_qos_2(start_service, device, application):
     assert [int(listener.next().payload) for _ in range(100)] == list(range(100))
     listener.nothing()
     assert sender.ends.empty()
+
+
+def test_many_messages_of_qos_2_of_gmqtt(start_service, application):
+    """gmqtt asks for MQTT 5, then for 3.1.1 as it is told, and has as many messages open as there are: the same."""
+    gmqtt = pytest.importorskip("gmqtt", reason="Scripts/setup test installs it")
+    service = start_service("--rates", "unlimited")
+    listener = application(service)
+    listener.subscribe(EVENTS, qos=2)
+    ends = []
+
+    async def publish():
+        client = gmqtt.Client(f"d:{ORGANIZATION}:edge:e1")
+        # All else as it comes.
+        client.set_config({"reconnect_delay": 0})
+        client.on_disconnect = lambda *_: ends.append(client.is_connected)
+        client.set_auth_credentials("use-token-auth", TOKEN)
+        await asyncio.wait_for(client.connect("127.0.0.1", service.port), DEADLINE)
+        ends.clear()
+        for number in range(100):
+            client.publish("iot-2/evt/status/fmt/json", str(number), qos=2)
+        await asyncio.to_thread(wait_until, lambda: len(listener.all) >= 100, DEADLINE, "all messages")
+        assert not ends
+        await client.disconnect()
+
+    asyncio.run(publish())
+    assert [int(listener.next().payload) for _ in range(100)] == list(range(100))
+    listener.nothing()
+    assert len(service.find("client", "connected")) == 2
 
 
 def test_filters(service, device, application):

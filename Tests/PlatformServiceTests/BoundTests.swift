@@ -71,6 +71,42 @@ import Testing
     #expect(names == (15..<20).map { "c\($0)" })
   }
 
+  /// And so are those for all devices together: a fleet that asks once and never again holds only so much.
+  @Test func allMailboxesTogetherAreBounded() throws {
+    let rig = try Rig()
+    let payload = [UInt8](repeating: 0x20, count: 128 << 10)
+    let ofOne = ServiceLimits.mailboxBytesMax / payload.count
+    let fitting = ServiceLimits.mailboxBytesTotalMax / ServiceLimits.mailboxBytesMax
+    func filter(_ device: Int) -> CommandFilter { CommandFilter(typeID: "edge", deviceID: "m\(device)", name: nil) }
+    func take(_ device: Int) throws -> ObservedMessage? {
+      let key = DeviceKey(typeID: "edge", deviceID: "m\(device)")
+      return try rig.service.takeCommand(filter(device), as: .device(key), now: rig.now)
+    }
+    func send(_ device: Int) throws {
+      try rig.service.publish(
+        .command, to: DeviceKey(typeID: "edge", deviceID: "m\(device)"), name: "c", format: "bin", payload: payload,
+        as: .application(key: Rig.apiKey), now: rig.now)
+    }
+    for device in 0...fitting {
+      let draft = DeviceDraft(typeID: "edge", deviceID: "m\(device)", token: Rig.token)
+      _ = try rig.service.addDevice(draft, now: rig.now)
+      #expect(try take(device) == nil)
+      for _ in 0..<ofOne { try send(device) }
+    }
+    // The last one's had no room any more, and that is counted.
+    #expect(try take(fitting) == nil)
+    #expect(rig.service.counters.droppedFromQueues == ofOne)
+    // What is taken makes room, and so does a device that is removed.
+    #expect(try take(0) != nil)
+    try send(fitting)
+    #expect(try take(fitting) != nil)
+    try rig.service.removeDevice(DeviceKey(typeID: "edge", deviceID: "m1"), now: rig.now)
+    for _ in 0...ofOne { try send(fitting) }
+    var count = 0
+    while try take(fitting) != nil { count += 1 }
+    #expect(count == ofOne)
+  }
+
   @Test func oneInputSendsOnlySoMuch() throws {
     let rig = try Rig()
     for number in 0..<200 {
