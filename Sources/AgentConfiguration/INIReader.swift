@@ -31,12 +31,14 @@ enum INIFault: Equatable {
 
 /// Reads an INI text line by line. Lines end in LF or CRLF; a byte order mark in front is skipped.
 ///
-/// Only the first `=` separates, and there are no comments behind values: tokens contain `=`, `#` and `;`.
+/// Only the first `=` separates, and there are no comments behind values: tokens contain `=`, `#` and `;`. Certificates
+/// between their lines of hyphens (RFC 7468) may stand anywhere: `ca-file` may name the configuration itself.
 struct INIReader {
   /// The number of the line read last, from 1.
   private(set) var lineNumber: UInt32 = 0
   private var lineStart = 0
   private var nextStart = 0
+  private var isInCertificate = false
 
   /// Reads one line; nil behind the last.
   mutating func next(in text: Span<UInt8>) -> INILine? {
@@ -48,7 +50,12 @@ struct INIReader {
         return .fault(.isUTF16, at: 0)
       }
     }
-    guard nextStart < text.count else { return nil }
+    guard nextStart < text.count else {
+      guard isInCertificate else { return nil }
+      // Without its last line it has swallowed the rest.
+      isInCertificate = false
+      return .fault(.noSeparator, at: lineStart)
+    }
     lineStart = nextStart
     lineNumber += 1
     var end = text.firstIndex(of: UInt8(ascii: "\n"), from: lineStart) ?? text.count
@@ -57,7 +64,13 @@ struct INIReader {
     guard end - lineStart <= ConfigurationLimits.lineBytesMax else {
       return .fault(.lineTooLong, at: lineStart + ConfigurationLimits.lineBytesMax)
     }
-    return classify(text.trimmed(lineStart..<end), in: text)
+    let line = text.trimmed(lineStart..<end)
+    let isEdge = text.extracting(line).starts(with: "-----")
+    if isEdge || isInCertificate {
+      isInCertificate = isInCertificate != isEdge
+      return .empty
+    }
+    return classify(line, in: text)
   }
 
   /// The column of the byte at `offset` of the line read last, in characters from 1.

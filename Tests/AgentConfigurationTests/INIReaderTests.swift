@@ -49,6 +49,14 @@ import Testing
     #expect(read("a=1\r\nb=2\r\n[s]\r\n\r\n") == ["a=1", "b=2", "[s:]", ""])
   }
 
+  /// What is in a certificate is not the configuration's.
+  @Test func certificatesArePassedOver() {
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIB=\n[a]\n-----END CERTIFICATE-----\n"
+    #expect(read("a=1\n\(certificate)b=2\nc") == ["a=1", "", "", "", "", "b=2", "noSeparator@7:1"])
+    #expect(read(certificate + certificate) == Array(repeating: "", count: 8))
+    #expect(read("----\n-----BEGIN X-----\na=1\n") == ["noSeparator@1:1", "", "", "noSeparator@3:1"])
+  }
+
   @Test func aByteOrderMarkInFrontIsSkipped() {
     #expect(read("\u{FEFF}a=1\n") == ["a=1"])
     #expect(read("\u{FEFF}x") == ["noSeparator@1:1"])
