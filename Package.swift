@@ -38,6 +38,9 @@ let packages: [Package.Dependency] =
   ? []
   : [
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.0"),
+    .package(url: "https://github.com/apple/swift-certificates.git", from: "1.19.4"),
+    .package(url: "https://github.com/apple/swift-crypto.git", "4.5.0"..<"6.0.0"),
     .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log.git", from: "1.14.0"),
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
@@ -56,12 +59,14 @@ let hostTool: [Target] =
     .executableTarget(
       name: "motectl",
       dependencies: [
-        "Bytes", "PlatformClient", "PlatformHTTP", "PlatformImages", "PlatformProtocol", "PlatformServer",
-        "PlatformService", "PlatformStore",
+        "Bytes", "PlatformCertificates", "PlatformClient", "PlatformHTTP", "PlatformImages", "PlatformProtocol",
+        "PlatformServer", "PlatformService", "PlatformStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: common),
+      swiftSettings: common,
+      // What is delivered is a fifth as large without its symbols.
+      linkerSettings: [.unsafeFlags(["-Xlinker", "-s"], .when(configuration: .release))]),
     // The platform's HTTP interface and its page.
     .target(
       name: "PlatformHTTP",
@@ -90,6 +95,15 @@ let hostTool: [Target] =
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "NIOWebSocket", package: "swift-nio"),
+      ],
+      swiftSettings: common),
+    // A certificate authority of the platform's own.
+    .target(
+      name: "PlatformCertificates",
+      dependencies: [
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "SwiftASN1", package: "swift-asn1"),
+        .product(name: "X509", package: "swift-certificates"),
       ],
       swiftSettings: common),
     // The database.
@@ -124,6 +138,8 @@ let hostTool: [Target] =
       name: "PlatformServiceTests",
       dependencies: ["Bytes", "MQTT", "PlatformProtocol", "PlatformService", "TestSupport"],
       swiftSettings: common),
+    .testTarget(
+      name: "PlatformCertificatesTests", dependencies: ["PlatformCertificates"], swiftSettings: common),
     .testTarget(
       name: "PlatformServerTests",
       dependencies: [

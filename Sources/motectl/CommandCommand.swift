@@ -24,9 +24,7 @@ struct CommandCommand: AsyncParsableCommand {
         motectl command edge e7-0042 interval '{"d":{"event":"status","interval":"5s"}}' --wait
         motectl command edge e7-0042 display - --format text < message.txt
 
-      \(ConnectionOptions.explanation)
-
-      \(CommandStatus.explanation)
+      \(OptionsTopic.pointer)
       """)
 
   @OptionGroup var device: DeviceArguments
@@ -37,7 +35,7 @@ struct CommandCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("How long to wait for the outcome.", valueName: "time"))
   var timeout = TimeLimit(seconds: 60)
   @OptionGroup var output: OutputOptions
-  @OptionGroup(title: "Platform") var connection: ConnectionOptions
+  @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
   func validate() throws {
     try checkName("NAME", name)

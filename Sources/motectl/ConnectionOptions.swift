@@ -70,17 +70,34 @@ struct ConnectionOptions: ParsableArguments {
     let folder = (environment["XDG_CONFIG_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? home + "/.config") + "/motectl/"
     let asked = profile ?? environment["MOTECTL_PROFILE"].flatMap { $0.isEmpty ? nil : $0 }
     guard let asked else {
-      let usual = folder + "default"
-      return FileManager.default.fileExists(atPath: usual) ? usual : nil
+      let usual =
+        [folder + "default"] + (saysNothing(environment) ? [localProfile(environment)].compactMap(\.self) : [])
+      return usual.first { FileManager.default.fileExists(atPath: $0) }
     }
     return asked.contains("/") ? asked : folder + asked
   }
 
+  /// Whether neither flags nor the environment say which platform, or as whom.
+  private func saysNothing(_ environment: [String: String]) -> Bool {
+    let said = flags.merging(environmentLayer(environment)) { flag, _ in flag }
+    return [.server, .api, .domain, .organization, .key].allSatisfy { said[$0] == nil }
+  }
+
+  /// What `motectl platform --lan` left for this machine's tools.
+  private func localProfile(_ environment: [String: String]) -> String? {
+    usualDataFolder(environment).map { $0 + "/" + LocalNetwork.FileName.profile }
+  }
+
+  /// One help topic has them; a shell completes them everywhere.
+  static let visibility: ArgumentVisibility =
+    CommandLine.arguments.contains { $0.hasPrefix("--generate-completion-script") } ? .default : .hidden
+
   /// For `--help`.
   static let explanation = """
     Which platform, and as whom, is said by flags, by WIOTP_AUTH_KEY, WIOTP_AUTH_TOKEN and the other WIOTP variables \
-    of the platform's libraries, or by a profile (--profile or MOTECTL_PROFILE); the former win. Without a server or a \
-    domain it is the local platform, 127.0.0.1, MQTT on port 1883 and REST on port 8080.
+    of the platform's libraries, or by a profile (--profile or MOTECTL_PROFILE); the former win. Where none of them says a \
+    word it is this user's 'motectl platform --lan', if it ever ran. Without a server or a domain it is the local \
+    platform, 127.0.0.1, MQTT on port 1883 and REST on port 8080.
 
     A profile is a file of lines KEY = VALUE that only its owner can read (mode 0600), in ~/.config/motectl: server, \
     api, domain, port, org, id, auth-key, auth-token or auth-token-file, ca-file, keep-alive. The file 'api-key' that \

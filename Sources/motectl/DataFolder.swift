@@ -12,9 +12,10 @@ func prepareDataFolder(_ path: String, _ logger: Logger) throws {
   let files = FileManager.default
   try files.createDirectory(
     atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+  let secrets = ["api-key"] + LocalNetwork.FileName.all
   let names = try files.contentsOfDirectory(atPath: path)
   // Versions before this one let others read.
-  for name in names where name == "api-key" || name.hasPrefix(PlatformStore.fileName) {
+  for name in names where name.hasPrefix(PlatformStore.fileName) || secrets.contains(name) {
     try files.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path + "/" + name)
   }
   // A folder of other things is not ours to close: our files are closed in it.

@@ -27,13 +27,15 @@ extension DeviceCommand {
         The token is shown this once: the platform keeps only a hash of it. With --save-token it goes to a file \
         instead, which only its owner can read. With --device-token-file the device gets the token of that file.
 
+        With --config it goes to a whole configuration for the device's agent, ready to be brought to the board; the \
+        device type is made if there is none.
+
         Examples:
+          motectl device add edge e7-0042 --config mote.conf
           motectl device add edge e7-0042 --create-type --save-token e7-0042.token
           motectl device add edge e7-0043 --info serialNumber=S-0043 --info hwVersion=B
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @OptionGroup var device: DeviceArguments
@@ -44,8 +46,9 @@ extension DeviceCommand {
         "What the device is, one of the members of deviceInfo; may be repeated.", valueName: "key=value"))
     var info: [String] = []
     @OptionGroup var tokens: TokenOptions
+    @OptionGroup var configuration: ConfigurationOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     func validate() throws {
       let known = DeviceInfo.names.map(\.key)
@@ -60,20 +63,31 @@ extension DeviceCommand {
 
     func run() async throws {
       try await operate {
-        let client = try RESTClient(try connection.settings())
+        let settings = try connection.settings()
+        let client = try RESTClient(settings)
+        let wanted = try tokens.deviceTokenFile.map(readToken)
         var body: [JSONValue.Member] = []
-        if let file = tokens.deviceTokenFile { body.append(.init("authToken", .string(try readToken(file)))) }
+        if let wanted { body.append(.init("authToken", .string(wanted))) }
         if !info.isEmpty { body.append(.init("deviceInfo", .object(info.map(member)))) }
         // Before anything is registered: without a place for it the token would be lost.
-        let file = try tokens.saveToken.map(SecretFile.init)
+        if configuration.config != nil {
+          _ = try DeviceConfiguration(device.key, token: wanted ?? "", configuration, settings)
+        }
+        let files = try [tokens.saveToken, configuration.config].map { try $0.map(SecretFile.init) }
         do {
-          if createType { try await client.addType(device.type, isGateway: gateway) }
+          if createType || configuration.config != nil { try await client.addType(device.type, isGateway: gateway) }
           let answer = try await client.addDevice(device.key, body)
-          let token = answer["authToken"]?.string
-          if let file, let token { try file.write(token + "\n") }
-          try show(answer, token)
+          let token = answer["authToken"]?.string ?? wanted
+          if let token { try files[0]?.write(token + "\n") }
+          var made: DeviceConfiguration?
+          if configuration.config != nil, let token {
+            let whole = try DeviceConfiguration(device.key, token: token, configuration, settings)
+            try files[1]?.write(whole.text)
+            made = whole
+          }
+          try show(answer, token, made)
         } catch {
-          file?.removeIfEmpty()
+          for file in files { file?.removeIfEmpty() }
           throw error
         }
       }
@@ -84,13 +98,15 @@ extension DeviceCommand {
       return .init(String(parts[0]), .string(String(parts[1])))
     }
 
-    private func show(_ answer: JSONValue, _ token: String?) throws {
+    private func show(_ answer: JSONValue, _ token: String?, _ made: DeviceConfiguration?) throws {
+      let isKept = tokens.saveToken != nil || configuration.config != nil
       if output.json {
         guard let members = answer.members else { return }
-        return try emit(.object(members.filter { tokens.saveToken == nil || $0.name != "authToken" }))
+        return try emit(.object(members.filter { !isKept || $0.name != "authToken" }))
       }
       try emit("registered \(device.type) \(device.id)")
-      if let token, tokens.saveToken == nil, tokens.deviceTokenFile == nil { try emit("token \(printable(token))") }
+      if let token, !isKept, tokens.deviceTokenFile == nil { try emit("token \(printable(token))") }
+      if let made, let file = configuration.config { try emit(made.explanation(file)) }
     }
   }
 
@@ -105,15 +121,13 @@ extension DeviceCommand {
           motectl device token edge e7-0042
           motectl device token edge e7-0042 --save-token e7-0042.token
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @OptionGroup var device: DeviceArguments
     @OptionGroup var tokens: TokenOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     func run() async throws {
       try await operate {
@@ -153,15 +167,13 @@ extension DeviceCommand {
         Example:
           motectl device remove edge e7-0042
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @OptionGroup var device: DeviceArguments
     @OptionGroup var confirmation: ConfirmationOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     func run() async throws {
       try confirmation.confirm("Remove \(device.type) \(device.id) and all that belongs to it?")
@@ -187,14 +199,12 @@ extension DeviceCommand {
           motectl device show edge e7-0042
           motectl device show edge e7-0042 --json | jq .mgmt.dormant
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @OptionGroup var device: DeviceArguments
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     func run() async throws {
       try await operate {

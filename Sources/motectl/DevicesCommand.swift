@@ -13,14 +13,12 @@ struct DevicesCommand: AsyncParsableCommand {
         motectl devices
         motectl devices --type edge --json | jq -r .deviceId
 
-      \(ConnectionOptions.explanation)
-
-      \(CommandStatus.explanation)
+      \(OptionsTopic.pointer)
       """)
 
   @Option(help: "Only devices of this type.") var type: String?
   @OptionGroup var output: OutputOptions
-  @OptionGroup(title: "Platform") var connection: ConnectionOptions
+  @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
   func validate() throws {
     if let type { try checkName("--type", type) }
@@ -93,5 +91,9 @@ func deviceLines(_ devices: [JSONValue], _ states: [DeviceKey: ConnectionState],
       device["deviceInfo"]?["descriptiveLocation"]?.string ?? "",
     ].map(printable)
   }
-  return table(["TYPE", "ID", "CLASS", "STATE", "SINCE", "FIRMWARE", "PLACE"], rows, width: width)
+  return table(
+    [
+      TableColumn("TYPE"), TableColumn("ID"), TableColumn("CLASS", rank: 4), TableColumn("STATE"),
+      TableColumn("SINCE", rank: 1, widthMin: 10), TableColumn("FIRMWARE", rank: 2), TableColumn("PLACE", rank: 3),
+    ], rows, width: width)
 }

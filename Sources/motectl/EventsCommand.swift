@@ -9,30 +9,33 @@ import PlatformService
 struct EventsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "events", abstract: "Shows the events of devices as they come.",
-    usage: "motectl events [--type T] [--id D] [--event E] [--json] [--for TIME] [--count N]",
+    usage: "motectl events [--type T] [--id D] [--event E] [--filter TEXT] [--json] [--for TIME] [--count N]",
     discussion: """
-      A live table in a terminal, one row for each event of each device; lines in a pipe, or with --lines: time, \
-      device type, device, event, format, payload. Runs until Ctrl-C.
+      A live table in a terminal, one row for each event of each device, sorted; lines in a pipe, or with --lines: \
+      time, device type, device, event, format, payload. Runs until Ctrl-C.
+
+      Keys in the table: blank and b turn the page, s sorts by name or by age, / begins a filter.
 
       Examples:
         motectl events --type edge
         motectl events --event status --json | jq .payload.d
         motectl events --organization quickstart --type mote --id mote-b47573bd
 
-      \(ConnectionOptions.explanation)
-
-      \(CommandStatus.explanation)
+      \(OptionsTopic.pointer)
       """)
 
   @Option(help: "Only devices of this type.") var type: String?
   @Option(help: "Only this device.") var id: String?
   @Option(help: "Only this event.") var event: String?
+  @Option(help: ArgumentHelp("Only rows or lines with this text in them, in upper or lower case.", valueName: "text"))
+  var filter = ""
+  @Option(help: "How the table is sorted: name or age.") var sort = EventTable.Sorting.name
   @OptionGroup var output: OutputOptions
   @Flag(help: "Write lines in a terminal as well.") var lines = false
   @Option(name: .customLong("for"), help: ArgumentHelp("End after this time.", valueName: "time"))
   var duration: TimeLimit?
   @Option(help: ArgumentHelp("End after so many events.", valueName: "n")) var count: Int?
-  @OptionGroup(title: "Platform") var connection: ConnectionOptions
+  @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
   func validate() throws {
     for (name, text) in [("--type", type), ("--id", id), ("--event", event)] {
@@ -48,7 +51,8 @@ struct EventsCommand: AsyncParsableCommand {
         throw ClientError(
           .configuration, "quickstart", "shows one device at a time; expected --type and --id as well")
       }
-      let viewer = EventViewer(style: output.json ? .json : lines || !isTerminal() ? .lines : .table, countMax: count)
+      let style: EventViewer.Style = output.json ? .json : lines || !isTerminal() ? .lines : .table
+      let viewer = EventViewer(style: style, table: EventTable(sorting: sort, filter: filter), countMax: count)
       try await limited(duration) {
         try await viewer.show([.events(type: type, device: id, event: event)], settings)
       }
@@ -81,16 +85,25 @@ private actor EventViewer {
   private let style: Style
   private let countMax: Int?
   private var count = 0
-  private var events = EventTable()
+  private var events: EventTable
   private var region = LiveRegion()
   private var note = "connecting"
+  private let keys: TerminalKeys?
 
-  init(style: Style, countMax: Int?) {
+  init(style: Style, table: EventTable, countMax: Int?) {
     self.style = style
     self.countMax = countMax
+    events = table
+    keys = style == .table ? TerminalKeys() : nil
+    events.hasKeys = keys != nil
   }
 
   func show(_ filters: [ApplicationFilter], _ settings: ApplicationSettings) async throws {
+    // Not what the command waits for: keys may end before the events do.
+    let taking = keys.map { keys in
+      Task { for await key in keys.pressed { try self.take(key) } }
+    }
+    defer { taking?.cancel() }
     do {
       try await withThrowingTaskGroup(of: Void.self) { tasks in
         if style == .table { tasks.addTask { try await self.drawRepeatedly() } }
@@ -112,7 +125,12 @@ private actor EventViewer {
     }
   }
 
+  private func take(_ key: UInt8) throws {
+    if events.take(key) { try draw() }
+  }
+
   private func draw() throws {
+    keys?.claim()
     let size = terminalSize()
     try region.draw(events.lines(note, width: size.width, height: size.height - 1, now: Date()))
   }
@@ -127,6 +145,7 @@ private actor EventViewer {
       if style != .table { complain("\(count) events were lost: the reader is too slow") }
     case .message(let message):
       guard case .event(let device, let name, let format) = message.subject else { return }
+      guard style == .table || events.shows(device, name, message) else { return }
       switch style {
       case .table: events.add(device, name, message, at: Date())
       case .lines:
@@ -143,75 +162,5 @@ private actor EventViewer {
       count += 1
       if count == countMax { throw Enough() }
     }
-  }
-}
-
-/// The last event of each kind of each device, in the order in which they first came.
-struct EventTable {
-  /// Rows that are kept; the one that has been silent longest goes first.
-  static let rowsMax = 10_000
-
-  private struct Key: Hashable {
-    let device: DeviceKey
-    let event: String
-  }
-
-  private struct Row {
-    let number: Int
-    var count = 0
-    var time: Date
-    var values = ""
-  }
-
-  private var rows: [Key: Row] = [:]
-  private var rowsMade = 0
-
-  /// Takes over an event.
-  mutating func add(_ device: DeviceKey, _ event: String, _ message: ApplicationMessage, at time: Date) {
-    let key = Key(device: device, event: event)
-    if rows[key] == nil {
-      if rows.count >= EventTable.rowsMax, let oldest = rows.min(by: { $0.value.time < $1.value.time }) {
-        rows[oldest.key] = nil
-      }
-      rows[key] = Row(number: rowsMade, time: time)
-      rowsMade += 1
-    }
-    rows[key]?.count += 1
-    rows[key]?.time = time
-    rows[key]?.values = message.isTruncated ? "(too large)" : summary(message)
-  }
-
-  /// The table, and a line about the connection, for a terminal of this size. Where not all rows fit, the latest do.
-  func lines(_ note: String, width: Int, height: Int, now: Date) -> [String] {
-    let room = max(1, height - 2)
-    let shown = rows.sorted { $0.value.time > $1.value.time }.prefix(room).sorted { $0.value.number < $1.value.number }
-    let cells = shown.map { key, row in
-      [
-        printable(key.device.typeID), printable(key.device.deviceID), printable(key.event), "\(row.count)",
-        age(now.timeIntervalSince(row.time)), row.values,
-      ]
-    }
-    let hidden = rows.count - shown.count
-    let state = printable(note) + (hidden > 0 ? ", \(hidden) more" : "")
-    return table(["TYPE", "ID", "EVENT", "COUNT", "AGE", "VALUES"], cells, width: width) + [cut(state, to: width)]
-  }
-}
-
-/// The members of `d`, or whatever the payload is.
-private func summary(_ message: ApplicationMessage) -> String {
-  let json = message.json
-  guard let members = (json?["d"] ?? json)?.members else { return payloadText(message.payload) }
-  return members.map { member in
-    "\(printable(member.name))=\(member.value.string.map(word) ?? safeJSON(member.value))"
-  }.joined(separator: " ")
-}
-
-/// A length of time in its largest unit.
-func age(_ seconds: Double) -> String {
-  switch max(0, seconds) {
-  case let seconds where seconds < 60: "\(Int(seconds))s"
-  case let seconds where seconds < 3600: "\(Int(seconds / 60))m"
-  case let seconds where seconds < 86_400: "\(Int(seconds / 3600))h"
-  case let seconds: "\(Int(seconds / 86_400))d"
   }
 }

@@ -34,9 +34,7 @@ extension FirmwareCommand {
           motectl firmware push edge e7-0042 e7-1.5.0.img
           motectl firmware push edge e7-0042 e7-0043 e7-1.5.0.img --firmware-version 1.5.0 --json
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @Argument(help: ArgumentHelp("The device type.", valueName: "type")) var type: String
@@ -60,7 +58,7 @@ extension FirmwareCommand {
     @Option(help: ArgumentHelp("How long each step of a device may take.", valueName: "time"))
     var timeout = TimeLimit(seconds: 3600)
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     private var ids: [String] { names.dropLast() }
     private var file: String { names.last ?? "" }

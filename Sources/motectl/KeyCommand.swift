@@ -62,9 +62,7 @@ extension KeyCommand {
         Example:
           motectl key add --role operate --comment 'night shift' --expires 30 --save-profile night.profile
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @Option(help: "What the key may do: read, operate or administer.") var role = KeyRole.read
@@ -73,7 +71,7 @@ extension KeyCommand {
     var expires: Int?
     @OptionGroup var profile: ProfileOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     func validate() throws {
       if let expires, !(1...36_500).contains(expires) { throw ValidationError("--expires wants 1 to 36500 days.") }
@@ -96,13 +94,11 @@ extension KeyCommand {
         Example:
           motectl key list --json | jq -r .key
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     func run() async throws {
       try await operate {
@@ -114,8 +110,11 @@ extension KeyCommand {
         let rows = keys.map { key in
           ["key", "role", "created", "expires", "comment"].map { printable(key[$0]?.string ?? "-") }
         }
-        let lines = table(
-          ["KEY", "ROLE", "CREATED", "EXPIRES", "COMMENT"], rows, width: isTerminal() ? terminalSize().width : nil)
+        let head = [
+          TableColumn("KEY"), TableColumn("ROLE"), TableColumn("CREATED", rank: 3, widthMin: 10),
+          TableColumn("EXPIRES", rank: 1, widthMin: 10), TableColumn("COMMENT", rank: 2),
+        ]
+        let lines = table(head, rows, width: isTerminal() ? terminalSize().width : nil)
         for line in lines { try emit(line) }
       }
     }
@@ -128,15 +127,13 @@ extension KeyCommand {
         Example:
           motectl key rotate a-local0-x1y2z3 --save-profile new.profile
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @Argument(help: "The key.") var key: String
     @OptionGroup var profile: ProfileOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     func run() async throws {
       try await operate {
@@ -153,13 +150,11 @@ extension KeyCommand {
         Example:
           motectl key remove a-local0-x1y2z3
 
-        \(ConnectionOptions.explanation)
-
-        \(CommandStatus.explanation)
+        \(OptionsTopic.pointer)
         """)
 
     @Argument(help: "The key.") var key: String
-    @OptionGroup(title: "Platform") var connection: ConnectionOptions
+    @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
     func run() async throws {
       try await operate {

@@ -16,9 +16,7 @@ struct LogsCommand: AsyncParsableCommand {
         motectl logs edge e7-0042 --error-codes --json
         motectl logs edge e7-0042 --clear
 
-      \(ConnectionOptions.explanation)
-
-      \(CommandStatus.explanation)
+      \(OptionsTopic.pointer)
       """)
 
   @OptionGroup var device: DeviceArguments
@@ -26,7 +24,7 @@ struct LogsCommand: AsyncParsableCommand {
   @Flag(name: .shortAndLong, help: "Go on until Ctrl-C.") var follow = false
   @Flag(help: "Empty the log instead of showing it.") var clear = false
   @OptionGroup var output: OutputOptions
-  @OptionGroup(title: "Platform") var connection: ConnectionOptions
+  @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
   func validate() throws {
     if follow, clear { throw ValidationError("--follow and --clear do not go together.") }

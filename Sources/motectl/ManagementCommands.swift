@@ -16,15 +16,13 @@ struct RebootCommand: AsyncParsableCommand {
         motectl reboot edge e7-0042 --wait
         motectl reboot edge e7-0042 --wait --timeout 5m --json
 
-      \(ConnectionOptions.explanation)
-
-      \(CommandStatus.explanation)
+      \(OptionsTopic.pointer)
       """)
 
   @OptionGroup var device: DeviceArguments
   @OptionGroup var request: RequestOptions
   @OptionGroup var output: OutputOptions
-  @OptionGroup(title: "Platform") var connection: ConnectionOptions
+  @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
   func run() async throws {
     try await request.carryOut(.reboot, device.key, connection, isJSON: output.json)
@@ -41,16 +39,14 @@ struct FactoryResetCommand: AsyncParsableCommand {
       Example:
         motectl factory-reset edge e7-0042 --wait
 
-      \(ConnectionOptions.explanation)
-
-      \(CommandStatus.explanation)
+      \(OptionsTopic.pointer)
       """)
 
   @OptionGroup var device: DeviceArguments
   @OptionGroup var request: RequestOptions
   @OptionGroup var confirmation: ConfirmationOptions
   @OptionGroup var output: OutputOptions
-  @OptionGroup(title: "Platform") var connection: ConnectionOptions
+  @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
   func run() async throws {
     try confirmation.confirm("Reset \(device.type) \(device.id) to its factory settings?")

@@ -14,9 +14,7 @@ struct MonitorCommand: AsyncParsableCommand {
         motectl monitor
         motectl monitor --type edge --id e7-0042 --json
 
-      \(ConnectionOptions.explanation)
-
-      \(CommandStatus.explanation)
+      \(OptionsTopic.pointer)
       """)
 
   @Option(help: "Only devices of this type.") var type: String?
@@ -24,7 +22,7 @@ struct MonitorCommand: AsyncParsableCommand {
   @OptionGroup var output: OutputOptions
   @Option(name: .customLong("for"), help: ArgumentHelp("End after this time.", valueName: "time"))
   var duration: TimeLimit?
-  @OptionGroup(title: "Platform") var connection: ConnectionOptions
+  @OptionGroup(visibility: ConnectionOptions.visibility) var connection: ConnectionOptions
 
   func validate() throws {
     for (name, text) in [("--type", type), ("--id", id)] {

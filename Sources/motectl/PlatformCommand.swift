@@ -21,8 +21,14 @@ struct PlatformCommand: AsyncParsableCommand {
       Everything is in memory unless --data names a folder. There, the first start makes an API key and writes it to \
       the file 'api-key'. WIOTP_AUTH_KEY and WIOTP_AUTH_TOKEN in the environment are taken for an API key as well.
 
+      --lan makes it a platform for the boards of this network: it listens on all addresses, over TLS only (MQTT on \
+      port 8883, HTTP on port 8443), for registered devices only. Its first start makes a certificate authority and a \
+      certificate of its own, and each start says what to do next. Where --data names no other folder it keeps what it \
+      has in ~/.local/share/motectl/platform.
+
       Examples:
         motectl platform
+        motectl platform --lan
         motectl platform --data platform --registrations fleet.json
         motectl platform --data platform --bind 0.0.0.0 --mqtts 8883 --https 8443 --certificate chain.pem --key key.pem
 
@@ -33,12 +39,14 @@ struct PlatformCommand: AsyncParsableCommand {
       database refuses what is to be kept, for good; 78 wrong configuration.
       """)
 
-  @Option(help: "The address to listen on.") var bind = "127.0.0.1"
+  @Flag(help: "Serve the boards of this network, with a certificate authority of its own.") var lan = false
+  @Option(help: "The address to listen on. (default: 127.0.0.1; all with --lan)") var bind: String?
   @Option(help: "The port for MQTT without TLS; 0 for any that is free, 'off' for none. (default: 1883 on loopback)")
   var mqtt: Port?
-  @Option(help: "The port for MQTT over TLS; needs --certificate and --key.") var mqtts: Port?
+  @Option(help: "The port for MQTT over TLS; needs --certificate and --key, or --lan. (default: 8883 with --lan)")
+  var mqtts: Port?
   @Option(help: "The port for HTTP and WebSockets without TLS. (default: 8080 on loopback)") var http: Port?
-  @Option(help: "The port for HTTP and WebSockets over TLS; needs --certificate and --key.") var https: Port?
+  @Option(help: "The port for HTTP and WebSockets over TLS, likewise. (default: 8443 with --lan)") var https: Port?
   @Option(help: "The certificate chain, a PEM file.") var certificate: String?
   @Option(help: "The certificate's private key, a PEM file.") var key: String?
   @Option(
@@ -68,8 +76,8 @@ struct PlatformCommand: AsyncParsableCommand {
       throw ValidationError("--log-level wants error, warning, info or debug, not '\(logLevel)'.")
     }
     guard (certificate == nil) == (key == nil) else { throw ValidationError("--certificate and --key go together.") }
-    if mqtts?.number != nil || https?.number != nil, certificate == nil {
-      throw ValidationError("TLS needs --certificate and --key.")
+    if !lan, mqtts?.number != nil || https?.number != nil, certificate == nil {
+      throw ValidationError("TLS needs --certificate and --key, or --lan.")
     }
   }
 
@@ -83,7 +91,8 @@ struct PlatformCommand: AsyncParsableCommand {
     raiseFileLimit()
     // A file that may not grow is an error to be told, and a log that nobody reads is none: not the program's end.
     for number in [SIGXFSZ, SIGPIPE] { signal(number, SIG_IGN) }
-    let server = try makeServer(logger)
+    let network = try openNetwork(logger)
+    let server = try makeServer(network, logger)
     try await setUp(server.platform, logger)
     let images = try openImages(logger)
     let responder = makePlatformRouter(
@@ -95,7 +104,9 @@ struct PlatformCommand: AsyncParsableCommand {
         try await server.run(responder: responder) { listeners in
           let line = listeners.map { "\($0.name)=\($0.address):\($0.port)" }.joined(separator: " ")
           logger.info("platform listening \(line)")
+          announce(network, listeners, logger)
           say("listening \(line)")
+          if let network { say(network.explanation(listeners, isUsualFolder: data == nil)) }
         }
       } catch {
         logger.error("platform failed reason=\(quoted("\(error)"))")
@@ -111,35 +122,60 @@ struct PlatformCommand: AsyncParsableCommand {
     Foundation.exit(0)
   }
 
-  private var isLoopback: Bool { PlatformClient.isLoopback(host: bind) }
+  private var address: String { bind ?? (lan ? "0.0.0.0" : "127.0.0.1") }
+  private var isLoopback: Bool { PlatformClient.isLoopback(host: address) }
+  /// Nil for a platform that keeps nothing.
+  private var folder: String? { data ?? (lan ? usualDataFolder() : nil) }
 
-  private func makeServer(_ logger: Logger) throws -> PlatformServer {
+  /// With --lan: the folder, and what TLS takes in it. A certificate that is given has a reason.
+  private func openNetwork(_ logger: Logger) throws -> LocalNetwork? {
+    guard lan else { return nil }
+    guard let folder else { throw refusal(logger, "--lan wants a folder for what it keeps: say --data.") }
+    do {
+      try prepareDataFolder(folder, logger)
+      guard certificate == nil else { return nil }
+      return try LocalNetwork(in: folder, organization: organization, listeningTo: address, logger)
+    } catch {
+      throw refusal(logger, "\(error)")
+    }
+  }
+
+  private func announce(_ network: LocalNetwork?, _ listeners: [PlatformServer.Listener], _ logger: Logger) {
+    do {
+      try network?.writeProfile(listeners)
+    } catch {
+      logger.warning("platform profile-not-written reason=\(quoted("\(error)"))")
+    }
+  }
+
+  private func makeServer(_ network: LocalNetwork?, _ logger: Logger) throws -> PlatformServer {
     var configuration = ServerConfiguration()
-    configuration.address = bind
-    configuration.mqttPort = mqtt.map(\.number) ?? (isLoopback ? 1883 : nil)
-    configuration.mqttsPort = mqtts?.number
-    configuration.httpPort = http.map(\.number) ?? (isLoopback ? 8080 : nil)
-    configuration.httpsPort = https?.number
+    configuration.address = address
+    configuration.mqttPort = mqtt.map(\.number) ?? (isLoopback && !lan ? 1883 : nil)
+    configuration.mqttsPort = mqtts.map(\.number) ?? (lan ? 8883 : nil)
+    configuration.httpPort = http.map(\.number) ?? (isLoopback && !lan ? 8080 : nil)
+    configuration.httpsPort = https.map(\.number) ?? (lan ? 8443 : nil)
     if let certificate, let key { configuration.certificate = (certificate, key) }
-    configuration.folder = data
+    if let network { configuration.certificate = network.certificate }
+    configuration.folder = folder
     configuration.names = name
     guard isLoopback || insecure || (configuration.mqttPort == nil && configuration.httpPort == nil) else {
-      throw refusal(logger, "\(bind) is not loopback: use --mqtts and --https, or say --insecure.")
+      throw refusal(logger, "\(address) is not loopback: use --mqtts and --https, or say --insecure.")
     }
     guard configuration.hasListener else {
       throw refusal(
         logger,
         isLoopback
           ? "there is nothing to listen to: give one of --mqtt, --mqtts, --http and --https a port."
-          : "there is nothing to listen to: \(bind) is not loopback, so say --mqtts or --https with their ports, or "
+          : "there is nothing to listen to: \(address) is not loopback, so say --mqtts or --https with their ports, or "
             + "--insecure with --mqtt or --http and theirs.")
     }
     let service = ServiceConfiguration(
-      organization: organization, allowsQuickstart: quickstart ?? isLoopback, rates: rates,
-      isKept: data != nil,
+      organization: organization, allowsQuickstart: quickstart ?? (isLoopback && !lan), rates: rates,
+      isKept: folder != nil,
       random: { UInt64.random(in: .min ... .max) })
     do {
-      if let data { try prepareDataFolder(data, logger) }
+      if let folder, !lan { try prepareDataFolder(folder, logger) }
       return try PlatformServer(configuration, service: service, logger: logger)
     } catch let error as StoreError {
       logger.error("store failed reason=\(quoted(error.description))")
@@ -151,9 +187,9 @@ struct PlatformCommand: AsyncParsableCommand {
 
   private func openImages(_ logger: Logger) throws -> ImageStore {
     do throws(ImageError) {
-      return try ImageStore(in: data)
+      return try ImageStore(in: folder)
     } catch {
-      throw refusal(logger, "the folder of images in \(data ?? "") cannot be used: \(error)")
+      throw refusal(logger, "the folder of images in \(folder ?? "") cannot be used: \(error)")
     }
   }
 
@@ -176,11 +212,11 @@ struct PlatformCommand: AsyncParsableCommand {
       if let key = environment["WIOTP_AUTH_KEY"], let token = environment["WIOTP_AUTH_TOKEN"] {
         try await Registrations(apiKeys: [.init(key: key, token: token)]).register(in: platform)
       }
-      guard let data, await platform.read({ $0.apiKeys.isEmpty }) else { return }
+      guard let folder, await platform.read({ $0.apiKeys.isEmpty }) else { return }
       // The file first: a key that is registered, and whose token nobody has, would never be made again.
       let key = "a-\(organization)-" + randomText(10, of: "abcdefghijklmnopqrstuvwxyz0123456789")
       let token = randomText(18, of: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
-      let path = data + "/api-key"
+      let path = folder + "/api-key"
       try writeSecret("WIOTP_AUTH_KEY=\(key)\nWIOTP_AUTH_TOKEN=\(token)\n", to: path)
       _ = try await platform.change {
         try $0.addAPIKey(APIKeyDraft(key: key, token: token, comment: "made at first start"), now: .now)
@@ -227,7 +263,7 @@ private func randomText(_ count: Int, of alphabet: String) -> String {
 }
 
 /// Writes a file that only its owner can read: all of it, and on the disk, or nothing.
-private func writeSecret(_ text: String, to path: String) throws(RegistrationsError) {
+func writeSecret(_ text: String, to path: String) throws(RegistrationsError) {
   func failure() -> RegistrationsError {
     RegistrationsError(description: "cannot write \(path): \(String(cString: strerror(errno)))")
   }

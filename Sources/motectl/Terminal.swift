@@ -65,16 +65,50 @@ func cut(_ text: String, to width: Int, fills: Bool = false) -> String {
   return result + "…" + (fills ? String(repeating: " ", count: width - 1 - used) : "")
 }
 
-/// A table as lines: columns as wide as their widest text, two blanks between them, the last one cut to what is left of
-/// `width`; nil cuts nothing.
-func table(_ head: [String], _ rows: [[String]], width: Int?) -> [String] {
-  let all = [head] + rows
-  let widths = head.indices.map { column in all.map { columns($0[column]) }.max() ?? 0 }
+/// A column of a table.
+struct TableColumn {
+  let title: String
+  /// The columns with the highest numbers give way first where not all fit; 0 never does.
+  let rank: Int
+  /// The narrowest that it still says something in, before it gives way altogether.
+  let widthMin: Int
+
+  init(_ title: String, rank: Int = 0, widthMin: Int = 8) {
+    self.title = title
+    self.rank = rank
+    self.widthMin = widthMin
+  }
+}
+
+/// A table as lines: columns as wide as their widest text, two blanks between them. Where that is wider than `width`,
+/// columns become narrower and go, the least important ones first; nil cuts nothing.
+func table(_ head: [TableColumn], _ rows: [[String]], width: Int?) -> [String] {
+  let all = [head.map(\.title)] + rows
+  let natural = head.indices.map { column in all.map { columns($0[column]) }.max() ?? 0 }
+  let widths = width.map { fittedWidths(head, natural, $0) } ?? natural
+  let shown = head.indices.filter { widths[$0] > 0 }
   return all.map { row in
     var line = ""
-    for column in head.indices.dropLast() { line += fitted(row[column], to: widths[column]) + "  " }
-    line += row.last ?? ""
+    for column in shown { line += fitted(row[column], to: widths[column]) + "  " }
     while line.last == " " { line.removeLast() }
     return width.map { cut(line, to: $0) } ?? line
   }
+}
+
+/// How wide each column is within `width`; 0 for those that are left out.
+private func fittedWidths(_ head: [TableColumn], _ natural: [Int], _ width: Int) -> [Int] {
+  var widths = natural
+  func excess() -> Int { widths.reduce(0) { $0 + ($1 > 0 ? $1 + 2 : 0) } - 2 - width }
+  // What gives way first has the highest rank; of equals the last one.
+  let order = head.indices.sorted { (head[$0].rank, $0) > (head[$1].rank, $1) }
+  for column in order where head[column].rank > 0 && excess() > 0 {
+    let narrowest = min(natural[column], max(head[column].widthMin, columns(head[column].title)))
+    widths[column] -= min(excess(), widths[column] - narrowest)
+    if excess() > 0 { widths[column] = 0 }
+  }
+  // Only what never gives way is left: the widest of these are cut.
+  while excess() > 0, let widest = head.indices.max(by: { widths[$0] < widths[$1] }), widths[widest] > 4 {
+    widths[widest] -= 1
+  }
+  return widths
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import PlatformProtocol
 import PlatformService
 import Testing
@@ -36,6 +37,49 @@ private func parse<Command>(_ line: [String], as _: Command.Type = Command.self)
     } catch {
       #expect(Motectl.exitCode(for: error).rawValue == 64)
     }
+  }
+
+  @Test(arguments: [
+    ("evnts", "'motectl events'"), ("devics", "'motectl devices'"), ("dev", "'motectl devices' or 'motectl device'"),
+    ("device ad edge e1", "'motectl device add'"), ("help device shw", "'motectl device show'"),
+    ("firmware psuh edge", "'motectl firmware push'"), ("xyzzy", "'motectl --help'"),
+    ("--verson", "'motectl --version'"),
+    ("device --hlep", "'motectl device --help'"),
+  ])
+  func misspelled(_ line: String, _ suggestion: String) throws {
+    let words = line.split(separator: " ").map(String.init)
+    #expect(try #require(misspelledCommand(words, of: Motectl.self)).contains(suggestion))
+  }
+
+  @Test(arguments: [
+    "events --tpye x", "device add edge evnts", "help", "help device", "--version", "command edge e1 xyzzy", "",
+    "--help",
+    "--generate-completion-script=zsh", "device help add", "options",
+  ])
+  func spelledWell(_ line: String) {
+    #expect(misspelledCommand(line.split(separator: " ").map(String.init), of: Motectl.self) == nil)
+  }
+
+  /// One project, one version.
+  @Test func versionIsTheAgents() throws {
+    let header = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "Sources/CLinux/include/mote_build.h")
+    #expect(try String(contentsOf: header, encoding: .utf8).contains("\"\(Motectl.version)\""))
+  }
+
+  /// The options of all commands are in one topic; each command's own help fits a screen of 80 by 50.
+  @Test func helpIsShort() {
+    let commands: [any ParsableCommand.Type] = [
+      DevicesCommand.self, EventsCommand.self, CommandCommand.self, RebootCommand.self, MonitorCommand.self,
+      LogsCommand.self, DeviceCommand.Show.self, KeyCommand.Add.self, FirmwareCommand.Push.self,
+    ]
+    for command in commands {
+      let help = Motectl.helpMessage(for: command, columns: 80)
+      #expect(help.contains("motectl help options") && !help.contains("--allow-plaintext-token"))
+      #expect(help.split(separator: "\n", omittingEmptySubsequences: false).count <= 50)
+    }
+    let topic = Motectl.helpMessage(for: OptionsTopic.self, columns: 80)
+    for word in ["--profile", "WIOTP_AUTH_KEY", "130 interrupted"] { #expect(topic.contains(word)) }
   }
 
   @Test func payloads() throws {

@@ -52,14 +52,52 @@ import Testing
 
   @Test func tables() {
     let rows = [["edge", "e1", "ok"], ["longer", "e22", ""]]
-    #expect(table(["T", "ID", "X"], rows, width: nil) == ["T       ID   X", "edge    e1   ok", "longer  e22"])
-    #expect(table(["T", "ID", "X"], rows, width: 9).allSatisfy { columns($0) <= 9 })
+    let head = [TableColumn("T"), TableColumn("ID"), TableColumn("X")]
+    #expect(table(head, rows, width: nil) == ["T       ID   X", "edge    e1   ok", "longer  e22"])
+    #expect(table(head, rows, width: 9).allSatisfy { columns($0) <= 9 })
+  }
+
+  /// What matters least becomes narrower first, and goes before the next one does; what never gives way is there.
+  @Test func columnsGiveWay() {
+    let head = [
+      TableColumn("ID"), TableColumn("CLASS", rank: 2), TableColumn("STATE"), TableColumn("TEXT", rank: 1, widthMin: 4),
+    ]
+    let rows = [["a-name-of-20-letters", "Device", "connected", "a long text at the end"]]
+    func lines(_ width: Int) -> [String] { table(head, rows, width: width) }
+    #expect(lines(80)[1] == "a-name-of-20-letters  Device  connected  a long text at the end")
+    #expect(lines(60)[1] == "a-name-of-20-letters  connected  a long text at the end")
+    #expect(lines(45)[1] == "a-name-of-20-letters  connected  a long text…")
+    #expect(lines(35) == ["ID                    STATE", "a-name-of-20-letters  connected"])
+    #expect(lines(25)[1] == "a-name-of-20-…  connected")
+    for width in 10...80 { #expect(lines(width).allSatisfy { columns($0) <= width }) }
+  }
+
+  /// With names of the usual length all that an operator looks for first is there at 80 columns.
+  @Test func devicesAtEightyColumns() throws {
+    let device = try #require(
+      JSONValue(
+        text: #"""
+          {"typeId":"edge-gateway","deviceId":"building-7-floor-2-0042","classId":"Gateway",
+           "deviceInfo":{"fwVersion":"edge-os-1.5.0","descriptiveLocation":"behind the door of the second floor"},
+           "connection":{"connected":true,"time":"2026-11-28T03:00:00.000Z"}}
+          """#))
+    let state = try #require(ConnectionState(of: device))
+    let lines = deviceLines([device], [state.device: state], width: 80)
+    #expect(lines.allSatisfy { columns($0) <= 80 })
+    for word in ["edge-gateway", "building-7-floor-2-0042", "connected", "2026-11-28"] {
+      #expect(lines[1].contains(word))
+    }
   }
 }
 
 @Suite struct EventTableTests {
   private func message(_ payload: String) -> ApplicationMessage {
     ApplicationMessage(topic: "iot-2/type/T/id/D/evt/E/fmt/json", payload: Array(payload.utf8))
+  }
+
+  /// Whether each of these keys means something.
+  private func press(_ keys: String, in events: inout EventTable) -> Bool {
+    keys.utf8.reduce(true) { events.take($1) && $0 }
   }
 
   private func device(_ id: String) -> DeviceKey { DeviceKey(typeID: "edge", deviceID: id) }
@@ -82,20 +120,65 @@ import Testing
     var events = EventTable()
     let payload = #"{"d":{"temp":21.7,"name":"a b","ok":true,"\u001b":null}}"#
     events.add(device("e1"), "s", message(payload), at: Date())
-    #expect(
-      events.lines("", width: 200, height: 24, now: Date())[1].hasSuffix(#"temp=21.7 name="a b" ok=true \x1b=null"#))
+    let line = events.lines("", width: 200, height: 24, now: Date())[1]
+    #expect(line.hasSuffix(#"temp=21.7 name="a b" ok=true \x1b=null"#))
   }
 
-  @Test func theLatestRowsFit() {
+  @Test func rowsAreSorted() {
     var events = EventTable()
     let start = Date(timeIntervalSince1970: 1000)
-    for number in 0..<50 { events.add(device("e\(number)"), "s", message("{}"), at: start + Double(number)) }
-    let lines = events.lines("note", width: 30, height: 10, now: start)
-    #expect(lines.count == 10)
-    #expect(lines[1].contains("e42"))
-    #expect(lines[8].contains("e49"))
-    #expect(lines[9] == "note, 42 more")
-    #expect(lines.allSatisfy { columns($0) <= 30 })
+    for (number, name) in ["e3", "e1", "e2"].enumerated() {
+      events.add(device(name), "s", message("{}"), at: start + Double(number))
+    }
+    func names() -> [String] {
+      events.lines("", width: 80, height: 24, now: start).dropFirst().dropLast().map {
+        String($0.dropFirst(6).prefix(2))
+      }
+    }
+    #expect(names() == ["e1", "e2", "e3"])
+    let sorts = press("s", in: &events)
+    #expect(sorts && names() == ["e2", "e1", "e3"])
+    let isUnknown = !press("x", in: &events)
+    #expect(isUnknown)
+  }
+
+  /// Keys turn the page; the last page is a full one.
+  @Test func pages() {
+    var events = EventTable()
+    events.hasKeys = true
+    for number in 10..<60 { events.add(device("e\(number)"), "s", message("{}"), at: Date()) }
+    func shown() -> [String] {
+      let lines = events.lines("note", width: 60, height: 10, now: Date())
+      #expect(lines.count == 10 && lines.allSatisfy { columns($0) <= 60 })
+      return [lines[1], lines[8], lines[9]]
+    }
+    #expect(shown()[0].contains("e10") && shown()[1].contains("e17"))
+    #expect(shown()[2] == "rows 1 to 8 of 50, keys: blank b s /, note")
+    let turns = press(" ", in: &events)
+    #expect(turns && shown()[0].contains("e18"))
+    _ = press("         ", in: &events)
+    #expect(shown()[1].contains("e59") && shown()[2].hasPrefix("rows 43 to 50 of 50"))
+    _ = press("bbbbbbbbb", in: &events)
+    #expect(shown()[0].contains("e10"))
+  }
+
+  @Test func filters() {
+    var events = EventTable(filter: "OPEN")
+    events.add(device("e1"), "door", message(#"{"d":{"state":"open"}}"#), at: Date())
+    events.add(device("e2"), "door", message(#"{"d":{"state":"closed"}}"#), at: Date())
+    #expect(events.shows(device("e1"), "door", message(#"{"d":{"state":"open"}}"#)))
+    #expect(!events.shows(device("e2"), "door", message(#"{"d":{"state":"closed"}}"#)))
+    func shown() -> [String] { events.lines("note", width: 80, height: 24, now: Date()) }
+    var lines = shown()
+    #expect(lines.count == 3 && lines[1].contains("e1") && lines[2] == "filter 'OPEN': 1 of 2, note")
+    // Another one, typed: with a slip.
+    var isTaken = press("/e2x\u{7F}", in: &events)
+    #expect(isTaken && shown().last == "filter: e2_")
+    isTaken = press("\n", in: &events)
+    lines = shown()
+    #expect(isTaken && lines.count == 3 && lines[1].contains("closed"))
+    isTaken = press("/x\u{1B}", in: &events)
+    #expect(isTaken && shown().count == 4)
   }
 
   @Test func rowsAreBounded() {
