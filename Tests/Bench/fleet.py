@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,11 @@ ORGANIZATION, TOKEN, KEY = "local0", "a token of the bench", "a-local0-bench"
 IDLE_CLIENTS, BUSY_CLIENTS = 2000, 200
 PAYLOAD = b'{"d":{"temp":21.7,"client":%d,"count":%d},"ts":"2024-05-01T10:15:30.250Z"}'
 EVENTS = "iot-2/type/+/id/+/evt/+/fmt/+"
+# A flood of strangers: bodies of HTTP that do not come, and halves of a first packet.
+FLOOD_BODIES, FLOOD_HALVES, FLOOD_ADDRESSES, FLOOD_SECONDS = 7500, 5000, 10, 20
 # The targets.
 IDLE_BYTES_MAX, CPU_FACTOR_MAX = 12 * 1024, 3.0
+FLOOD_LEFT_BYTES_MAX, START_SECONDS_MAX, PROGRAM_BYTES_MAX = 16 << 20, 0.1, 32 << 20
 
 
 class Platform:
@@ -166,6 +170,69 @@ def measure_page(program):
             server.close()
 
 
+def flood(port, count, start):
+    """So many connections, of several addresses as one alone has a bound, that begin with `start` and never go on."""
+    peers = []
+    for number in range(count):
+        peer = socket.socket()
+        peers.append(peer)
+        peer.bind((f"127.0.0.{2 + number % FLOOD_ADDRESSES}", 0))
+        peer.connect(("127.0.0.1", port))
+        peer.sendall(start)
+    return peers
+
+
+def measure_flood(program):
+    """Memory before a flood of connections, at its highest, and when it has gone; and the same after a second one."""
+    head = b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+    # A CONNECT of 4,000 bytes, but for its last one.
+    half = b"\x10\xa0\x1f\x00\x04MQTT\x04\x02\x00\x3c\x00\x11d:quickstart:t:d1" + bytes(3900)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        server = Platform(program, folder, 0, "--http", "0")
+        try:
+            time.sleep(1)
+            for _ in range(2):
+                before = resident_bytes(server.process.pid)
+                peers = flood(int(server.ports["http"]), FLOOD_BODIES, head)
+                peers += flood(server.port, FLOOD_HALVES, half)
+                time.sleep(1)
+                highest = resident_bytes(server.process.pid)
+                for peer in peers:
+                    peer.close()
+                time.sleep(FLOOD_SECONDS)
+                results.append({"before": before, "highest": highest, "after": resident_bytes(server.process.pid)})
+        finally:
+            server.close()
+    return results
+
+
+def show_flood(results):
+    """Prints it; whether the memory was given back."""
+    print(f"\n{FLOOD_BODIES} HTTP connections with half a body, {FLOOD_HALVES} of MQTT with half a first packet:")
+    for number, row in enumerate(results, 1):
+        print(f"  flood {number}: before {row['before'] / 1e6:.0f} MB, highest {row['highest'] / 1e6:.0f} MB,"
+              f" {FLOOD_SECONDS} s after it has gone {row['after'] / 1e6:.0f} MB")
+    return all(row["after"] - results[0]["before"] <= FLOOD_LEFT_BYTES_MAX for row in results)
+
+
+def measure_start(program):
+    """How large motectl is, and how long it takes to say its version: the median of some times."""
+    times = []
+    for _ in range(11):
+        begun = time.monotonic()
+        subprocess.run([program, "--version"], stdout=subprocess.DEVNULL, check=True)
+        times.append(time.monotonic() - begun)
+    return {"bytes": os.path.getsize(program), "seconds": sorted(times)[len(times) // 2]}
+
+
+def show_start(result):
+    """Prints it; whether the targets hold."""
+    print(f"\nmotectl: {result['bytes'] / 1e6:.1f} MB, starts in {result['seconds'] * 1e3:.0f} ms"
+          f" (at most {PROGRAM_BYTES_MAX / 1e6:.0f} MB, {START_SECONDS_MAX * 1e3:.0f} ms)")
+    return result["bytes"] <= PROGRAM_BYTES_MAX and result["seconds"] <= START_SECONDS_MAX
+
+
 def start_agents(mote, port, count, folder):
     """Real agents, each with an event a second at QoS 1."""
     agents = []
@@ -239,8 +306,10 @@ def main():
     parser.add_argument("--check", action="store_true", help="exit status 1 when a target is missed")
     options = parser.parse_args()
     swarm.raise_file_limit()
-    results = {"comparison": compare(options.motectl, min(options.seconds, 10))}
-    holds = [show_comparison(results["comparison"])]
+    results = {"start": measure_start(options.motectl), "flood": measure_flood(options.motectl)}
+    holds = [show_start(results["start"]), show_flood(results["flood"])]
+    results["comparison"] = compare(options.motectl, min(options.seconds, 10))
+    holds.append(show_comparison(results["comparison"]))
     results["page"] = measure_page(options.motectl)
     holds.append(page.show(results["page"]))
     results["fleet"] = carry(options.motectl, options.mote, options.agents, options.clients, options.seconds)

@@ -14,6 +14,8 @@ from harness.waiting import DEADLINE, wait_until
 
 PICTURES = pathlib.Path(__file__).resolve().parents[2] / "build" / "pictures"
 DESK, PHONE = (1280, 860), (390, 844)
+# In which pictures are taken.
+SIZES = {"desk": (1440, 900), "tablet": (820, 1180), "phone": PHONE}
 PICTURE_HEIGHT_MAX = 3000
 
 

@@ -231,6 +231,8 @@ export class LiveChart {
       dateWindow: this.range(),
       connectSeparatedPoints: true,
       strokeWidth: 1.75,
+      // Of points that no line leads to.
+      pointSize: 3,
       gridLineColor: color("--grid"),
       axisLineColor: color("--grid"),
       axisLabelFontSize: 11,
