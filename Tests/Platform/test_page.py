@@ -430,6 +430,21 @@ def test_fleet(browser, service, device):
         browser.picture(f"fleet-{look}")
 
 
+def test_pages_that_are_left(browser, service, device):
+    """A page that is left gives its streams back, also where the browser keeps it; on the way back they are there."""
+    device(service).publish(EVENT, {"d": {"x": 1}})
+    log_in(browser)
+    for number in range(10):
+        browser.open("/fleet/#/device/edge/e1")
+        browser.wait_text("#state", "Live", timeout=5)
+        browser.wait_text("#details", "Registered", timeout=5)
+        browser.driver.get(f"{browser.base}/quickstart/?{number}")
+        browser.wait_text("body", "Watch a device", timeout=5)
+    browser.driver.back()
+    browser.wait_text("#details", "Registered", timeout=5)
+    browser.wait_text("#state", "Live", timeout=5)
+
+
 def test_login_that_is_over(browser, service, device):
     """After a restart of the platform an open page says why it waits, asks for the login once, and goes on."""
     browser.expected += ["net::ERR", "Failed to load resource", "401"]

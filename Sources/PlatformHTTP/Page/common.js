@@ -147,6 +147,12 @@ export class LiveStream {
     this.address = address;
     this.handlers = handlers;
     this.attempts = 0;
+    // A page that is left may be kept for the way back, and its stream with it: a browser has six connections to a
+    // platform, and would wait for one of them.
+    this.listeners = new AbortController();
+    const { signal } = this.listeners;
+    addEventListener("pagehide", () => this.end(), { signal });
+    addEventListener("pageshow", (event) => event.persisted && this.open(), { signal });
     this.open();
   }
 
@@ -178,6 +184,11 @@ export class LiveStream {
   }
 
   close() {
+    this.listeners.abort();
+    this.end();
+  }
+
+  end() {
     clearTimeout(this.timer);
     this.source.close();
   }
