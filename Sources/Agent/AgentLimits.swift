@@ -27,8 +27,12 @@ public enum AgentLimits {
   public static var idleMax: TimeSpan { .minutes(60) }
   /// The longest name of a command that is kept for its outcome: all that can be configured.
   public static var commandNameBytesMax: Int { IdentityRules.componentBytesMax }
-  /// Room for the outcome of a command: output at its worst (every byte escaped to six) and a frame around it.
-  public static var outcomeBytesMax: Int { HostLimits.programOutputBytesMax * 6 + 256 }
+  /// What is told of a program's output at most, in bytes.
+  public static var outcomeOutputBytesMax: Int { HostLimits.programOutputBytesMax - 1 }
+  /// By how many bytes output is cut at a time until the outcome fits a packet.
+  static var outcomeCutBytes: Int { 16 }
+  /// Room for the outcome of a command: output and name at their worst (every byte escaped to six) and a frame around.
+  public static var outcomeBytesMax: Int { (outcomeOutputBytesMax + commandNameBytesMax) * 6 + 256 }
   /// Subscriptions that the agent can have.
   public static var subscriptionsMax: Int { PerSubscription<UInt8>.count }
 
@@ -38,7 +42,6 @@ public enum AgentLimits {
     precondition(subscriptionsMax <= ClientLimits.requestsMax)
     // A command whose program still runs must be known when it comes again.
     precondition(RecentCommands.countMax > HostLimits.programsMax + RecentCommands.waitingMax)
-    precondition(commandNameBytesMax * 2 + HostLimits.programOutputBytesMax < outcomeBytesMax)
   }
 }
 

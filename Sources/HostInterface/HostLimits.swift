@@ -6,8 +6,8 @@ public enum HostLimits {
   public static var sourceBytesMax: Int { 4096 }
   /// Programs that run at the same time.
   public static var programsMax: Int { PerProgram<UInt8>.count }
-  /// What is kept of a program's output, in bytes.
-  public static var programOutputBytesMax: Int { 1024 }
+  /// What is kept of a program's output, in bytes: one more than is told, which shows whether there was more.
+  public static var programOutputBytesMax: Int { 1025 }
   /// Links that are open at the same time.
   public static var linksMax: Int { PerLink<UInt8>.count }
 }

@@ -40,6 +40,12 @@ public struct EventEnvelope: ~Copyable {
     buffer.append(decimal: value)
   }
 
+  /// Writes a member whose value is true.
+  public mutating func member(_ name: StaticString, into buffer: inout ByteBuffer) {
+    self.name(name.bytes, into: &buffer)
+    buffer.append("true")
+  }
+
   /// Writes a member whose value is text.
   public mutating func member(_ name: StaticString, text: Span<UInt8>, into buffer: inout ByteBuffer) {
     self.name(name.bytes, into: &buffer)

@@ -25,6 +25,11 @@ extension Client {
     PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount <= session.publishBytesMax
   }
 
+  /// The same for this connection, on which the server may take less.
+  public func fitsNow(byteCount: Int, qos: QoS) -> Bool {
+    PublishSize(topicCount: 0, payloadCount: byteCount, qos: qos).byteCount <= publishBytesMax
+  }
+
   /// Keeps to what the server takes on this connection: no PUBLISH of more than `byteCount` bytes is written any more.
   public mutating func limitPackets(to byteCount: Int) { connection.packetBytesMax = byteCount }
 

@@ -107,6 +107,40 @@ import Testing
     #expect(rig.host.started.last?.slot == 0)
   }
 
+  @Test func marksOutputThatIsCut() throws {
+    let rig = try makeRig()
+    let max = AgentLimits.outcomeOutputBytesMax
+    for (count, mark) in [(max, ""), (max + 1, #","truncated":true"#)] {
+      try deliver("blink", to: rig)
+      rig.host.programStates = [0: .exited(0)]
+      rig.host.programOutput = [UInt8](repeating: UInt8(ascii: "x"), count: count)
+      rig.advanceCommands()
+      let text = String(repeating: "x", count: max)
+      #expect(
+        try rig.published() == outcome(#""command":"blink","outcome":"ok","status":0,"output":"\#(text)"\#(mark)"#))
+    }
+  }
+
+  /// The smallest packet that can be configured has no room for the largest output.
+  @Test(arguments: ["x", "\u{1}", "\"", "ä", "€", "🙂"])
+  func cutsOutputToWhatFitsAPacket(character: String) throws {
+    let rig = try Rig(CommandRunnerTests.configuration, packetBytes: 1024)
+    rig.host.wall = WallTime(milliseconds: 1_800_000_000_000)
+    try rig.connect()
+    try deliver("blink", to: rig)
+    rig.sendAll()
+    rig.host.programStates = [0: .exited(0)]
+    rig.host.programOutput = Array(String(repeating: character, count: 1024).utf8.prefix(1025))
+    rig.advanceCommands()
+    let sent = try #require(try rig.sentPackets().last { $0.payload != nil })
+    let escapedMax = 6 * AgentLimits.outcomeCutBytes + 6
+    #expect((1024 - escapedMax...1024).contains(sent.bytes.count))
+    let payload = try #require(sent.payload)
+    #expect(payload.contains(#"","truncated":true},"ts":""#))
+    #expect(!payload.contains("\u{FFFD}"))
+    #expect(rig.outboxCounters.setAside == 0)
+  }
+
   @Test(arguments: [(ProgramState.exited(3), 3), (.signalled(11), 139)])
   func tellsHowAProgramFailed(state: ProgramState, status: Int) throws {
     let rig = try makeRig()

@@ -56,7 +56,7 @@ def test_qos_2_falls_to_1(rabbit, platform, run_agent):
     agent = run_agent(rabbit.port, {"device": device("lowered"), **status("200ms", 2, a="constant:1", t="uptime")})
     for _ in range(8):
         assert platform.next_event("status").qos == 1
-    agent.wait_log("warning", "mqtt", "qos-lowered", **{"from": "2", "to": "1"})
+    agent.wait_log("warning", "mqtt", "qos-lowered", to="1")
     assert agent.stop() == 0
     agent.wait_log("info", "agent", "stopped", unacknowledged="0")
     assert len(agent.find("warning", "mqtt", "qos-lowered")) == len(agent.find("info", "mqtt", "connected")) == 1

@@ -74,7 +74,7 @@ struct CommandRunner: ~Copyable {
   /// The server has answered the message with `token`, and so has all that was sent before it.
   @inline(__always)
   mutating func noteAnswer(_ token: UInt64, _ outbox: borrowing Outbox, _ now: Instant) {
-    if recent.count > 0 { recent.noteAnswer(token: token, next: outbox.provingToken, now) }
+    if recent.awaitsProof { recent.noteAnswer(token: token, next: outbox.provingToken, now) }
   }
 
   // MARK: Taking
@@ -303,15 +303,32 @@ struct CommandRunner: ~Copyable {
     log.add("outcome", outcome.name)
     if let status { log.add("status", status) }
     log.end(to: &host)
+    let topic = TopicName(alreadyChecked: Topics.commandOutcome.bytes)
+    let time = clock.wallTime(&host)
+    var isCut = false
+    if let slot { isCut = slots[slot].cutOutput(to: AgentLimits.outcomeOutputBytesMax) }
+    write(outcome, status: status, slot: slot, isCut: isCut, time)
+    // Each turn cuts some output off.
+    while let slot, !slots[slot].output.isEmpty,
+      !outbox.client.fitsNow(byteCount: topic.bytes.count + payload.count, qos: .atLeastOnce)
+    {
+      _ = slots[slot].cutOutput(to: slots[slot].output.count - AgentLimits.outcomeCutBytes)
+      write(outcome, status: status, slot: slot, isCut: true, time)
+    }
+    outbox.publish(payload, on: topic, qos: .atLeastOnce, now, &log, &host)
+  }
+
+  /// Writes the outcome of the command `name`, with the output in `slot`.
+  @inline(never)  // small code
+  private mutating func write(_ outcome: CommandOutcome, status: Int?, slot: Int?, isCut: Bool, _ time: WallTime?) {
     payload.removeAll()
     var envelope = EventEnvelope(into: &payload)
     envelope.member("command", text: name, into: &payload)
     envelope.member("outcome", text: outcome.name.bytes, into: &payload)
     if let status { envelope.member("status", status, into: &payload) }
     if let slot { envelope.member("output", text: slots[slot].output, into: &payload) }
-    envelope.finish(at: clock.wallTime(&host), into: &payload)
-    let topic = TopicName(alreadyChecked: Topics.commandOutcome.bytes)
-    outbox.publish(payload, on: topic, qos: .atLeastOnce, now, &log, &host)
+    if isCut { envelope.member("truncated", into: &payload) }
+    envelope.finish(at: time, into: &payload)
   }
 
   /// The next moment at which something has to be done to a program.

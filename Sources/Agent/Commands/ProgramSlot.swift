@@ -53,6 +53,19 @@ struct ProgramSlot: ~Copyable {
     self.name.append(name)
   }
 
+  /// Cuts the output to `byteCount` bytes, and a character that would be cut in two as a whole.
+  ///
+  /// - Returns: whether there was more.
+  mutating func cutOutput(to byteCount: Int) -> Bool {
+    guard output.count > byteCount else { return false }
+    var end = max(byteCount, 0)
+    // No character has more than four bytes; all but its first are 10xxxxxx.
+    let endMin = max(end - 3, 0)
+    while end > endMin, output[end] & 0xC0 == 0x80 { end -= 1 }
+    output.truncate(to: end)
+    return true
+  }
+
   /// Its deadline has come.
   ///
   /// - Returns: whether it has to be stopped forcibly.

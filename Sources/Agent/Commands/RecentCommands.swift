@@ -29,16 +29,18 @@ struct RecentCommands: Sendable {
   /// How many of them may wait.
   static var waitingMax: Int { 32 }
 
+  /// All zero is an entry that nothing matches.
   private struct Entry: BitwiseCopyable {
-    /// 0 is none: a command of QoS 0 or 2 that waits, or one of a session that is over.
+    /// 0 is none: a command of QoS 0 or 2 that waits, one of a session that is over, or one whose acknowledgement the
+    /// server surely has.
     var packetIdentifier: UInt16 = 0
-    var digest: UInt32 = 0
     var isWaiting = false
-    /// Whether it came on the present connection.
-    var isPresent = true
+    /// Whether it came on an earlier connection.
+    var isEarlier = false
+    var digest: UInt32 = 0
     /// The answer to a message with this token, or a later one, proves that the server has the acknowledgement; 0 when
     /// it is proved, or none is owed.
-    var mark = RecentCommands.unwritten
+    var mark: UInt64 = 0
     /// When it was taken.
     var taken = Instant(milliseconds: 0)
   }
@@ -48,36 +50,43 @@ struct RecentCommands: Sendable {
   private static var unwritten: UInt64 { .max }
 
   private var entries = Entries(repeating: Entry())
-  /// How many are remembered, the oldest first.
-  private(set) var count = 0
+  /// How many entries there are, the oldest first.
+  private var count = 0
   private(set) var waitingCount = 0
+  /// Whether the server has to prove that it has an acknowledgement.
+  private(set) var awaitsProof = false
   private var connected = Instant(milliseconds: 0)
 
   /// Says what a delivery of QoS 1 is. All but a new one is noted by this.
   mutating func judge(packetIdentifier: UInt16, isDuplicate: Bool, digest: UInt32, _ now: Instant) -> Delivery {
-    guard isDuplicate else {
+    for index in 0..<count where !entries[index].isWaiting {
+      let entry = entries[index]
       // Whoever uses an identifier anew has the acknowledgement of the message that had it [MQTT-2.3.1-3].
-      removeTaken { $0.packetIdentifier == packetIdentifier }
-      return .new
+      if isDuplicate
+        ? entry.mark == 0 && now > entry.taken + AgentLimits.redeliveryMax
+        : entry.packetIdentifier == packetIdentifier
+      {
+        end(index)
+      }
     }
-    removeTaken { $0.mark == 0 && now > $0.taken + AgentLimits.redeliveryMax }
-    guard let index = index(of: packetIdentifier, digest) else { return .new }
-    let isPresent = entries[index].isPresent
+    guard isDuplicate, let index = index(of: packetIdentifier, digest) else { return .new }
+    let isEarlier = entries[index].isEarlier
     entries[index].packetIdentifier = packetIdentifier
-    entries[index].isPresent = true
+    entries[index].isEarlier = false
     if entries[index].isWaiting { return .waiting }
-    if isPresent { return .copy }
+    if !isEarlier { return .copy }
     entries[index].mark = RecentCommands.unwritten
     return .repetition
   }
 
   private func index(of packetIdentifier: UInt16, _ digest: UInt32) -> Int? {
-    for index in 0..<count
-    where entries[index].packetIdentifier == packetIdentifier && entries[index].digest == digest { return index }
-    // Some servers (RabbitMQ) count anew on each connection, although [MQTT-4.4.0-1] says otherwise.
-    for index in 0..<count
-    where entries[index].digest == digest && !entries[index].isPresent && entries[index].mark != 0 { return index }
-    return nil
+    var found: Int?
+    for index in 0..<count where entries[index].digest == digest {
+      if entries[index].packetIdentifier == packetIdentifier { return index }
+      // Some servers (RabbitMQ) count anew on each connection, although [MQTT-4.4.0-1] says otherwise.
+      if found == nil, entries[index].isEarlier, entries[index].mark != 0 { found = index }
+    }
+    return found
   }
 
   /// Remembers a new command. `next` is the token of the next message, unless the acknowledgement is still to be
@@ -86,9 +95,10 @@ struct RecentCommands: Sendable {
     if count == RecentCommands.countMax { removeOldestTaken() }
     let mark = packetIdentifier == 0 ? 0 : next ?? RecentCommands.unwritten
     entries[count] = Entry(
-      packetIdentifier: packetIdentifier, digest: digest, isWaiting: isWaiting, mark: mark, taken: now)
+      packetIdentifier: packetIdentifier, isWaiting: isWaiting, digest: digest, mark: mark, taken: now)
     count += 1
     if isWaiting { waitingCount += 1 }
+    awaitsProof = true
   }
 
   /// The command that has waited longest is taken.
@@ -97,14 +107,9 @@ struct RecentCommands: Sendable {
   mutating func takeWaiting(_ now: Instant) -> UInt16 {
     for index in 0..<count where entries[index].isWaiting {
       waitingCount -= 1
-      let entry = entries[index]
-      guard entry.packetIdentifier > 0 else {
-        remove(at: index)
-        return 0
-      }
       entries[index].isWaiting = false
       entries[index].taken = now
-      return entry.isPresent ? entry.packetIdentifier : 0
+      return entries[index].isEarlier ? 0 : entries[index].packetIdentifier
     }
     preconditionFailure("no command waits")
   }
@@ -112,42 +117,42 @@ struct RecentCommands: Sendable {
   /// A connection begins. Where the server has no session of ours, it has forgotten all that it delivered.
   mutating func beginConnection(isNewSession: Bool, _ now: Instant) {
     connected = now
-    if isNewSession { removeTaken { _ in true } }
     for index in 0..<count {
-      entries[index].isPresent = false
-      guard isNewSession else { continue }
-      entries[index].packetIdentifier = 0
-      entries[index].mark = 0
+      entries[index].isEarlier = true
+      if isNewSession { end(index) }
     }
   }
 
   /// The server has answered the message with `token`. `next` is the token of the next message, unless acknowledgements
   /// are still to be written.
+  @inline(never)  // beside the answers that prove nothing
   mutating func noteAnswer(token: UInt64, next: UInt64?, _ now: Instant) {
-    for index in 0..<count where entries[index].isPresent && !entries[index].isWaiting {
-      if entries[index].mark <= token {
+    awaitsProof = false
+    // What has not come again by now will not.
+    let isLate = now > connected + AgentLimits.redeliveryMax
+    for index in 0..<count where entries[index].mark != 0 {
+      if entries[index].isWaiting {
+        awaitsProof = true
+      } else if entries[index].isEarlier {
+        if isLate { end(index) } else { awaitsProof = true }
+      } else if entries[index].mark <= token {
         entries[index].mark = 0
-      } else if entries[index].mark == RecentCommands.unwritten, let next {
-        entries[index].mark = next
+      } else {
+        awaitsProof = true
+        if entries[index].mark == RecentCommands.unwritten, let next { entries[index].mark = next }
       }
     }
-    // What has not come again by now will not.
-    if now > connected + AgentLimits.redeliveryMax { removeTaken { !$0.isPresent } }
+  }
+
+  /// Nothing that comes is that command any more; it may go on waiting.
+  private mutating func end(_ index: Int) {
+    entries[index].packetIdentifier = 0
+    entries[index].mark = 0
   }
 
   private mutating func removeOldestTaken() {
-    for index in 0..<count where !entries[index].isWaiting { return remove(at: index) }
-    preconditionFailure("more commands wait than may")
-  }
-
-  @inline(never)  // small code
-  private mutating func removeTaken(where isOver: (Entry) -> Bool) {
-    for index in stride(from: count - 1, through: 0, by: -1) where !entries[index].isWaiting && isOver(entries[index]) {
-      remove(at: index)
-    }
-  }
-
-  private mutating func remove(at index: Int) {
+    var index = 0
+    while entries[index].isWaiting { index += 1 }
     count -= 1
     for later in index..<count { entries[later] = entries[later + 1] }
   }

@@ -280,10 +280,7 @@ struct Uplink: ~Copyable {
       }
       return .handled
     case .qosLowered:
-      log.begin(.warning, "mqtt qos-lowered")
-      log.add("from", 2)
-      log.add("to", 1)
-      log.end(to: &host)
+      log.write(.warning, "mqtt qos-lowered", "to", "1", to: &host)
       return .handled
     case .unsubscribed, .pingResponse: return .handled
     }
