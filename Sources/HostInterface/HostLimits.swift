@@ -4,6 +4,8 @@
 public enum HostLimits {
   /// The longest raw text of one source, in bytes: all of /proc/meminfo fits.
   public static var sourceBytesMax: Int { 4096 }
+  /// An event waits for slow sources at most this part of its interval.
+  public static var patienceShare: Int64 { 4 }
   /// Programs that run at the same time.
   public static var programsMax: Int { PerProgram<UInt8>.count }
   /// What is kept of a program's output, in bytes: one more than is told, which shows whether there was more.

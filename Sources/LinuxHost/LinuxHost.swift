@@ -188,6 +188,9 @@ public struct LinuxHost: ~Copyable, Host {
   /// Whether there is room for another reader, or none will be free soon and sources fail at once.
   public var canPrepareMore: Bool { sources.canPrepareMore }
 
+  /// How old the answer of a slow source's reader may be.
+  public func sourceAge(_ index: Int, at now: Instant) -> TimeSpan { sources.age(index, at: now) }
+
   /// Reads a source: a quick one with one pread(2) in place.
   public mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     sources.read(index, into: &buffer, roots: roots)

@@ -105,11 +105,59 @@ import Testing
     rig.collect()
     // The others went on without it.
     #expect(try rig.published() == [#"{"d":{"elsewhere":4}}"#, #"{"d":{"e":5}}"#])
-    #expect(rig.eventDeadline == rig.host.time + .seconds(5))
-    rig.host.time = rig.host.time + .seconds(5)
+    // A quarter of its interval.
+    #expect(rig.eventDeadline == rig.host.time + .milliseconds(2500))
+    rig.host.time = rig.host.time + .milliseconds(2500)
     rig.collect()
     #expect(try rig.published() == [#"{"d":{"b":2}}"#])
+    #expect(!rig.host.lines.contains { $0.hasSuffix("reason=timeout") }, "it has its whole time still")
+  }
+
+  private func text(of value: Decimal) -> String {
+    var buffer = makeBuffer([], capacity: 32)
+    buffer.append(value)
+    return Array(buffer.span).text
+  }
+
+  @Test func waitsNoLongerThanASourceMayTake() throws {
+    let rig = try makeRig()
+    rig.host.slowSources = [2]
+    rig.collect()
+    _ = try rig.published()
+    rig.host.time = rig.host.time + .milliseconds(4999)
+    rig.collect()
+    #expect(!rig.host.lines.contains { $0.hasSuffix("reason=timeout") })
+    rig.host.time = rig.host.time + .milliseconds(1)
+    rig.collect()
     #expect(rig.host.lines.suffix(2).allSatisfy { $0.hasSuffix("reason=timeout") })
+  }
+
+  /// What came too late for one event is for the next one, which says how old it is.
+  @Test func aLateValueCarriesItsAge() throws {
+    let rig = try makeRig()
+    let begin = rig.host.time
+    rig.host.slowSources = [0]
+    rig.collect()
+    rig.host.time = begin + .milliseconds(2500)
+    rig.collect()
+    // It comes, and nobody asks.
+    rig.host.slowSources = []
+    rig.host.askedAt = [0: begin]
+    _ = try rig.published()
+    rig.host.time = rig.eventDeadline
+    rig.collect()
+    let age = Decimal(significand: (rig.host.time - begin).milliseconds, exponent: -3).map { text(of: $0) } ?? ""
+    #expect(try rig.published().first == #"{"d":{"a":1,"a-age":\#(age),"c":3,"c-age":\#(age),"b":2}}"#)
+    // What was asked for while this event waited is its own.
+    rig.host.askedAt = [:]
+    rig.host.time = rig.eventDeadline
+    rig.host.slowSources = [0]
+    rig.collect()
+    rig.host.askedAt = [0: rig.host.time]
+    rig.host.time = rig.host.time + .milliseconds(700)
+    rig.host.slowSources = []
+    rig.collect()
+    #expect(try rig.published().last { $0.contains("\"a\"") } == #"{"d":{"a":1,"c":3,"b":2}}"#)
   }
 
   @Test func takesASlowAnswerAsSoonAsItIsThere() throws {

@@ -30,6 +30,8 @@ struct ScriptedHost: Host {
   // Sensors.
   var texts: [Int: String] = [:]
   var exponents: [Int: Int] = [:]
+  /// When the answers that wait were asked for.
+  var askedAt: [Int: Instant] = [:]
   var slowSources: Set<Int> = []
   /// How many slow sources it reads at once.
   var readersMax = Int.max
@@ -166,6 +168,8 @@ struct ScriptedHost: Host {
     buffer.append(Array(text.utf8).span)
     return .complete(exponent: exponents[index] ?? 0)
   }
+
+  func sourceAge(_ index: Int, at now: Instant) -> TimeSpan { askedAt[index].map { now - $0 } ?? .zero }
 
   mutating func nextTellingSource() -> Int? { tellingSources.isEmpty ? nil : tellingSources.removeFirst() }
 

@@ -121,6 +121,9 @@ import Testing
     let reset = try makeOnline()
     reset.host.linkEnd = .connectionLost
     #expect(receiveAll(reset) == ["lost true"])
+    let deaf = try makeOnline()
+    deaf.host.linkEnd = .tlsFailed
+    #expect(receiveAll(deaf) == ["lost false"])
     let faulty = try makeOnline()
     faulty.host.inbox = [0xF0, 0]
     #expect(receiveAll(faulty) == ["lost false"])

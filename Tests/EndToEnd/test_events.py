@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -156,6 +157,34 @@ def test_a_source_that_blocks_stalls_nothing(broker, platform, run_agent, tmp_pa
     gaps = sorted(later - earlier for earlier, later in zip(times, times[1:]))
     assert gaps[len(gaps) // 2] < 0.3, gaps
     assert agent.stop() == 0
+
+
+@pytest.fixture
+def slow_files(tmp_path):
+    """A folder with a file `slow1` that takes 0.3 seconds to be read."""
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    script = pathlib.Path(__file__).parents[1] / "LinuxHostTests/slowfiles.py"
+    with subprocess.Popen([sys.executable, script, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        ready = server.stdout.readline()
+        if not ready.startswith(b"ready"):
+            pytest.skip(ready.decode())
+        yield folder
+        server.stdin.close()
+
+
+@pytest.mark.native
+def test_a_late_value_is_in_the_next_event_and_carries_its_age(broker, platform, run_agent, slow_files):
+    # A quarter of its interval is less than the sensor takes.
+    agent = run_agent(broker.port, {
+        **status("1s", 1, late=f"file:{slow_files}/slow1", other="constant:1"),
+        "agent": {"align": "yes", "source-timeout": "30s"}})
+    assert platform.next_event("status").data == {"other": 1}
+    event = platform.next_event("status", where=lambda event: "late" in event.data)
+    # The event's time is not that of the value: the age says by how much.
+    assert list(event.data) == ["late", "late-age", "other"], event.text
+    assert 0.3 <= event.data["late-age"] <= 30, event.text
+    assert not agent.find("warning", "sensor", "failed")
 
 
 def test_rubbish_and_huge_files_are_survived(broker, platform, run_agent, tmp_path):

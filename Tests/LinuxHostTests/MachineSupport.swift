@@ -69,6 +69,9 @@ final class MachineHost {
     }
   }
 
+  /// How old the answer is that waits for being read.
+  func age(_ index: Int) -> TimeSpan { host.sourceAge(index, at: host.now()) }
+
   /// Reads until the source is read in place: after its first good reading in a child, or some more on a busy machine,
   /// where a child may be interrupted for longer than a quick source takes.
   ///

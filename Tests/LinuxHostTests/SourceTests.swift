@@ -356,6 +356,23 @@ extension MachineTests {
       #expect(host.read(zone).text == "-27400\n", "as soon as it has been read")
     }
 
+    /// What nobody took in time is there for the next event, and knows its age; not for ever.
+    @Test func aLateAnswerWaitsAndKnowsItsAge() throws {
+      guard let slow = try SlowFiles() else { return }
+      let host = try MachineHost(sourceTimeout: .seconds(1))
+      defer { host.close() }
+      let late = try host.open(.file, slow.path + "/slow1")
+      for (pause, isKept) in [(700, true), (6200, false)] as [(UInt32, Bool)] {
+        #expect(host.readOnce(late).result == .pending)
+        // The loop is woken by the reader's end.
+        host.wait(until: Date(timeIntervalSinceNow: 2))
+        usleep(pause * 1000)
+        #expect(host.age(late) >= .milliseconds(Int64(pause)))
+        #expect(host.readOnce(late).result.isComplete == isKept)
+        #expect(!isKept || host.age(late) == .zero)
+      }
+    }
+
     @Test func aFileThatNeverAnswersHoldsUpNothing() throws {
       guard let slow = try SlowFiles() else { return }
       let host = try MachineHost(sourceTimeout: .milliseconds(300))

@@ -84,6 +84,7 @@ final class Machine {
   private var slowReady: [Instant?]
   /// When the readings of slow sensors end that are under way, of which there is room for a single one at a time.
   private var slowReadsEnd = Instant(milliseconds: 0)
+  private var slowAsked: [Instant]
   private var isFailing: [Bool]
 
   /// Telling sensors that have not been asked since they told, and how often each has told.
@@ -117,6 +118,7 @@ final class Machine {
     dice = Dice(seed: world.seed, colour: 3)
     counterReadings = sensors.map { _ in [] }
     slowReady = sensors.map { _ in nil }
+    slowAsked = sensors.map { _ in Instant(milliseconds: 0) }
     isFailing = sensors.map { _ in false }
     slots = Array(repeating: nil, count: HostLimits.programsMax)
   }
@@ -242,6 +244,7 @@ final class Machine {
     let delay = dice.once(in: 6) ? dice.spanOfAnyMagnitude(6000...600_000) : dice.spanOfAnyMagnitude(0...4000)
     world.mark(delay > .seconds(5) ? "sensor-too-slow" : "sensor-slow")
     slowReady[index] = world.now + delay
+    slowAsked[index] = world.now
     if delay == .zero { return true }
     let end = min(delay, .seconds(Int64(Scenario.sourceTimeoutSeconds)))
     slowReadsEnd = world.now + end
@@ -250,9 +253,12 @@ final class Machine {
   }
 
   var canPrepareMore: Bool { slowReadsEnd <= world.now }
+  /// How long ago a slow source was asked for what it says next.
+  func age(_ index: Int, at now: Instant) -> TimeSpan { slowReady[index] == nil ? .zero : now - slowAsked[index] }
 
   private func readSlow(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     guard prepare(index) else { return .pending }
+    if world.now - slowAsked[index] > .seconds(5) { world.mark("sensor-late") }
     slowReady[index] = nil
     append("17", to: &buffer)
     return .complete(exponent: 0)
@@ -453,6 +459,7 @@ struct SimulatedHost: Host, HostOutputs, HostPower {
 
   mutating func prepareSource(_ index: Int) -> Bool { machine.prepare(index) }
   var canPrepareMore: Bool { machine.canPrepareMore }
+  func sourceAge(_ index: Int, at now: Instant) -> TimeSpan { machine.age(index, at: now) }
   mutating func nextTellingSource() -> Int? { machine.nextTellingSource() }
 
   mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {

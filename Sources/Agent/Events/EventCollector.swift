@@ -166,15 +166,18 @@ struct EventCollector: ~Copyable {
     _ index: Int, _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
-    let sensors = table.events[index].firstSensor..<table.events[index].sensorEnd
+    var waited = TimeSpan.zero
     if table.events[index].hasSlowSources {
       guard prepareSources(of: index, &host) || isPatienceOver(index, settings, now) else { return }
+      if let deadline = table.events[index].collectionDeadline {
+        waited = now - (deadline + .milliseconds(-patience(index, settings).milliseconds))
+      }
       table.events[index].collectionDeadline = nil
     }
     table.events[index].schedule.advance(past: now)
     payload.removeAll()
     var envelope = EventEnvelope(into: &payload)
-    writeMembers(sensors, into: &envelope, settings, &log, &host)
+    writeMembers(index, waited, into: &envelope, settings, now, &log, &host)
     let memberCount = envelope.memberCount
     envelope.finish(at: clock.wallTime(&host), using: &stamp, into: &payload)
     guard memberCount > 0 else { return }
@@ -182,9 +185,15 @@ struct EventCollector: ~Copyable {
     outbox.publish(payload, on: topic, qos: table.events[index].qos, now, &log, &host)
   }
 
+  /// How long slow sources of an event are waited for: a share of its interval, and never longer than they may take.
+  private func patience(_ index: Int, _ settings: borrowing Settings) -> TimeSpan {
+    let share = table.events[index].schedule.interval.milliseconds / HostLimits.patienceShare
+    return min(settings.agent.sourceTimeout, .milliseconds(share))
+  }
+
   /// Whether slow sources of an event have been waited for long enough. Begins to wait where that has not begun.
   private mutating func isPatienceOver(_ index: Int, _ settings: borrowing Settings, _ now: Instant) -> Bool {
-    let deadline = table.events[index].collectionDeadline ?? now + settings.agent.sourceTimeout
+    let deadline = table.events[index].collectionDeadline ?? now + patience(index, settings)
     table.events[index].collectionDeadline = deadline
     return now >= deadline
   }
@@ -210,16 +219,19 @@ struct EventCollector: ~Copyable {
     }
   }
 
-  /// Writes a member for each sensor that has a value. What is still not there now comes too late.
+  /// Writes a member for each sensor that has a value, behind waiting for so long. What is still not there now is for
+  /// the next event; what was asked for before that waiting came too late for an earlier one, and carries its age.
   private mutating func writeMembers<H: HostSensors & HostLog & ~Copyable>(
-    _ sensors: Range<Int>, into envelope: inout EventEnvelope, _ settings: borrowing Settings,
-    _ log: inout LogWriter, _ host: inout H
+    _ event: Int, _ waited: TimeSpan, into envelope: inout EventEnvelope, _ settings: borrowing Settings,
+    _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     var lastSource = -1
     var lastRead = SourceRead.pending
-    for index in sensors {
+    var age = TimeSpan.zero
+    for index in table.events[event].firstSensor..<table.events[event].sensorEnd {
       let source = table.sensors[index].source
       if source != lastSource {
+        if table.events[event].hasSlowSources { age = host.sourceAge(source, at: now) }
         sourceText.removeAll()
         lastRead = host.readSource(source, into: &sourceText)
         lastSource = source
@@ -228,8 +240,12 @@ struct EventCollector: ~Copyable {
       switch lastRead {
       case .complete(let exponent):
         failure = table.writeMember(index, from: sourceText, exponent, to: &envelope, into: &payload, settings)
+        if age > waited, failure == nil { table.writeAge(age, ofSensor: index, into: &payload, settings) }
       case .failed(let reason): failure = reason
-      case .pending: failure = .timeout
+      case .pending:
+        // Where it may take longer than this event waits, it has not failed yet.
+        if patience(event, settings) < settings.agent.sourceTimeout { continue }
+        failure = .timeout
       }
       // A lasting fault is logged once when it begins, and its end once.
       if table.sensors[index].channel.note(isFailing: failure != nil) {

@@ -187,6 +187,16 @@ struct EventTable: ~Copyable {
   }
 }
 
+extension EventTable {
+  /// Writes the age of the value that was written last, in seconds: `,"NAME-age":1.250`.
+  func writeAge(_ age: TimeSpan, ofSensor index: Int, into payload: inout ByteBuffer, _ settings: borrowing Settings) {
+    payload.append(",\"")
+    payload.append(settings.bytes(sensors[index].name))
+    payload.append("-age\":")
+    if let seconds = Decimal(significand: age.milliseconds, exponent: -3) { payload.append(seconds) }
+  }
+}
+
 /// The order in which sensors are read: by event, and within it those that get their values from one reading together,
 /// as a slow source has one answer for each event and is not asked again in the middle of it.
 ///

@@ -84,7 +84,7 @@ struct SourceTable: ~Copyable {
     let now = System.bootTime()
     if sources[index].answer >= 0 {
       // One that nobody wanted in time tells of the past.
-      if now <= sources[index].askedAt + timeout + SourceLimits.answerSlack { return true }
+      if now <= sources[index].askedAt + answerLife { return true }
       dropAnswer(index)
     }
     if sources[index].failure(at: now) != nil { return true }
@@ -94,6 +94,16 @@ struct SourceTable: ~Copyable {
       return true
     }
     return !startReader(index, now: now, roots: roots)
+  }
+
+  /// See `HostSensors.sourceAge`.
+  func age(_ index: Int, at now: Instant) -> TimeSpan {
+    sources[index].answer >= 0 ? now - sources[index].askedAt : .zero
+  }
+
+  /// How long an answer waits that came too late for an event: the next is not later than that where it can have been.
+  private var answerLife: TimeSpan {
+    .milliseconds(timeout.milliseconds * (HostLimits.patienceShare + 1) + SourceLimits.answerSlack.milliseconds)
   }
 
   /// Appends the text of a source; see `Host.readSource`.
