@@ -44,6 +44,20 @@ import Testing
       ])
   }
 
+  /// A clock that was once years ahead has left its time behind: events get theirs again, and connections come about.
+  @Test func outlivesAWrongTimeThatWasStored() throws {
+    var tally = Tally()
+    for seed in Seeds.all(6) {
+      var scenario = Scenario()
+      scenario.weathers = [.calm, .flaky, .outage]
+      scenario.faultTime = .minutes(120)
+      scenario.storedYearsAhead = 9
+      scenario.saysSynchronised = seed % 2 == 0
+      try run(seed, scenario, &tally)
+    }
+    report(tally, ["given-up-by-system", "given-up-by-certificate", "link-failed-tls-expired"])
+  }
+
   @Test func carriesOutCommandsOnceInAnyWeather() throws {
     var tally = Tally()
     for seed in Seeds.all(8) {

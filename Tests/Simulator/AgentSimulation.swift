@@ -62,7 +62,10 @@ public final class AgentSimulation {
     var delays = StorageDelays()
     delays.range = scenario.storageDelay
     delays.hangOdds = scenario.storageHangOdds
-    storage = SimulatedStorage(world: world, disk: SimulatedDisk(), delays: delays)
+    let disk = SimulatedDisk()
+    machine.saysSynchronised = scenario.saysSynchronised
+    if scenario.storedYearsAhead > 0 { machine.store(yearsAhead: scenario.storedYearsAhead, on: disk) }
+    storage = SimulatedStorage(world: world, disk: disk, delays: delays)
     host = SimulatedHost(
       world: world, network: network, machine: machine, attempts: attempts, storage: storage)
     dice = Dice(seed: seed, colour: 4)

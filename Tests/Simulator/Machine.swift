@@ -2,6 +2,7 @@
 
 import Bytes
 import HostInterface
+import Storage
 
 /// How a simulated sensor behaves.
 public enum SensorBehaviour: Sendable {
@@ -133,15 +134,30 @@ final class Machine {
   /// The time of day: a machine that does not know it counts from 1970.
   func systemTime() -> WallTime {
     let time = WallTime(milliseconds: (isWallKnown ? wallOffset : 0) + world.now.milliseconds)
-    let wall = time < Machine.buildTime ? nil : time
+    let wall = time < storedTime ?? Machine.buildTime ? nil : time
     if wallReadings.last?.time != world.now || wallReadings.last?.wall != wall {
       wallReadings.append(WallReading(time: world.now, wall: wall))
     }
     return time
   }
 
+  /// A time that the agent has from its storage, until it has given that up. No certificate is as young.
+  var storedTime: WallTime?
+  var saysSynchronised = true
+  /// By when the server's certificate has expired where the agent has a wrong time stored.
+  static let certificateEnd = WallTime(milliseconds: 1_800_000_000_000)
+
   /// Whoever keeps the clock right knows it: then it is.
-  var isTimeSynchronised: Bool { isWallKnown && abs(wallOffset - Machine.bootTime) < 1000 }
+  var isTimeSynchronised: Bool { saysSynchronised && isWallKnown && abs(wallOffset - Machine.bootTime) < 1000 }
+
+  /// Stores a time as earlier versions did, whatever the clock said.
+  func store(yearsAhead: Int, on disk: SimulatedDisk) {
+    let seconds = Machine.bootTime / 1000 + Int64(yearsAhead) * 365 * 86_400
+    let content = (0..<8).map { UInt8(truncatingIfNeeded: seconds >> Int64(56 - 8 * $0)) }
+    var disk = disk
+    if replaceRecord(.clock, content.span, on: &disk) != .done { world.violate("the disk takes nothing") }
+    storedTime = WallTime(milliseconds: seconds * 1000)
+  }
 
   /// What is stored for the next start must have come, whatever the clock says.
   func checkStored(_ content: Span<UInt8>) {
@@ -385,6 +401,10 @@ final class Machine {
     guard words.count >= 3 else { return }
     logCounts["\(words[1]) \(words[2])", default: 0] += 1
     lastLogLines["\(words[1]) \(words[2])"] = text
+    if words[2] == "stored-time-given-up" {
+      storedTime = nil
+      world.mark(text.hasSuffix("=synchronised") ? "given-up-by-system" : "given-up-by-certificate")
+    }
     attempts?.noteLog(words[1], words[2], words.count > 3 ? words[3] : "")
   }
 }
@@ -406,7 +426,7 @@ struct SimulatedHost: Host, HostOutputs, HostPower {
   ) {
     if slot != .message { world.violate("host: a link that nobody needs is opened") }
     attempts.noteOpen(at: world.now)
-    network.open(deadline: deadline)
+    network.open(deadline: deadline, isExpired: certificateTime > Machine.certificateEnd && machine.storedTime != nil)
   }
 
   mutating func pollLink(_ slot: LinkSlot) -> LinkState { network.state }

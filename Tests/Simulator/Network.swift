@@ -77,7 +77,7 @@ final class Network {
 
   // MARK: The client's side
 
-  func open(deadline: Instant) {
+  func open(deadline: Instant, isExpired: Bool = false) {
     if link != nil { world.violate("host: a link is opened before the last one is closed") }
     if deadline <= world.now || deadline > world.now + .minutes(10) {
       world.violate("host: deadline of openLink is \((deadline - world.now).milliseconds) ms away")
@@ -89,7 +89,7 @@ final class Network {
     var delay = dice.spanOfAnyMagnitude(0...3000)
     var failure: LinkFailure?
     switch outcome {
-    case .success: break
+    case .success: if isExpired { failure = .tlsExpired }
     case .failure(let reason): failure = reason
     case .silence(let reason):
       failure = reason

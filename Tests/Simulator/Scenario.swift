@@ -65,6 +65,11 @@ public struct Scenario: Sendable {
   public var asksForEvents = false
   /// Whether the time of day steps and is unknown at times.
   public var hasClockFaults = false
+  /// How many years the time that was stored is ahead of the right one; 0 for nothing stored. The server's certificate
+  /// has expired by it.
+  public var storedYearsAhead = 0
+  /// Whether the system says that its clock is synchronised when it is right.
+  public var saysSynchronised = true
   /// Whether the machine is suspended at times.
   public var isSuspended = false
   /// How long the storage takes, in milliseconds.
