@@ -142,6 +142,15 @@ class Running:
         except AssertionError as error:
             raise AssertionError(f"{error}; so far:\n{self.text}") from None
 
+    @property
+    def descriptor(self):
+        """The terminal."""
+        return self._terminal
+
+    def press(self, keys):
+        """Presses keys, one after the other."""
+        os.write(self._terminal, keys.encode())
+
     def interrupt(self):
         """Ctrl-C, and the exit status."""
         self.process.send_signal(signal.SIGINT)

@@ -5,6 +5,7 @@ import pathlib
 import re
 import socket
 import stat
+import termios
 import threading
 import time
 
@@ -80,6 +81,34 @@ def test_events_in_a_terminal(operator, start_mote):
         assert events.interrupt() == 0
 
 
+def test_keys_of_the_table(operator, service, device):
+    """More rows than fit are a key away; so are another order and a filter. The terminal is as it was afterwards."""
+    sender = device(service)
+    names = ["lamp", *(f"event-{letter}" for letter in "abcdefghijk")]
+    with operator.subscribed("events", size=(8, 100)) as events:
+        modes = termios.tcgetattr(events.descriptor)
+        for name in names:
+            sender.publish(f"iot-2/evt/{name}/fmt/json", {"d": {"x": 1}})
+        for keys, expected in (("", "rows 1 to 5 of 12"), (" ", "rows 6 to 10 of 12"), ("  ", "rows 8 to 12 of 12"),
+                               ("b", "rows 3 to 7 of 12"), ("/lamp\n", "filter 'lamp': 1 of 12")):
+            events.press(keys)
+            events.wait_text(expected)
+        assert events.interrupt() == 0
+        # Of the terminal's modes the last four bytes of a line's are the local ones.
+        assert modes[3] & termios.ICANON == 0 and termios.tcgetattr(events.descriptor)[3] & termios.ICANON
+
+
+def test_filter_of_lines(operator, service, device):
+    """What does not have the text in it is not written, nor counted."""
+    sender = device(service)
+    with operator.subscribed("events", "--filter", "OPEN", "--count", "1") as events:
+        for state in ("closed", "open"):
+            sender.publish("iot-2/evt/door/fmt/json", {"d": {"state": state}})
+        assert events.wait() == 0
+    line, = events.text.splitlines()
+    assert '"open"' in line
+
+
 def test_text_from_devices_controls_no_terminal(operator, service, device):
     """Escapes, direction marks and broken UTF-8, in payloads and topics, as lines, as JSON and in a terminal."""
     client = device(service)
@@ -122,6 +151,25 @@ def test_commands_to_the_agent(operator, start_mote):
                             status=1)
     assert greeting == "failed status=3\nhello Ann\n\\x1b[31mred\n"
     assert operator.run("command", "edge", "e1", "nothing", "--wait", status=1) == "unknown\n"
+
+
+def test_configuration_for_this_machine(operator, service, mote, start_agent, tmp_path):
+    """A platform without TLS, an agent on the same machine: one command writes all that it needs."""
+    path = tmp_path / "local.conf"
+    # The options of a place stand for the usual one.
+    said = operator.run("device", "add", "edge", "e7-0042", "--config", path)
+    assert f"mote run --config {path}" in said and "auth-token" not in said
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n[mqtt]\nconnect-delay-max = 0s\n")
+    start_agent("run", "--config", path).wait_connected()
+    assert operator.run("command", "edge", "e7-0042", "ping", "--wait") == "ok\n"
+    # A token that cannot stand in a configuration is none for it; nothing is registered then.
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(" with a blank in front")
+    operator.run("device", "add", "edge", "e8", "--config", tmp_path / "e8.conf", "--device-token-file", secret,
+                 status=78)
+    assert "e8" not in operator.run("devices") and not (tmp_path / "e8.conf").exists()
 
 
 def test_agent_of_the_readme(operator, service, mote, start_agent, tmp_path):
@@ -327,7 +375,13 @@ def test_wrong_settings(operator, words):
 def test_usage(operator):
     """Wrong usage, help and completions."""
     operator.run("events", "--typ", "x", status=64, place=[])
+    operator.run("evnts", status=64, place=[])
+    assert "did you mean 'motectl events'?" in operator.complaint
+    assert re.fullmatch(r"motectl \d+\.\d+\.\d+\n", operator.run("--version", place=[]))
     operator.run("command", "edge", "e1", "ping", "no JSON", status=64, place=[])
-    assert "WIOTP_AUTH_KEY" in operator.run("events", "--help", place=[])
+    assert "motectl help options" in operator.run("events", "--help", place=[])
+    assert "WIOTP_AUTH_KEY" in operator.run("help", "options", place=[])
+    # Each command has them, and a shell completes them.
+    assert operator.run("--generate-completion-script", "bash", place=[]).count("--allow-plaintext-token") > 10
     for shell in ("bash", "zsh", "fish"):
         assert "factory-reset" in operator.run("--generate-completion-script", shell, place=[])
