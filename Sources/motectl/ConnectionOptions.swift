@@ -95,9 +95,9 @@ struct ConnectionOptions: ParsableArguments {
   /// For `--help`.
   static let explanation = """
     Which platform, and as whom, is said by flags, by WIOTP_AUTH_KEY, WIOTP_AUTH_TOKEN and the other WIOTP variables \
-    of the platform's libraries, or by a profile (--profile or MOTECTL_PROFILE); the former win. Where none of them says a \
-    word it is this user's 'motectl platform --lan', if it ever ran. Without a server or a domain it is the local \
-    platform, 127.0.0.1, MQTT on port 1883 and REST on port 8080.
+    of the platform's libraries, or by a profile (--profile or MOTECTL_PROFILE); the former win. Where none of them \
+    says a word it is this user's 'motectl platform --lan', if it ever ran. Without a server or a domain it is the \
+    local platform, 127.0.0.1, MQTT on port 1883 and REST on port 8080.
 
     A profile is a file of lines KEY = VALUE that only its owner can read (mode 0600), in ~/.config/motectl: server, \
     api, domain, port, org, id, auth-key, auth-token or auth-token-file, ca-file, keep-alive. The file 'api-key' that \

@@ -541,7 +541,7 @@ def test_openapi_of_strangers(start_service, who):
     # A device may post events, of itself: that is what it is for.
     tags = ["registry", "devices", "management", "connections", "keys"] + (["messaging"] if who != "device" else [])
     schemathesis(service, *(["--auth", ":".join(auth)] if auth else []), *(f"--include-tag={tag}" for tag in tags),
-                 # Whatever the description does not have is one of these; 503 is what Quickstart says to who is too fast.
+                 # What the description does not have is one of these; 503 is for who is too fast for Quickstart.
                  "--checks", "status_code_conformance,content_type_conformance,response_headers_conformance,"
                  "response_schema_conformance",
                  "--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--continue-on-failure")
