@@ -131,6 +131,7 @@ public struct Client: ~Copyable {
 
   /// The link is gone; `moment` is given where the peer has closed it, orderly or not. Forgets the connection, and
   /// keeps the session: what is in flight goes out again by itself after the next `open`.
+  @inline(never)  // small code: called from every way in which a connection ends
   public mutating func linkClosed(byPeerAt moment: Instant? = nil) {
     judge(byPeerAt: moment)
     connection = Connection(now: connection.lastReceived)

@@ -55,6 +55,7 @@ extension Client {
   /// The server has answered a ping: it is the turn of a message on trial.
   mutating func notePingResponse(now: Instant) {
     connection.ping.end()
+    guard connection.phase == .onTrial else { return }
     connection.isTrialReady = true
     resend(now: now)
   }

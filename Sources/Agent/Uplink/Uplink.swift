@@ -400,6 +400,7 @@ struct Uplink: ~Copyable {
     return delay
   }
 
+  @inline(never)  // small code: called from every way in which a connection ends
   private mutating func closeAndWait<H: HostLinks & ~Copyable>(
     _ delay: TimeSpan, byPeer: Bool = false, _ client: inout Client, _ now: Instant, _ host: inout H
   ) {
