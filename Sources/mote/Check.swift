@@ -7,7 +7,7 @@ import LinuxHost
 /// Checks what `invocation` names and prints the settings in force.
 func check(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(ExitStatus) {
   var configuration = try loadConfiguration(invocation, arguments, log: nil)
-  _ = try warnAboutClock(&configuration)
+  if try warnAboutClock(&configuration), invocation.isStrict { throw .configuration }
   guard var memory = MemoryBlock() else { throw .system }
   var text = ByteBuffer(memory.takeRest())
   text.append(configuration.settings)

@@ -102,13 +102,13 @@ def test_check_says_that_the_clock_is_not_believed(program, write_configuration,
     file, prefix = state
     path = write_configuration(1883, status("1h", 1, a="constant:1"))
 
-    def check():
-        done = subprocess.run([*prefix, *program.command, "check", "--config", path], capture_output=True, text=True,
-                              timeout=DEADLINE, check=False)
-        assert done.returncode == 0 and "[device]" in done.stdout, done.stdout + done.stderr
+    def check(*strictness, status=0):
+        done = subprocess.run([*prefix, *program.command, "check", "--config", path, *strictness], text=True,
+                              capture_output=True, timeout=DEADLINE, check=False)
+        assert done.returncode == status and ("[device]" in done.stdout) == (status == 0), done.stdout + done.stderr
         return [line for line in done.stderr.splitlines() if " clock " in line]
 
-    assert check() == []
+    assert check() == check("--strict") == []
     wrong = record(time.time() + 9 * YEAR, 2)
     file.write_bytes(wrong)
     (line,) = check()
@@ -119,4 +119,5 @@ def test_check_says_that_the_clock_is_not_believed(program, write_configuration,
         assert " known-by=synchronised " in line
     else:
         assert line.startswith("warning clock stored-time-given-up stored=") and line.endswith("=synchronised")
+    assert check("--strict", status=78) != []
     assert file.read_bytes() == wrong, "a check changes nothing"
