@@ -275,7 +275,8 @@ def test_help_and_readme_promise_the_same_of_check(program):
     readme = (ROOT / "README.md").read_text()
     readme = readme[readme.index("`mote check` names every mistake"):readme.index("## Configuration")]
     for text in (program.run("help", "check").stdout, readme):
-        for word in ("warning", "--strict", "`mote run`", "token", "trusted certificates", "programs", "sensor", "user"):
+        for word in ("warning", "--strict", "`mote run`", "token", "trusted certificates", "programs", "sensor",
+                     "user"):
             assert word in " ".join(text.split()), f"{word} is not in: {text}"
         assert re.search(r"line\s+and\s+column", text) and re.search(r"connects\s+to\s+nothing", text)
 

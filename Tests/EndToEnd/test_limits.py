@@ -28,7 +28,8 @@ INNER = {
     "ClientLimits.requestsMax", "ClientLimits.packetBytesMin", "ClientLimits.packetBytesMax",
     "ClientLimits.controlBytes", "ClientLimits.lastBytes", "ClientLimits.answerBytes", "ClientLimits.keepAliveMargin",
     "PacketLimits.remainingLengthMax", "PacketLimits.fieldBytesMax", "HostLimits.linksMax", "ChannelLimits.cutMark",
-    "ProgramLimits.chunksMax", "ProgramLimits.discardInterval", "SourceLimits.answerSlack", "SourceLimits.endTimeMax",
+    "ProgramLimits.chunksMax", "AgentLimits.outcomeCutBytes", "ClientLimits.unacknowledgedMax",
+    "HostLimits.programOutputBytesMax", "SourceLimits.answerSlack", "SourceLimits.endTimeMax",
     "SourceLimits.quickReadsNeededMax", "ConfigurationLimits.entriesMax", "ConfigurationLimits.plainEntriesMax",
     "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval",
 }
@@ -67,8 +68,8 @@ def value(name, expression):
     if re.fullmatch(r"\.\w+\([\d_ *]+\)?", expression.strip()):
         return factor(expression)
     total = 0
-    for term in expression.split(" + "):
-        product = 1
+    for sign, term in re.findall(r"(^|[+-] )(.+?)(?= [+-] |$)", expression.strip()):
+        product = -1 if sign == "- " else 1
         for word in term.split(" * "):
             product *= factor(word)
         total += product
