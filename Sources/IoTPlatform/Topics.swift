@@ -7,7 +7,7 @@ public enum TopicClass: Sendable {
   /// A command for an application's handler.
   case command(CommandTopic)
   /// The server wants something of device management done, and an answer if it gave a request identifier.
-  case managementRequest
+  case managementRequest(ManagementRequest)
   /// The server's answer to a request of ours.
   case managementAnswer
   /// The server says what it did not like about a message of ours, or who is connected.
@@ -28,6 +28,12 @@ public struct CommandTopic: Equatable, Sendable {
 public enum Topics {
   /// The filter for every command in every format.
   public static var commandFilter: StaticString { "iot-2/cmd/+/fmt/+" }
+  /// The filter for everything that the server has to say about device management.
+  public static var managementFilter: StaticString { "iotdm-1/#" }
+  /// Where a device asks to be managed.
+  public static var manage: StaticString { "iotdevice-1/mgmt/manage" }
+  /// Where a device answers whatever the server asks.
+  public static var managementAnswer: StaticString { "iotdevice-1/response" }
   /// The topic of the event that reports the outcome of commands.
   public static var commandOutcome: StaticString { "iot-2/evt/command/fmt/json" }
   /// The name of that event.
@@ -39,7 +45,9 @@ public enum Topics {
   public static func classify(_ topic: Span<UInt8>) -> TopicClass {
     if let command = parseCommand(topic) { return .command(command) }
     if topic.equals("iotdm-1/response") { return .managementAnswer }
-    if topic.starts(with: "iotdm-1/") { return .managementRequest }
+    if topic.starts(with: "iotdm-1/") {
+      return .managementRequest(ManagementRequest(topic: topic.extracting(8..<topic.count)))
+    }
     if topic.equals("iot-2/notify") || topic.equals("iot-2/mon") { return .notification }
     return .stranger
   }

@@ -235,3 +235,17 @@ public struct JSONReader: Sendable {
     }
   }
 }
+
+extension JSONReader {
+  /// Reads a whole value, of which the key has just been read; gives where it stands, quotes and brackets included.
+  @inline(never)
+  public mutating func skipValue(in text: Span<UInt8>) throws(JSONError) -> Range<Int> {
+    let start = position
+    let level = depth
+    // Each turn reads at least a byte.
+    repeat {
+      guard try next(in: text) != nil else { break }
+    } while depth > level
+    return text.trimmed(start..<position)
+  }
+}
