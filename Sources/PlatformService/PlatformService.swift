@@ -84,6 +84,8 @@ public final class PlatformService {
   private(set) var inputNumber: UInt64 = 0
   /// Requests to devices that wait for an answer, by `reqId`.
   var awaitedAnswers: [String: (request: String, device: DeviceKey)] = [:]
+  /// The question behind which a device restarts: one that cannot after all answers it once more.
+  var restartQuestions: [DeviceKey: String] = [:]
 
   struct FailureRecord {
     var count: Int

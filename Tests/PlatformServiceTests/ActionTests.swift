@@ -70,6 +70,27 @@ import Testing
     #expect(try rig.service.request(id).isComplete)
   }
 
+  /// A device that accepted, tried, and could not after all, says so before it says that it is there.
+  @Test func aRestartThatCameToNothingHasFailed() throws {
+    let rig = try Rig()
+    var device = managed(rig)
+    let id = try add(rig, "device/reboot")
+    let request = rig.management(device)
+    respond(rig, device, request?.body, 202)
+    rig.drop(device)
+    device = rig.connect("d:local0:edge:e1")
+    rig.subscribe(device, "iotdm-1/#")
+    // One that comes again, or is another's, changes nothing.
+    respond(rig, device, request?.body, 202)
+    respond(rig, device, nil, 500)
+    #expect(try progress(rig, id).state == .restarting)
+    respond(rig, device, request?.body, 500, #""message":"status 3","#)
+    #expect(try progress(rig, id).state == .done(.failed))
+    #expect(try progress(rig, id).message == "The device answered 500: status 3")
+    manage(rig, device)
+    #expect(try progress(rig, id).state == .done(.failed))
+  }
+
   @Test(arguments: [(500, DeviceProgress.Outcome.failed), (501, .unsupported), (400, .failed)])
   func failsAsTheDeviceSays(code: Int, outcome: DeviceProgress.Outcome) throws {
     let rig = try Rig()

@@ -290,6 +290,12 @@ extension PlatformService {
 
   /// A device answered a request of ours. One that nobody waits for is too late, or a repetition.
   func handleAnswer(_ body: JSONValue, _ device: Device, _ session: ClientSession) {
+    let code = body.answerCode
+    let text = body["message"]?.string.map { ": \($0)" } ?? ""
+    let isSuccess = (200...299).contains(code)
+    if !isSuccess, let id = body["reqId"]?.string, restartQuestions[device.key] == id {
+      return failRestart(device, "The device answered \(code)\(text)")
+    }
     guard let id = body["reqId"]?.string, let awaited = awaitedAnswers[id], awaited.device == device.key,
       let request = own.requests[awaited.request], let index = request.index[device.key],
       case .asked(let question, _) = request.record.devices[index].state
@@ -298,10 +304,6 @@ extension PlatformService {
       return
     }
     awaitedAnswers[id] = nil
-    // Old clients write the code as text.
-    let code = body["rc"]?.integer ?? body["rc"]?.string.flatMap { Int64($0) } ?? 0
-    let text = body["message"]?.string.map { ": \($0)" } ?? ""
-    let isSuccess = (200...299).contains(code)
     switch question {
     case .cancel: finish(request, device.key, .success, "Done.")
     case _ where code == 501: finish(request, device.key, .unsupported, "The device answered 501\(text)")
@@ -313,10 +315,23 @@ extension PlatformService {
       ask(request, device.key, .initiate)
     case .initiate:
       switch request.action {
-      case .reboot, .factoryReset: wait(request, device.key, for: .restarting, "The device is restarting.")
+      case .reboot, .factoryReset:
+        wait(request, device.key, for: .restarting, "The device is restarting.")
+        restartQuestions[device.key] = id
       case .firmwareDownload, .firmwareUpdate: wait(request, device.key, for: .working, "The device has begun.")
       case .custom: finish(request, device.key, .success, "Done.")
       }
+    }
+  }
+
+  /// A device that was about to restart says that it could not.
+  private func failRestart(_ device: Device, _ why: String) {
+    restartQuestions[device.key] = nil
+    for id in device.activeRequests {
+      guard let request = own.requests[id], let index = request.index[device.key],
+        case .restarting = request.record.devices[index].state
+      else { continue }
+      finish(request, device.key, .failed, why)
     }
   }
 
@@ -368,7 +383,9 @@ extension PlatformService {
     for id in device.activeRequests {
       guard let request = own.requests[id], let index = request.index[device.key] else { continue }
       switch request.record.devices[index].state {
-      case .restarting: finish(request, device.key, .success, "The device has restarted.")
+      case .restarting:
+        restartQuestions[device.key] = nil
+        finish(request, device.key, .success, "The device has restarted.")
       case .asked: sendQuestionAgain(request, index, device)
       case .new, .working, .done: break
       }
@@ -398,4 +415,9 @@ extension PlatformService {
       }
     }
   }
+}
+
+extension JSONValue {
+  /// The code of an answer; old clients write it as text.
+  fileprivate var answerCode: Int64 { self["rc"]?.integer ?? self["rc"]?.string.flatMap { Int64($0) } ?? 0 }
 }
