@@ -35,6 +35,7 @@ public struct Agent: ~Copyable {
   private var outbox: Outbox
   private var events: EventCollector
   private var commands: CommandRunner
+  private var management: Management
   /// When a clean end was asked for, the moment at which it stops waiting.
   private var stopDeadline: Instant?
 
@@ -64,6 +65,12 @@ public struct Agent: ~Copyable {
       client: client, queueBytes: mqtt.queueBytes, messagesPerSecondMax: mqtt.messagesPerSecondMax, from: &arena)
     let events = try EventCollector(table: plan.table, packetBytesMax: mqtt.packetBytesMax, from: &arena)
     let commands = try CommandRunner(packetBytesMax: mqtt.packetBytesMax, from: &arena)
+    let management = try Management(
+      isManaged: plan.settings.management.isManaged, random: RandomSource(seed: random.next()), from: &arena)
+    if management.isManaged {
+      uplink.subscribe(to: Topics.managementFilter, qos: .atLeastOnce)
+      uplink.holdBack()
+    }
     if plan.settings.acceptsCommands { uplink.subscribe(to: Topics.commandFilter, qos: .atLeastOnce) }
     self.log = log
     self.clock = clock
@@ -71,6 +78,7 @@ public struct Agent: ~Copyable {
     self.outbox = outbox
     self.events = events
     self.commands = commands
+    self.management = management
     settings = plan.settings
   }
 
@@ -85,12 +93,13 @@ public struct Agent: ~Copyable {
     guard clock.isSettled(at: now) else { return clock.deadline(now) ?? now + AgentLimits.idleMax }
     let isEnding = stopDeadline != nil
     let hasMore = uplink.isQuiet(now, host) ? false : connect(isEnding: isEnding, now, &host)
+    if management.isDue(now) { manage(isEnding: isEnding, now, &host) }
     commands.advance(settings, clock, &outbox, now, &log, &host)
     if !isEnding { events.collect(settings, clock, &outbox, now, &log, &host) }
     outbox.sendQueued(now, &log, &host)
     // What could not be done for want of room in the output can be done as soon as something has been sent. Nothing
     // else may wake us for it: the host was not asked for more input, and no answer may be due.
-    let lackedRoom = uplink.lacksRoom(outbox.client) || outbox.lacksRoom(now)
+    let lackedRoom = uplink.lacksRoom(outbox.client) || outbox.lacksRoom(now) || management.isBusy
     let hasSent = flush(now, &host)
     if isEnding { endIfDone(now, &host) }
     return hasMore || (lackedRoom && hasSent) ? now : nextDeadline(now)
@@ -110,9 +119,15 @@ public struct Agent: ~Copyable {
       case .nothing: return false
       case .handled: continue
       case .acknowledged(let token):
+        guard !Management.isOwn(token) else {
+          management.acknowledge(token, now)
+          continue
+        }
         outbox.acknowledge(token)
         commands.noteAnswer(token, outbox, now)
-      case .connected(let sessionPresent): commands.beginConnection(sessionPresent: sessionPresent, now)
+      case .connected(let sessionPresent):
+        commands.beginConnection(sessionPresent: sessionPresent, now)
+        management.beginConnection()
       case .message(let message): route(message, now, &host)
       case .lost(let byPeer):
         noteLoss(byPeer: byPeer, now, &host)
@@ -143,8 +158,18 @@ public struct Agent: ~Copyable {
   private mutating func nextDeadline(_ now: Instant) -> Instant {
     var deadline = uplink.deadline(outbox.client, now)
     guard !uplink.isEnded else { return deadline }
-    deadline = min(min(deadline, log.nextAccount), min(commands.deadline, outbox.deadline(now)))
+    deadline = min(min(deadline, management.deadline), log.nextAccount)
+    deadline = min(deadline, min(commands.deadline, outbox.deadline(now)))
     return min(deadline, stopDeadline ?? events.deadline(outbox))
+  }
+
+  /// Moves device management forward, which decides whether there may be a connection.
+  @inline(never)  // beside the turns in which nothing of it is due
+  private mutating func manage<H: Host & ~Copyable>(isEnding: Bool, _ now: Instant, _ host: inout H) {
+    let subscription = uplink.subscriptions.state(of: Topics.managementFilter)
+    management.advance(isEnding: isEnding, subscription, settings, &outbox, now, &log, &host)
+    if isEnding { return }
+    if management.keepsOffline { uplink.hold(&outbox.client, now, &log, &host) } else { uplink.release() }
   }
 
   // MARK: Routing
@@ -157,7 +182,15 @@ public struct Agent: ~Copyable {
     case .command(let topic):
       let request = commands.take(message, topic, settings, clock, &outbox, now, &log, &host)
       carryOut(request, of: message, now, &host)
-    case .managementRequest, .managementAnswer, .notification, .stranger:
+    case .managementRequest(let request):
+      management.take(
+        request, outbox.input.extracting(message.payload), isDuplicate: message.isDuplicate, settings, now, &log,
+        &host)
+      outbox.client.acknowledge(message.packetIdentifier, now: now)
+    case .managementAnswer:
+      management.takeAnswer(outbox.input.extracting(message.payload), settings, now, &log, &host)
+      outbox.client.acknowledge(message.packetIdentifier, now: now)
+    case .notification, .stranger:
       outbox.client.acknowledge(message.packetIdentifier, now: now)
       log.begin(.debug, "mqtt message-ignored")
       log.end(to: &host)
@@ -204,6 +237,7 @@ public struct Agent: ~Copyable {
     settings = plan.settings
     log.threshold = settings.agent.logLevel
     outbox.limitRate(messagesPerSecond: settings.mqtt.messagesPerSecondMax)
+    management.noteSettings(host.now())
     log.writeReloaded(connection: "kept", to: &host)
   }
 
@@ -230,7 +264,7 @@ public struct Agent: ~Copyable {
   /// is owed either, or time is up.
   private mutating func endIfDone<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
     guard let stopDeadline, !uplink.isEnded else { return }
-    let owesNothing = clock.isReadyToEnd && (!uplink.isOnline || outbox.isDrained)
+    let owesNothing = clock.isReadyToEnd && (!uplink.isOnline || (outbox.isDrained && management.isDrained))
     guard owesNothing || now >= stopDeadline else { return }
     uplink.end(&outbox.client, now, &log, &host)
     commands.stopAll(&host)

@@ -33,6 +33,22 @@ public enum AgentLimits {
   static var outcomeCutBytes: Int { 16 }
   /// Room for the outcome of a command: output and name at their worst (every byte escaped to six) and a frame around.
   public static var outcomeBytesMax: Int { (outcomeOutputBytesMax + commandNameBytesMax) * 6 + 256 }
+  /// The longest message of device management that is written, and all that wait together.
+  public static var managementBytesMax: Int { 4096 }
+  /// How long the server may take for its answer to a manage request.
+  public static var manageTimeout: TimeSpan { .seconds(60) }
+  /// How long an action waits until the server has been told that it will be done.
+  public static var answerTimeout: TimeSpan { .seconds(10) }
+  /// The same behind a restart of the agent, with the time that connecting takes.
+  public static var resumedAnswerTimeout: TimeSpan { .seconds(60) }
+  /// How long a program may take that acts upon the whole machine.
+  public static var actionTimeout: TimeSpan { .minutes(10) }
+  /// How long writing all file systems may take: one that is dead must not keep the machine from restarting.
+  public static var syncTimeout: TimeSpan { .seconds(30) }
+  /// How long a machine that is about to restart may go on.
+  public static var restartPatience: TimeSpan { .minutes(5) }
+  /// How soon a record that could not be written is tried again.
+  public static var storageRetryPause: TimeSpan { .seconds(30) }
   /// Subscriptions that the agent can have.
   public static var subscriptionsMax: Int { PerSubscription<UInt8>.count }
 

@@ -41,6 +41,7 @@ extension SettingsLoader {
     }
     checkServer(settings)
     checkMQTT(settings)
+    if settings.management.isManaged { checkManagement(settings) }
   }
 
   // MARK: Events
@@ -187,10 +188,13 @@ extension SettingsLoader {
     if settings.mqtt.messagesPerSecondMax != QuickstartRules.messagesPerSecondMax {
       reportForQuickstart(.messagesPerSecond, "takes one message a second")
     }
-    for section in 0..<sections.count where sections[section].kind == .command {
+    for section in 1..<max(sections.count, 1) {
+      let kind = sections[section].kind
+      guard kind == .command || kind == .management else { continue }
       diagnostics.begin(.error, at: sections[section].place)
       addHeading(section)
-      diagnostics.add("found with org = quickstart; Quickstart has no commands")
+      diagnostics.add("found with org = quickstart; Quickstart has no ")
+      diagnostics.add(kind == .command ? "commands" : "device management")
       diagnostics.end()
     }
     if settings.server.tls, let entry = winner(.tls) {

@@ -45,6 +45,12 @@ extension Settings {
     case .logLevel: .word(agent.logLevel.name)
     case .sourceTimeout: .time(agent.sourceTimeout)
     case .align: .boolean(agent.align)
+    case .lifetime: .time(management.lifetime)
+    case .reboot: management.rebootsBySystem ? .word("yes") : .text(management.reboot)
+    case .factoryReset: .text(management.factoryReset)
+    case .serialNumber, .manufacturer, .model, .deviceClass, .deviceDescription, .firmwareVersion, .hardwareVersion,
+      .descriptiveLocation:
+      .text(management.information[Int(key.rawValue - Key.serialNumber.rawValue)])
     case .interval: .time(events[index].interval)
     case .qos: .count(Int(events[index].qos))
     case .event, .read, .field, .valueType, .scale, .offset, .decimals: value(of: key, ofSensor: sensors[index])
@@ -90,6 +96,7 @@ extension Settings {
     case .event: events.count
     case .sensor: sensors.count
     case .command: commands.count
+    case .management: management.isManaged ? 1 : 0
     default: 1
     }
   }
@@ -105,7 +112,7 @@ extension Settings {
 
   /// Room for `append(_:)` with these settings, in bytes.
   public var descriptionBytesMax: Int {
-    2048 + text.count * 2 + events.count * 96 + sensors.count * 256 + commands.count * 96
+    2560 + text.count * 2 + events.count * 96 + sensors.count * 256 + commands.count * 96
   }
 }
 

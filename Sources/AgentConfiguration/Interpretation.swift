@@ -44,6 +44,7 @@ extension SettingsLoader {
     settings.agent.sourceTimeout = duration(.sourceTimeout)
     settings.agent.align = boolean(.align)
     settings.agent.logLevel = LogLevel(rawValue: choice(.logLevel)) ?? .info
+    readManagement(&settings)
     readEvents(&settings)
     readSensors(&settings)
     readCommands(&settings)

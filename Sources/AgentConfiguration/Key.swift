@@ -18,6 +18,10 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   case keepAlive, cleanSession, inflightMax, packetSize, queueSize, connectDelayMax, messagesPerSecond, retainedCommands
   // [agent]
   case logLevel, sourceTimeout, align
+  // [management]
+  case lifetime, reboot, factoryReset
+  case serialNumber, manufacturer, model, deviceClass, deviceDescription, firmwareVersion, hardwareVersion
+  case descriptiveLocation
   // [event NAME]
   case interval, qos
   // [sensor NAME]
@@ -44,12 +48,14 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
 
 /// The kinds of sections.
 enum SectionKind: UInt8, Sendable, BitwiseCopyable {
-  case device, server, mqtt, agent, event, sensor, command, gateway, application
+  case device, server, mqtt, agent, management, event, sensor, command, gateway, application
 
-  static var words: WordList { WordList("device|server|mqtt|agent|event|sensor|command|gateway|application") }
+  static var words: WordList {
+    WordList("device|server|mqtt|agent|management|event|sensor|command|gateway|application")
+  }
   /// Those that a person should write.
   static var supported: WordList {
-    WordList("[device]|[server]|[mqtt]|[agent]|[event NAME]|[sensor NAME]|[command NAME]")
+    WordList("[device]|[server]|[mqtt]|[agent]|[management]|[event NAME]|[sensor NAME]|[command NAME]")
   }
 
   var name: Span<UInt8> {

@@ -72,6 +72,29 @@ enum KeyTable {
     boolean(
       .align, "align", .agent, default: false, .goesOn, "`yes`: events are due at the same moments on all devices"),
 
+    // Less than an hour the platform refuses; more than 24 days no number of milliseconds here has room for.
+    time(
+      .lifetime, "lifetime", .management, hour...(24 * day), orZero: true, default: hour, .goesOn,
+      "without news for so long, the device counts as gone, 1h to 24d, or 0 for never"),
+    text(
+      .reboot, "reboot", .management, otherwise: "`no`", .goesOn,
+      "`yes`, or the absolute path of a program that restarts the machine"),
+    text(
+      .factoryReset, "factory-reset", .management, otherwise: "`no`", .goesOn,
+      "the absolute path of a program that resets it"),
+    text(
+      .serialNumber, "serial-number", .management, otherwise: "the board's", .goesOn,
+      "at most 128 bytes, as all below"),
+    text(.manufacturer, "manufacturer", .management, otherwise: "the board's", .goesOn, "who made the device"),
+    text(.model, "model", .management, otherwise: "the board's", .goesOn, "what it is"),
+    text(.deviceClass, "device-class", .management, .goesOn, "what kind of thing it is"),
+    text(.deviceDescription, "description", .management, .goesOn, "what it does here"),
+    text(
+      .firmwareVersion, "firmware-version", .management, otherwise: "`VERSION_ID` of /etc/os-release", .goesOn,
+      "what runs on it"),
+    text(.hardwareVersion, "hardware-version", .management, .goesOn, "which of its revisions it is"),
+    text(.descriptiveLocation, "location", .management, .goesOn, "where it stands, in words"),
+
     time(.interval, "interval", .event, 100...(7 * day), default: 10 * second, .goesOn, "100ms to 7d"),
     count(.qos, "qos", .event, 0...2, default: 0, .goesOn, "0 at most once, 1 at least once, 2 exactly once"),
 

@@ -34,8 +34,8 @@ public enum ConfigurationLimits {
   public static var sensorsMax: Int { 256 }
   /// Commands.
   public static var commandsMax: Int { 32 }
-  /// Headings: one of each of the six plain kinds besides the named ones, and the time before the first.
-  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + 6 + 1 }
+  /// Headings: one of each of the seven plain kinds besides the named ones, and the time before the first.
+  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + 7 + 1 }
 
   /// The longest token, in bytes: the platform's have 18, certificates' fingerprints 64.
   public static var tokenBytesMax: Int { 512 }
@@ -45,6 +45,8 @@ public enum ConfigurationLimits {
   public static var pathBytesMax: Int { 511 }
   /// The longest name of a network interface, in bytes (the kernel's IFNAMSIZ less its NUL).
   static var interfaceBytesMax: Int { 15 }
+  /// The longest piece of what is told about the device, in bytes.
+  public static var informationBytesMax: Int { 128 }
   /// The longest field name, in bytes.
   static var fieldBytesMax: Int { 64 }
 }

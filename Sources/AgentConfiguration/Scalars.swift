@@ -182,8 +182,10 @@ extension SettingsLoader {
   mutating func addHeading(_ section: Int) {
     diagnostics.add("[")
     diagnostics.add(plain: sections[section].kind.name)
-    diagnostics.add(" ")
-    diagnostics.add(plain: sections[section].name, of: text)
+    if sections[section].kind.isNamed {
+      diagnostics.add(" ")
+      diagnostics.add(plain: sections[section].name, of: text)
+    }
     diagnostics.add("]: ")
   }
 }

@@ -96,6 +96,25 @@ public struct AgentSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var align = false
 }
 
+/// What the platform may do to the device beside commands, and what it is told about it.
+public struct ManagementSettings: Sendable, BitwiseCopyable {
+  /// Whether there is a `[management]`.
+  public internal(set) var isManaged = false
+  /// How long after the last manage request the platform takes the device for gone; 0 for never.
+  public internal(set) var lifetime = TimeSpan.zero
+  /// Whether the system itself is asked to restart.
+  public internal(set) var rebootsBySystem = false
+  /// The absolute path of a program that restarts the machine; empty without one.
+  public internal(set) var reboot: Text = .none
+  /// The absolute path of a program that resets the machine; empty without one.
+  public internal(set) var factoryReset: Text = .none
+  /// What is told about the device, in the order of its keys; empty where nothing is known.
+  public internal(set) var information = InlineArray<8, Text>(repeating: .none)
+
+  /// Whether any action is supported.
+  public var hasActions: Bool { rebootsBySystem || !reboot.isEmpty || !factoryReset.isEmpty }
+}
+
 /// One `[event NAME]`.
 public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
   /// The event's identifier in its topic.
@@ -166,6 +185,8 @@ public struct Settings: ~Copyable {
   public internal(set) var mqtt = MQTTSettings()
   /// The agent itself.
   public internal(set) var agent = AgentSettings()
+  /// Device management.
+  public internal(set) var management = ManagementSettings()
   /// Events, in the order of the file.
   public internal(set) var events: FixedArray<EventSettings>
   /// Sensors, in the order of the file.
@@ -215,6 +236,8 @@ public struct Settings: ~Copyable {
   /// Whether going over to these settings takes a new connection: what identifies the device, its credentials, the
   /// server or the session differs, or the sizes of memory that is taken when the client is made.
   public func needsNewConnection(comparedTo other: borrowing Settings) -> Bool {
+    // Its memory and its subscription come with the agent.
+    if management.isManaged != other.management.isManaged { return true }
     for index in KeyTable.keys.indices where KeyTable.keys[index].change == .reconnects {
       let key = KeyTable.keys[index].key
       if !isSame(value(of: key), as: other.value(of: key), of: other) { return true }

@@ -22,7 +22,7 @@ import HostInterface
 
 /// What wins over what.
 enum Layer: UInt8, BitwiseCopyable {
-  case text, environment, flag
+  case board, text, environment, flag
 }
 
 /// One thing that was said.
@@ -162,6 +162,23 @@ public struct SettingsLoader: ~Copyable {
   private mutating func add(_ spelling: Int, _ value: Span<UInt8>, _ layer: Layer, originName: StaticString) {
     let place = Place(origin: diagnostics.origin(named: originName.bytes), column: 0, line: 0)
     add(spelling, value, layer, isNamed: false, at: place)
+  }
+
+  // MARK: The board
+
+  /// Whether device management is configured, and `apply` should be called with what the board says of itself.
+  public var isManaged: Bool {
+    for index in 1..<max(sections.count, 1) where sections[index].kind == .management { return true }
+    return false
+  }
+
+  /// Takes what the board says about itself, which counts where the configuration says nothing. What cannot be used is
+  /// nobody's mistake, and left out.
+  public mutating func apply(_ key: Key, valueOfBoard value: Span<UInt8>) {
+    let trimmed = value.trimmed(0..<value.count)
+    let text = value.extracting(trimmed)
+    guard isInformation(text) else { return }
+    add(Spelling.canonicalIndex(of: key), text, .board, originName: "board")
   }
 
   // MARK: The token's file

@@ -7,6 +7,7 @@
 #include "mote_machine.h"
 
 #include <sys/prctl.h>
+#include <sys/reboot.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 
@@ -250,6 +251,8 @@ void mote_keep_agent(void) {
 
 // MARK: Programs
 
+static const char search_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 // Tells the agent that there is no program, and why.
 static _Noreturn void report_failure(void) {
   int32_t failure = errno;
@@ -267,8 +270,9 @@ static _Noreturn void execute(const char *path, const char *variable) {
   unblock_signals();
   if (chdir("/") == 0) {
     const char *const arguments[] = {path, NULL};
-    const char *const environment[] = {
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", variable, NULL};
+    const char *const environment[] = {search_path, variable, NULL};
+    // What we may do to the machine is not for whatever a command is.
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     execve(path, (char *const *)arguments, (char *const *)environment);
   }
   report_failure();
@@ -327,4 +331,42 @@ int mote_take_report(int report) {
   ssize_t count = read(report, &failure, sizeof failure);
   close(report);
   return count == sizeof failure ? failure : 0;
+}
+
+// MARK: Actions upon the machine
+
+int mote_may_reboot(void) {
+  // linux/capability.h, version 3: which thread, then two sets of three words each.
+  struct {
+    uint32_t version;
+    int thread;
+  } header = {0x20080522, 0};
+  uint32_t sets[2][3] = {{0}};
+  if (syscall(SYS_capget, &header, sets) < 0) return 0;
+  return sets[0][0] >> 22 & 1;  // CAP_SYS_BOOT
+}
+
+int mote_reboot(void) { return reboot(RB_AUTOBOOT) < 0 ? errno : 0; }
+
+pid_t mote_start_action(const char *path) {
+  pid_t process = mote_fork_quietly();
+  if (process != 0) return process;
+  reset_handlers();
+  // It may outlive us, and must not be ended with us: it has no keeper.
+  setsid();
+  int nothing = open("/dev/null", O_RDWR);
+  for (int descriptor = 0; descriptor <= 2; descriptor++) {
+    if (dup2(nothing, descriptor) < 0) _exit(126);
+  }
+  mote_close_from(3);
+  unblock_signals();
+  if (!*path) {
+    sync();
+    _exit(mote_reboot());
+  }
+  if (chdir("/") < 0) _exit(126);
+  const char *const arguments[] = {path, NULL};
+  const char *const environment[] = {search_path, NULL};
+  execve(path, (char *const *)arguments, (char *const *)environment);
+  _exit(126);
 }

@@ -89,6 +89,8 @@ public enum StorageLimits {
 public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
   /// The clock floor: a time that has certainly passed.
   case clock = 1
+  /// What device management has been asked to do to the machine, and is not done with.
+  case action = 2
 
   /// The name of its file, at most `StorageRecord.nameBytesMax` bytes.
   public var fileName: StaticString {
@@ -96,6 +98,7 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
     // Not `clock`: that file of earlier versions was text, and losing the time that it has costs nothing that the build
     // time does not make good.
     case .clock: "clock-floor"
+    case .action: "action"
     }
   }
 
@@ -106,6 +109,7 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
   public var bytesMax: Int {
     switch self {
     case .clock: 16
+    case .action: 288
     }
   }
 

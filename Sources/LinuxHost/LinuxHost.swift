@@ -14,6 +14,7 @@ public struct LinuxHost: ~Copyable, Host {
   private var programs: Programs
   private var links: PerLink<Link>
   private var storage: LinuxStorage
+  private var actions = MachineActions()
   private var pollSet = PollSet()
   /// When to let go of what opening the link took, or a reload.
   private var releaseTime = Instant.never
@@ -113,6 +114,7 @@ public struct LinuxHost: ~Copyable, Host {
     sources.reap()
     programs.reap()
     storage.reap()
+    actions.reap()
     for slot in links.indices { _ = links[slot].reap() }
   }
 
@@ -213,6 +215,38 @@ public struct LinuxHost: ~Copyable, Host {
   /// Has SIGTERM, or SIGKILL where `forcibly`, sent to the whole process group of a program.
   public mutating func stopProgram(slot: Int, forcibly: Bool) {
     programs.stop(slot: slot, forcibly: forcibly)
+  }
+
+  // MARK: Power
+
+  /// What the hardware watchdog says about the last start.
+  public mutating func lastStart() -> LastStart { roots.lastStart() }
+
+  /// The kernel's `boot_id`.
+  public mutating func bootIdentifier() -> BootIdentifier { roots.bootIdentifier() }
+
+  /// Whether a program can be executed, or we have CAP_SYS_BOOT.
+  public mutating func mayStartAction(_ program: Span<UInt8>) -> Bool { actions.mayStart(program) }
+
+  /// Starts a program that outlives us, or sync(2) and reboot(2) in a child.
+  public mutating func startAction(_ program: Span<UInt8>) -> Bool {
+    moment = .never
+    return actions.start(program)
+  }
+
+  /// Tells where it stands.
+  public mutating func pollAction() -> ProgramState { actions.poll() }
+
+  /// Sends SIGKILL to its whole process group.
+  public mutating func stopAction() { actions.stop() }
+
+  /// reboot(2).
+  public mutating func reboot() -> RebootAnswer {
+    switch mote_reboot() {
+    case 0: .accepted
+    case EPERM: .notPermitted
+    default: .failed
+    }
   }
 
   // MARK: Storage

@@ -69,6 +69,12 @@ private func load(
   if invocation.command != .quickstart { applyEnvironment(to: &loader, &buffer) }
   applyFlags(to: &loader, invocation, arguments)
   readToken(into: &loader, &buffer)
+  if loader.isManaged {
+    applyBoard(.serialNumber, as: .serialNumber, to: &loader, &buffer)
+    applyBoard(.manufacturer, as: .manufacturer, to: &loader, &buffer)
+    applyBoard(.model, as: .model, to: &loader, &buffer)
+    applyBoard(.systemVersion, as: .firmwareVersion, to: &loader, &buffer)
+  }
   writeDefaultID(isQuickstart: invocation.command == .quickstart, into: &buffer)
   let isCheck = invocation.command == .check
   var hasLooked = true
@@ -120,6 +126,14 @@ private func applyFlags(
   if let index = invocation.port { loader.apply(.port, value: arguments[index], flag: "--port") }
   if let index = invocation.type { loader.apply(.deviceType, value: arguments[index], flag: "--type") }
   if let index = invocation.id { loader.apply(.deviceID, value: arguments[index], flag: "--id") }
+}
+
+private func applyBoard(
+  _ item: BoardItem, as key: Key, to loader: inout SettingsLoader, _ buffer: inout ByteBuffer
+) {
+  buffer.removeAll()
+  MachineRoots().appendBoard(item, to: &buffer)
+  loader.apply(key, valueOfBoard: buffer.span)
 }
 
 private func readToken(into loader: inout SettingsLoader, _ buffer: inout ByteBuffer) {

@@ -58,10 +58,24 @@ import Testing
 
   @Test func unknownSections() throws {
     let sections =
-      "[device], [server], [mqtt], [agent], [event NAME], [sensor NAME] or [command NAME]"
+      "[device], [server], [mqtt], [agent], [management], [event NAME], [sensor NAME] or [command NAME]"
     try expect(
       "[sever]", #"f:12:2: error: found unknown section "sever"; expected \#(sections); did you mean "server"?"#)
     try expect("[xyz]\nwhatever = 1", #"f:12:2: error: found unknown section "xyz"; expected \#(sections)"#)
+  }
+
+  @Test func deviceManagement() throws {
+    try expect(
+      "[management]\nfactory-reset = yes",
+      #"f:13:17: error: factory-reset: found "yes"; expected the absolute path of a program, or no"#)
+    try expect(
+      "[management]\nreboot = reboot",
+      #"f:13:10: error: reboot: found "reboot"; expected an absolute path, as in /etc/mote/file"#)
+    let long = String(repeating: "x", count: 129)
+    try expect(
+      "[management]\nmodel = \(long)",
+      "f:13:9: error: model: found \"\(long.prefix(60))…\"; expected text of at most 128 bytes")
+    try expect("[management]\nreboot = no\nfactory-reset = off\nmodel = \(long.dropFirst())")
   }
 
   @Test func headingsOfOtherClasses() throws {
@@ -555,6 +569,7 @@ import Testing
       read = uptime
       [command c]
       run = /x
+      [management]
       """
     #expect(
       try complaints(text) == [
@@ -566,6 +581,7 @@ import Testing
           + "Quickstart takes no more",
         #"f:11:7: error: qos: found "1"; expected 0, as Quickstart takes nothing else"#,
         "f:15:2: error: [command c]: found with org = quickstart; Quickstart has no commands",
+        "f:17:2: error: [management]: found with org = quickstart; Quickstart has no device management",
       ])
   }
 

@@ -48,7 +48,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     switch key {
     case .organization: return ["ab12cd", "ef34gh"]
     case .authMethod: return ["token", "TOKEN"]
-    case .caFile, .tokenFile, .run: return ["/a/b", "/a/c"]
+    case .caFile, .tokenFile, .run, .reboot, .factoryReset: return ["/a/b", "/a/c"]
     case .event: return ["status", "other"]
     case .read: return ["file:/a", "constant:1"]
     case .decimals, .scale, .offset: return ["2", "-3.5"]
@@ -75,7 +75,8 @@ private func size(_ byteCount: Int) -> String {
 private func configuration(_ key: KeyCase, _ value: String) -> Input {
   var sections: [(name: String, lines: [(key: String, value: String)])] = [
     ("device", [("org", "ab12cd"), ("type", "edge"), ("auth-token", "x")]), ("server", [("host", "h")]),
-    ("mqtt", [("messages-per-second", "0")]), ("agent", []), ("event status", []), ("event other", []),
+    ("mqtt", [("messages-per-second", "0")]), ("agent", []), ("management", []), ("event status", []),
+    ("event other", []),
     ("sensor s", [("event", "status"), ("read", "file:/x")]),
     ("sensor o", [("event", "other"), ("read", "file:/x")]), ("command c", [("run", "/x")]),
   ]

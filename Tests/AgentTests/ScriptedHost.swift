@@ -47,6 +47,16 @@ struct ScriptedHost: Host {
   private(set) var started: [StartedProgram] = []
   private(set) var stops: [StoppedProgram] = []
 
+  // Power.
+  var run: UInt64 = 1
+  var mayAct = true
+  var actionStart = true
+  var actionState = ProgramState.running
+  private(set) var actions: [String] = []
+  private(set) var actionStops = 0
+  var rebootAnswer = RebootAnswer.accepted
+  private(set) var rebootCount = 0
+
   // Log.
   private(set) var lines: [String] = []
 
@@ -190,5 +200,24 @@ struct ScriptedHost: Host {
 
   mutating func stopProgram(slot: Int, forcibly: Bool) {
     stops.append(StoppedProgram(slot: slot, forcibly: forcibly))
+  }
+
+  // MARK: Power
+
+  mutating func lastStart() -> LastStart { .unknown }
+  mutating func bootIdentifier() -> BootIdentifier { BootIdentifier(0, run) }
+  mutating func mayStartAction(_ program: Span<UInt8>) -> Bool { mayAct }
+
+  mutating func startAction(_ program: Span<UInt8>) -> Bool {
+    if actionStart { actions.append(Array(program).text) }
+    return actionStart
+  }
+
+  mutating func pollAction() -> ProgramState { actionState }
+  mutating func stopAction() { actionStops += 1 }
+
+  mutating func reboot() -> RebootAnswer {
+    rebootCount += 1
+    return rebootAnswer
   }
 }

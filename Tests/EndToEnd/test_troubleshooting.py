@@ -45,7 +45,8 @@ def test_the_page_has_every_word_and_no_other():
     clock = source("Agent/Clock/ClockFloor.swift", "public struct", "\x00")
     log = "".join(source(path, "public struct", "\x00")
                   for path in ("Agent/Log/LogWriter.swift", "LinuxHost/System/LogSink.swift"))
-    reasons, cause_words, alert_words, fault_words, event_words, own_words, check_words = page_words()
+    reasons, cause_words, alert_words, fault_words, event_words, own_words, check_words, failure_words, _ = page_words()
+    failures = source("Agent/Management/PendingAction.swift", "enum ActionFailure", "\n  }\n")
     assert sorted(reasons) == sorted(re.findall(r'case \.\w+: "([^"]+)"', links))
     assert sorted(cause_words) == sorted(
         re.findall(r'return "([^"]+)"', causes) + re.findall(r'cause=([^"]+)"', passed_over))
@@ -56,6 +57,7 @@ def test_the_page_has_every_word_and_no_other():
     assert own_words == (
         re.findall(r'log\.begin\(\.warning, "([^"]+)"', clock) + re.findall(r'logAnswer\(answer, "([^"]+)"', clock)
         + re.findall(r'"(?:warning )?(log lines-[a-z-]+)[" ]', log))
+    assert failure_words == re.findall(r'case \.\w+: "([^"]+)"', failures)
     assert fault_words == re.findall(r'case \.serverSpeaks\w+: "([^"]+)"', faults)
 
 

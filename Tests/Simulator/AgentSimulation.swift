@@ -389,7 +389,7 @@ public final class AgentSimulation {
 }
 
 /// Builds a plan as the program does: from a configuration's text.
-private func makePlan(_ scenario: Scenario, now: Instant, _ arena: inout Arena) throws -> Plan {
+func makePlan(_ scenario: Scenario, now: Instant, _ arena: inout Arena) throws -> Plan {
   let sourceCount = scenario.sources.behaviours.count
   return try withArena(byteCount: SettingsLoader.scratchByteCount) { scratch in
     var loader = try SettingsLoader(scratch: &scratch)

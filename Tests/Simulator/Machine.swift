@@ -3,6 +3,7 @@
 import Bytes
 import HostInterface
 import Storage
+import TestSupport
 
 /// How a simulated sensor behaves.
 public enum SensorBehaviour: Sendable {
@@ -67,6 +68,18 @@ enum ProgramBehaviour: CaseIterable {
   case stubborn
 }
 
+/// What a program does that acts upon the whole machine.
+public enum ActionBehaviour: Equatable, Sendable {
+  /// The machine goes down after so many milliseconds.
+  case restarts(after: Int64)
+  /// It ends with this status, and the machine goes on.
+  case ends(Int)
+  /// It cannot even be started.
+  case cannotStart
+  /// It never ends.
+  case hangs
+}
+
 /// Clocks, sensors, programs and log of the simulated machine.
 final class Machine {
   let world: World
@@ -96,6 +109,19 @@ final class Machine {
   private(set) var outputs: [Int: Decimal] = [:]
   private(set) var rebootCount = 0
   var lastStart = LastStart.power
+  /// Which run of the machine this is.
+  private(set) var run: UInt64 = 1
+  /// Whether it is on its way down.
+  private(set) var isGoingDown = false
+  /// By program; one that is not named restarts the machine.
+  var actionBehaviours: [String: ActionBehaviour] = [:]
+  /// Whether an action has a chance.
+  var mayAct = true
+  /// The programs that were started upon the machine, and in which run.
+  private(set) var actionStarts: [(program: String, run: UInt64)] = []
+  /// How the one that runs has ended.
+  private var actionEnd: ProgramState?
+  private var isActing = false
 
   // Programs.
   private var slots: [SimulatedProgram?]
@@ -242,7 +268,62 @@ final class Machine {
   func reboot() -> RebootAnswer {
     rebootCount += 1
     lastStart = .request
+    goDown()
     return .accepted
+  }
+
+  private func goDown() {
+    isGoingDown = true
+    world.hasNews = true
+  }
+
+  /// The machine has been without power, and is back.
+  func restart(_ cause: LastStart) {
+    run += 1
+    lastStart = cause
+    (isGoingDown, isActing, actionEnd) = (false, false, nil)
+    slots = slots.map { _ in nil }
+  }
+
+  /// Starts a program upon the whole machine.
+  func startAction(_ program: String) -> Bool {
+    if isActing { world.violate("host: two actions at a time") }
+    let behaviour = actionBehaviours[program] ?? .restarts(after: 500)
+    guard behaviour != .cannotStart else { return false }
+    actionStarts.append((program, run))
+    isActing = true
+    actionEnd = nil
+    let run = run
+    switch behaviour {
+    case .restarts(let delay):
+      world.after(.milliseconds(delay)) { [self] in
+        if self.run == run { goDown() }
+      }
+    case .ends(let status):
+      world.after(.milliseconds(700)) { [self] in
+        guard self.run == run, isActing else { return }
+        actionEnd = .exited(status)
+        world.hasNews = true
+      }
+    case .hangs, .cannotStart: break
+    }
+    return true
+  }
+
+  /// The agent that started it is gone.
+  func forgetAction() { (isActing, actionEnd) = (false, nil) }
+
+  func pollAction() -> ProgramState {
+    if !isActing { world.violate("host: no action to ask about") }
+    guard let end = actionEnd else { return .running }
+    isActing = false
+    return end
+  }
+
+  func stopAction() {
+    if !isActing { world.violate("host: no action to stop") }
+    actionEnd = .signalled(9)
+    world.hasNews = true
   }
 
   /// Begins to read a slow source; others need no preparation.
@@ -410,7 +491,7 @@ final class Machine {
 }
 
 /// The host that the agent sees.
-struct SimulatedHost: Host, HostOutputs, HostPower {
+struct SimulatedHost: Host, HostOutputs {
   let world: World
   let network: Network
   let machine: Machine
@@ -455,7 +536,7 @@ struct SimulatedHost: Host, HostOutputs, HostPower {
   }
 
   mutating func replaceRecord(_ record: StorageRecord, _ content: Span<UInt8>) -> StorageAnswer {
-    machine.checkStored(content)
+    if record == .clock { machine.checkStored(content) }
     return storage.replaceRecord(record, content)
   }
 
@@ -501,5 +582,10 @@ struct SimulatedHost: Host, HostOutputs, HostPower {
 
   mutating func setOutput(_ index: Int, to value: Decimal) -> OutputAnswer { machine.setOutput(index, to: value) }
   mutating func lastStart() -> LastStart { machine.lastStart }
+  mutating func bootIdentifier() -> BootIdentifier { BootIdentifier(0, machine.run) }
+  mutating func mayStartAction(_ program: Span<UInt8>) -> Bool { machine.mayAct }
+  mutating func startAction(_ program: Span<UInt8>) -> Bool { machine.startAction(Array(program).text) }
+  mutating func pollAction() -> ProgramState { machine.pollAction() }
+  mutating func stopAction() { machine.stopAction() }
   mutating func reboot() -> RebootAnswer { machine.reboot() }
 }

@@ -38,6 +38,9 @@ public struct Scenario: Sendable {
   /// The first attempt comes after a random part of this.
   public var connectDelaySeconds = 10
 
+  /// The lines of `[management]`; nil without it.
+  public var management: String?
+
   /// Whether the organisation is the one without registration.
   public var isQuickstart = false
 
@@ -157,6 +160,7 @@ public struct Scenario: Sendable {
       align = \(isAligned ? "yes" : "no")
 
       """
+    if let management { text += "[management]\n\(management)\n" }
     for (index, event) in events.enumerated() {
       text += """
         [event \(event.name)]

@@ -157,7 +157,9 @@ struct Outbox: ~Copyable {
     if dropped > 0 { noteDropping(dropped, &log, &host) }
   }
 
-  private mutating func send(
+  /// Hands a message to the client now, or says what is in the way. Its owner keeps it until then, and has tokens of
+  /// his own, with the highest bit set.
+  mutating func send(
     _ payload: Span<UInt8>, on topic: borrowing TopicName, qos: QoS, token: UInt64, _ now: Instant
   ) throws(SendRefusal) {
     guard rate.allows(at: now) else { throw .wait(.rate) }

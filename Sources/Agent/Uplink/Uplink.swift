@@ -99,6 +99,45 @@ struct Uplink: ~Copyable {
     }
   }
 
+  // MARK: Holding back
+
+  /// When the next attempt was to be made, while none may be.
+  private var held: Instant?
+
+  /// Makes no attempt until `release`. Only while there is no connection.
+  mutating func holdBack() {
+    guard case .waiting(let until) = phase, held == nil else { return }
+    held = until
+    phase = .waiting(until: .never)
+  }
+
+  /// Ends the connection, orderly where there is one, and makes no attempt until `release`.
+  mutating func hold<H: HostLinks & HostLog & ~Copyable>(
+    _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) {
+    switch phase {
+    case .ended: return
+    case .waiting: break
+    case .opening, .handshaking, .online:
+      if isOnline {
+        client.disconnect(now: now)
+        _ = flush(&client, now, &log, &host)
+      }
+      if case .waiting = phase { break }
+      log.begin(.info, "link held-back")
+      log.end(to: &host)
+      closeAndWait(reconnect.delay(after: ReconnectClass.ordinary), &client, now, &host)
+    }
+    holdBack()
+  }
+
+  /// Attempts may be made again.
+  mutating func release() {
+    guard let until = held else { return }
+    held = nil
+    if case .waiting = phase { phase = .waiting(until: until) }
+  }
+
   /// When there is something to do next; to be asked at the end of each turn.
   @inline(__always)
   mutating func deadline(_ client: borrowing Client, _ now: Instant) -> Instant {

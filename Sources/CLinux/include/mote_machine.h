@@ -93,6 +93,19 @@ int mote_memory_file(const void *_Nullable bytes, size_t byte_count);
 // the memory of this process to other processes of its user.
 void mote_hide_secrets(void);
 
+// MARK: Power
+
+// Whether this process may restart the machine: CAP_SYS_BOOT is in effect.
+int mote_may_reboot(void);
+
+// Restarts the machine at once; returns only where that failed, with errno.
+int mote_reboot(void);
+
+// Starts the program at an absolute path without arguments and without input, in a session of its own; its environment
+// is PATH. Where it cannot be executed it ends with status 126. An empty path: writes all file systems and restarts the
+// machine; ends with errno where that failed. Returns its process id, or -1 with errno.
+pid_t mote_start_action(const char *_Nonnull path);
+
 // MARK: Readers
 
 enum {

@@ -6,16 +6,22 @@ public final class Fate {
   /// When enumerating: what was chosen, and among how many.
   private var choices: [(chosen: Int, count: Int)] = []
   private var next = 0
+  private let betweenExtremes: Bool
 
   /// Chance.
-  public init(seed: UInt64) { dice = Dice(seed: seed, colour: 11) }
+  public init(seed: UInt64) {
+    dice = Dice(seed: seed, colour: 11)
+    betweenExtremes = false
+  }
 
-  /// Every possibility once: the first, and then those that `advance` leads to.
-  public init() {}
+  /// Every possibility once: the first, and then those that `advance` leads to. With `betweenExtremes`, only the first
+  /// and the last of each question: all of it, or nothing.
+  public init(betweenExtremes: Bool = false) { self.betweenExtremes = betweenExtremes }
 
   /// A number from 0 to `count` - 1. While enumerating, the first is what comes about when nothing special happens.
   public func choose(_ count: Int) -> Int {
     if dice != nil { return dice?.number(0...(count - 1)) ?? 0 }
+    if betweenExtremes, count > 2 { return choose(2) * (count - 1) }
     if next == choices.count { choices.append((0, count)) }
     precondition(choices[next].count == count, "the same choices must lead to the same questions")
     next += 1
