@@ -45,7 +45,7 @@ def test_the_page_has_every_word_and_no_other():
     clock = source("Agent/Clock/ClockFloor.swift", "public struct", "\x00")
     log = "".join(source(path, "public struct", "\x00")
                   for path in ("Agent/Log/LogWriter.swift", "LinuxHost/System/LogSink.swift"))
-    reasons, cause_words, alert_words, fault_words, event_words, own_words, check_words, failure_words, _ = page_words()
+    reasons, cause_words, alert_words, fault_words, event_words, own_words, check_words, failure_words, *_ = page_words()
     failures = source("Agent/Management/PendingAction.swift", "enum ActionFailure", "\n  }\n")
     assert sorted(reasons) == sorted(re.findall(r'case \.\w+: "([^"]+)"', links))
     assert sorted(cause_words) == sorted(
@@ -59,6 +59,17 @@ def test_the_page_has_every_word_and_no_other():
         + re.findall(r'"(?:warning )?(log lines-[a-z-]+)[" ]', log))
     assert failure_words == re.findall(r'case \.\w+: "([^"]+)"', failures)
     assert fault_words == re.findall(r'case \.serverSpeaks\w+: "([^"]+)"', faults)
+
+
+def test_the_page_has_every_warning():
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    code = "".join(path.read_text() for path in sorted((ROOT / "Sources/Agent").rglob("*.swift")))
+    warnings = set(re.findall(r'\((?:outcome[^:]*: )?\.(?:warning|error), (?:outcome[^"]*)?"([a-z-]+ [a-z-]+)"', code))
+    assert len(warnings) > 20
+    for words in warnings:
+        component, event = words.split()
+        # Those of device management have a headline with their component.
+        assert f"`{words}" in page or (component == "management" and f"`{event}" in page), words
 
 
 def stranger(*, first=b"", reply=b""):
