@@ -24,13 +24,15 @@ public struct Schedule: BitwiseCopyable, Sendable {
   }
 
   /// The event was dealt with: the next is due before the next multiple of the interval. What was missed is left out.
+  @inline(__always)
   public mutating func advance(past now: Instant) {
     let next = due + interval
-    if isAligned, now < next {
-      // As a rule: without the division, for which a small processor has no instruction.
-      due = next
-      return
-    }
+    // As a rule: without the division, for which a small processor has no instruction.
+    if isAligned, now < next { due = next } else { align(past: now) }
+  }
+
+  @inline(never)
+  private mutating func align(past now: Instant) {
     let shift = TimeSpan.milliseconds(Int64(phase))
     let passed = (max(now, due) + shift).milliseconds / interval.milliseconds
     due = Instant(milliseconds: passed * interval.milliseconds) + interval + .milliseconds(-shift.milliseconds)

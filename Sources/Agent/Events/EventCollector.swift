@@ -18,6 +18,11 @@ struct EventCollector: ~Copyable {
   private var sourceText: ByteBuffer
   /// The payload being written.
   private var payload: ByteBuffer
+  /// When the event that is being written ended to wait for its slow sources, and how long it had waited.
+  private var waitEnd = Instant(milliseconds: 0)
+  private var waited = TimeSpan.zero
+  /// How old the slow source's answer is that was read last, where it came too late for an earlier event.
+  private var age = TimeSpan.zero
   private var stamp = TimeStampWriter()
 
   /// Takes buffers for one source's text and one payload from `arena`.
@@ -166,18 +171,14 @@ struct EventCollector: ~Copyable {
     _ index: Int, _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
-    var waited = TimeSpan.zero
     if table.events[index].hasSlowSources {
       guard prepareSources(of: index, &host) || isPatienceOver(index, settings, now) else { return }
-      if let deadline = table.events[index].collectionDeadline {
-        waited = now - (deadline + .milliseconds(-patience(index, settings).milliseconds))
-      }
-      table.events[index].collectionDeadline = nil
+      noteWait(of: index, settings, now)
     }
     table.events[index].schedule.advance(past: now)
     payload.removeAll()
     var envelope = EventEnvelope(into: &payload)
-    writeMembers(index, waited, into: &envelope, settings, now, &log, &host)
+    writeMembers(of: index, into: &envelope, settings, &log, &host)
     let memberCount = envelope.memberCount
     envelope.finish(at: clock.wallTime(&host), using: &stamp, into: &payload)
     guard memberCount > 0 else { return }
@@ -219,19 +220,54 @@ struct EventCollector: ~Copyable {
     }
   }
 
-  /// Writes a member for each sensor that has a value, behind waiting for so long. What is still not there now is for
-  /// the next event; what was asked for before that waiting came too late for an earlier one, and carries its age.
+  /// The event that is about to be written has waited for slow sources, perhaps, and waits no longer.
+  @inline(never)  // beside the events without any
+  private mutating func noteWait(of event: Int, _ settings: borrowing Settings, _ now: Instant) {
+    waitEnd = now
+    waited = .zero
+    if let deadline = table.events[event].collectionDeadline {
+      waited = now - (deadline + .milliseconds(-patience(event, settings).milliseconds))
+    }
+    table.events[event].collectionDeadline = nil
+  }
+
+  /// Notes how old the answer of a slow source is that is about to be read: one that was asked for before this event
+  /// began to wait came too late for an earlier one.
+  @inline(never)  // beside the events without any
+  private mutating func noteAge<H: HostSensors & ~Copyable>(ofSource source: Int, _ host: borrowing H) {
+    let sourceAge = host.sourceAge(source, at: waitEnd)
+    age = sourceAge > waited ? sourceAge : .zero
+  }
+
+  /// Writes the age of a value that came too late for an earlier event.
+  @inline(never)  // beside the events without any
+  private mutating func writeAge(ofSensor index: Int, _ failure: ReadFailure?, _ settings: borrowing Settings) {
+    guard age > .zero, failure == nil else { return }
+    table.writeAge(age, ofSensor: index, into: &payload, settings)
+  }
+
+  /// Whether a source that has not answered may take longer than this event waits: then it has not failed yet.
+  @inline(never)  // beside what has answered
+  private func mayComeLater(for event: Int, _ settings: borrowing Settings) -> Bool {
+    patience(event, settings) < settings.agent.sourceTimeout
+  }
+
+  /// Writes a member for each sensor that has a value. What is still not there now is for the next event, with its age.
   private mutating func writeMembers<H: HostSensors & HostLog & ~Copyable>(
-    _ event: Int, _ waited: TimeSpan, into envelope: inout EventEnvelope, _ settings: borrowing Settings,
-    _ now: Instant, _ log: inout LogWriter, _ host: inout H
+    of event: Int, into envelope: inout EventEnvelope, _ settings: borrowing Settings, _ log: inout LogWriter,
+    _ host: inout H
   ) {
     var lastSource = -1
     var lastRead = SourceRead.pending
-    var age = TimeSpan.zero
-    for index in table.events[event].firstSensor..<table.events[event].sensorEnd {
+    let hasSlowSources = table.events[event].hasSlowSources
+    // One turn for each sensor; a range would check its own bounds in each of them.
+    var index = table.events[event].firstSensor
+    let end = table.events[event].sensorEnd
+    while index < end {
+      defer { index &+= 1 }
       let source = table.sensors[index].source
       if source != lastSource {
-        if table.events[event].hasSlowSources { age = host.sourceAge(source, at: now) }
+        if hasSlowSources { noteAge(ofSource: source, host) }
         sourceText.removeAll()
         lastRead = host.readSource(source, into: &sourceText)
         lastSource = source
@@ -240,11 +276,10 @@ struct EventCollector: ~Copyable {
       switch lastRead {
       case .complete(let exponent):
         failure = table.writeMember(index, from: sourceText, exponent, to: &envelope, into: &payload, settings)
-        if age > waited, failure == nil { table.writeAge(age, ofSensor: index, into: &payload, settings) }
+        if hasSlowSources { writeAge(ofSensor: index, failure, settings) }
       case .failed(let reason): failure = reason
       case .pending:
-        // Where it may take longer than this event waits, it has not failed yet.
-        if patience(event, settings) < settings.agent.sourceTimeout { continue }
+        if mayComeLater(for: event, settings) { continue }
         failure = .timeout
       }
       // A lasting fault is logged once when it begins, and its end once.

@@ -341,15 +341,23 @@ struct Uplink: ~Copyable {
   /// answer may have come in time. Then asks for what is to be subscribed to.
   ///
   /// - Returns: whether the connection goes on.
+  @inline(__always)
   mutating func watch<H: HostLinks & HostLog & ~Copyable>(
+    _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) -> Bool {
+    // What has come in since has put no deadline before that of the last turn, or the next turn sees to it.
+    if now < wake, subscriptions.wantedCount == 0 { return true }
+    return watchDeadlines(&client, now, &log, &host)
+  }
+
+  @inline(never)  // beside the turns in which nothing of it is due
+  private mutating func watchDeadlines<H: HostLinks & HostLog & ~Copyable>(
     _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> Bool {
     switch phase {
     case .waiting, .opening, .ended: return true
     case .handshaking, .online: break
     }
-    // What has come in since has put no deadline before that of the last turn, or the next turn sees to it.
-    if now < wake, subscriptions.wantedCount == 0 { return true }
     do throws(PeerFault) {
       try client.tick(now: now)
     } catch {
