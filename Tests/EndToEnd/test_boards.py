@@ -101,9 +101,10 @@ class Board:
         return done.returncode
 
     def agents(self):
-        """The numbers of all agents that run with this folder's configuration."""
-        return [int(folder.name) for folder in pathlib.Path("/proc").glob("[0-9]*")
-                if command_line(folder).startswith(f"{self.program} run ")]
+        """The numbers of all agents that run with this folder's configuration; their children look like them."""
+        found = {folder.name: parent_of(folder) for folder in pathlib.Path("/proc").glob("[0-9]*")
+                 if command_line(folder).startswith(f"{self.program} run ")}
+        return [int(process) for process, parent in found.items() if parent not in found]
 
     def agent(self):
         """The number of the only one; the shell that becomes it may not have done so yet."""
@@ -120,6 +121,13 @@ class Board:
 def command_line(folder):
     try:
         return (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def parent_of(folder):
+    try:
+        return (folder / "stat").read_text().rsplit(")", 1)[1].split()[1]
     except OSError:
         return ""
 
@@ -162,7 +170,7 @@ def test_the_start_script_is_not_misled(board):
     good = board.configuration.read_text()
     board.configuration.write_text(good.replace("org = ", "orc = "))
     for word in ("restart", "reload"):
-        assert board.call(word) == 78 and "orc" in board.said
+        assert board.call(word) == 78 and "orc" in board.said, board.said + board.log.read_text()
     assert board.agents() == [process]
     # One that does not end when it is asked to.
     board.configuration.write_text(good)
@@ -187,4 +195,5 @@ def test_the_upgrade_of_the_readme_works_while_the_agent_runs(board):
     # The start script still knows the agent whose file has gone, and starts the new one.
     assert board.call("status") == 0 and board.agents() == [process]
     assert board.call("restart") == 0, board.said
-    assert board.agent() != process and os.stat(f"/proc/{second}/exe").st_ino == board.program.stat().st_ino
+    second = board.agent()
+    assert second != process and os.stat(f"/proc/{second}/exe").st_ino == board.program.stat().st_ino

@@ -45,7 +45,8 @@ def test_the_page_has_every_word_and_no_other():
     clock = source("Agent/Clock/ClockFloor.swift", "public struct", "\x00")
     log = "".join(source(path, "public struct", "\x00")
                   for path in ("Agent/Log/LogWriter.swift", "LinuxHost/System/LogSink.swift"))
-    reasons, cause_words, alert_words, fault_words, event_words, own_words, check_words, failure_words, *_ = page_words()
+    reasons, cause_words, alert_words, fault_words, event_words, own_words, check_words, failure_words, *_ = (
+        page_words())
     failures = source("Agent/Management/PendingAction.swift", "enum ActionFailure", "\n  }\n")
     assert sorted(reasons) == sorted(re.findall(r'case \.\w+: "([^"]+)"', links))
     assert sorted(cause_words) == sorted(

@@ -326,7 +326,8 @@ import Testing
     rig.publish(device, "iotdevice-1/response", #"{"rc":202}"#)
     #expect(try progress(rig, id).requestID != nil)
     respond(rig, device, request?.body, 202)
-    respond(rig, device, request?.body, 500)
+    respond(rig, device, request?.body, 202)
+    rig.publish(device, "iotdevice-1/response", #"{"rc":500,"reqId":"other"}"#)
     #expect(try progress(rig, id).state == .restarting)
   }
 
