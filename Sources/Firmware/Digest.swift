@@ -10,9 +10,6 @@ public struct Digest: Sendable, BitwiseCopyable {
   /// Its bytes.
   public private(set) var bytes = InlineArray<32, UInt8>(repeating: 0)
 
-  /// Of all zeros, which is no digest of anything.
-  public init() {}
-
   /// What a computation gave.
   public init(_ bytes: InlineArray<32, UInt8>) { self.bytes = bytes }
 
@@ -24,7 +21,4 @@ public struct Digest: Sendable, BitwiseCopyable {
 
   /// Whether both are the same. Digests are no secrets, so it need not take the same time for all.
   public func equals(_ other: Digest) -> Bool { bytes.span.equals(other.bytes.span) }
-
-  /// Whether this is none.
-  public var isZero: Bool { equals(Digest()) }
 }
