@@ -128,6 +128,7 @@ public struct Agent: ~Copyable {
       case .connected(let sessionPresent):
         commands.beginConnection(sessionPresent: sessionPresent, now)
         management.beginConnection()
+        events.noteRoom()
       case .message(let message): route(message, now, &host)
       case .lost(let byPeer):
         noteLoss(byPeer: byPeer, now, &host)
@@ -143,7 +144,9 @@ public struct Agent: ~Copyable {
     guard !outbox.client.output.isEmpty else { return false }
     switch uplink.flush(&outbox.client, now, &log, &host) {
     case .nothing: return false
-    case .sent: return true
+    case .sent:
+      if outbox.client.output.isEmpty { events.noteRoom() }
+      return true
     case .lost(let byPeer):
       noteLoss(byPeer: byPeer, now, &host)
       return true

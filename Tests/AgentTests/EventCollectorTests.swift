@@ -99,6 +99,32 @@ import Testing
     #expect(rig.host.reads == [0, 1, 2, 4])
   }
 
+  /// Together they are more than the output holds: those that find no room go on as soon as it has been sent.
+  @Test func whatFindsNoRoomIsReadAgainWhenThereIsSome() throws {
+    let names = ["a", "b", "c", "d", "e"]
+    let sections = names.map { "[event \($0)]\ninterval = 10s\n[sensor \($0)]\nevent = \($0)\nread = file:/\($0)\n" }
+    let rig = try Rig(sections.joined() + "type = text", sources: Array(names.indices), packetBytes: 256)
+    rig.host.wall = WallTime(milliseconds: 0)
+    for index in names.indices { rig.host.texts[index] = "1.000000000000000" }
+    rig.host.texts[4] = String(repeating: "x", count: 170)
+    try rig.connect()
+    var rounds: [[String]] = []
+    for _ in 0..<4 {
+      rig.collect()
+      let isWaiting = rig.isCrowded
+      // While it waits for room, no time but the next one's wakes it.
+      #expect(isWaiting == (rig.eventDeadline == .never), "\(rounds)")
+      rounds.append(try rig.published())
+      if !isWaiting { break }
+      #expect(rig.eventDeadline <= rig.host.time)
+    }
+    #expect(rounds.count > 1)
+    #expect(rounds.flatMap { $0 }.map { $0.dropFirst(7).first } == names.map { $0.first })
+    #expect(rig.outboxCounters.messages == 5)
+    #expect(rig.outboxCounters.skipped == 0)
+    #expect(rig.eventDeadline == Instant(milliseconds: 10_000))
+  }
+
   @Test func waitsForSlowSourcesUntilItsPatienceEnds() throws {
     let rig = try makeRig()
     rig.host.slowSources = [0]

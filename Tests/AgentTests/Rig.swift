@@ -91,6 +91,7 @@ final class Rig {
   var eventDeadline: Instant { events.deadline(outbox) }
 
   var isDrained: Bool { outbox.isDrained }
+  var isCrowded: Bool { events.isCrowded }
   var pendingCount: Int { outbox.pendingCount }
   var waitingCount: Int { outbox.queue.count }
   var droppedCount: UInt64 { outbox.queue.droppedCount }
@@ -135,6 +136,7 @@ final class Rig {
   func sendAll() -> [UInt8] {
     let bytes = Array(outbox.client.output.span)
     outbox.client.removeSent(bytes.count, now: host.time)
+    events.noteRoom()
     return bytes
   }
 

@@ -74,6 +74,18 @@ def test_events_keep_their_intervals_without_drift(broker, platform, run_agent):
     assert distances[len(distances) // 2] < 5, distances
 
 
+def test_events_that_are_more_than_a_packet_holds_all_arrive(broker, platform, run_agent):
+    names = [f"e{number}" for number in range(12)]
+    sections = {f"event {name}": {"interval": "500ms", "qos": 0} for name in names}
+    sections.update({f"sensor {name}": {"event": name, "read": f"constant:{'x' * 200}", "type": "text"}
+                     for name in names})
+    run_agent(broker.port, {"mqtt": {"packet-size": "1KB"}, **sections})
+    # Due together, they are sent one packet's size after the other.
+    wait_until(lambda: min(len(platform.named(name)) for name in names) >= 4, DEADLINE, "some of each")
+    counts = [len(platform.named(name)) for name in names]
+    assert max(counts) - min(counts) <= 1, counts
+
+
 def test_qos_2_events_arrive_once_each(broker, platform, run_agent):
     run_agent(broker.port, status("200ms", 2, up="uptime"))
     wait_until(lambda: len(platform.named("status")) >= 10, DEADLINE, "some events")

@@ -24,6 +24,8 @@ struct EventCollector: ~Copyable {
   /// How old the slow source's answer is that was read last, where it came too late for an earlier event.
   private var age = TimeSpan.zero
   private var stamp = TimeStampWriter()
+  /// Whether a QoS 0 event has found no room: it and those behind it wait until what is being sent has gone out.
+  private(set) var isCrowded = false
 
   /// Takes buffers for one source's text and one payload from `arena`.
   init(table: consuming EventTable, packetBytesMax: Int, from arena: inout Arena) throws(ArenaExhausted) {
@@ -66,6 +68,7 @@ struct EventCollector: ~Copyable {
 
   /// Puts all events in order anew.
   private mutating func order() {
+    isCrowded = false
     kept = EventChain()
     fleeting = EventChain()
     var (lastKept, lastFleeting) = (EventChain.end, EventChain.end)
@@ -128,8 +131,21 @@ struct EventCollector: ~Copyable {
     if fleeting.due <= now, outbox.isReady(at: now) {
       var chain = fleeting
       collectDue(of: &chain, settings, clock, &outbox, now, &log, &host)
+      if isCrowded { chain.holdBack() }
       fleeting = chain
     }
+  }
+
+  /// All that was being sent has gone out.
+  @inline(__always)
+  mutating func noteRoom() { if isCrowded { release() } }
+
+  @inline(never)  // beside the turns in which nothing waits for room
+  private mutating func release() {
+    isCrowded = false
+    var chain = fleeting
+    table.noteNext(of: &chain)
+    fleeting = chain
   }
 
   /// Collects the first events of `chain`, and puts each where it belongs next.
@@ -143,7 +159,7 @@ struct EventCollector: ~Copyable {
     var lastPlaced = EventChain.end
     while event >= 0, table.events[event].schedule.due <= now {
       // A QoS 0 event is of use only now, and is then read freshly.
-      if table.events[event].qos == .atMostOnce, !outbox.isReady(at: now) { break }
+      if table.events[event].qos == .atMostOnce, isCrowded || !outbox.isReady(at: now) { break }
       let following = table.events[event].following
       collectEvent(event, settings, clock, &outbox, now, &log, &host)
       if table.events[event].schedule.due <= now {
@@ -175,15 +191,21 @@ struct EventCollector: ~Copyable {
       guard prepareSources(of: index, &host) || isPatienceOver(index, settings, now) else { return }
       noteWait(of: index, settings, now)
     }
-    table.events[index].schedule.advance(past: now)
     payload.removeAll()
     var envelope = EventEnvelope(into: &payload)
     writeMembers(of: index, into: &envelope, settings, &log, &host)
     let memberCount = envelope.memberCount
     envelope.finish(at: clock.wallTime(&host), using: &stamp, into: &payload)
-    guard memberCount > 0 else { return }
-    let topic = TopicName(alreadyChecked: table.bytes(table.events[index].topic))
-    outbox.publish(payload, on: topic, qos: table.events[index].qos, now, &log, &host)
+    if memberCount > 0 {
+      let topic = TopicName(alreadyChecked: table.bytes(table.events[index].topic))
+      let isTaken = outbox.publish(payload, on: topic, qos: table.events[index].qos, now, &log, &host)
+      guard isTaken else {
+        // It stays due, and is read afresh.
+        isCrowded = true
+        return
+      }
+    }
+    table.events[index].schedule.advance(past: now)
   }
 
   /// How long slow sources of an event are waited for: a share of its interval, and never longer than they may take.

@@ -54,6 +54,12 @@ struct EventChain: BitwiseCopyable {
   fileprivate(set) var due = Instant.never
   /// When one has to be looked at without news: those that wait for slow sources are, when their patience ends.
   fileprivate(set) var wake = Instant.never
+
+  /// Has nobody look at it until it is noted anew.
+  mutating func holdBack() {
+    due = .never
+    wake = .never
+  }
 }
 
 /// One configured sensor.

@@ -135,26 +135,47 @@ struct Outbox: ~Copyable {
   // MARK: Publishing
 
   /// Publishes `payload` on `topic`, now or through the queue. What can never be sent is counted and logged.
+  ///
+  /// - Returns: false where a message of QoS 0 found no room among what is being sent: it fits once that has gone out.
+  @discardableResult
   mutating func publish<H: HostLog & ~Copyable>(
     _ payload: borrowing ByteBuffer, on topic: borrowing TopicName, qos: QoS, _ now: Instant, _ log: inout LogWriter,
     _ host: inout H
-  ) {
+  ) -> Bool {
     guard !payload.hasOverflowed, payload.count <= PayloadLimits.bytesMax,
       client.fits(byteCount: topic.bytes.count + payload.count, qos: qos)
-    else { return setAside(.tooLarge, topic.bytes, &log, &host) }
+    else {
+      setAside(.tooLarge, topic.bytes, &log, &host)
+      return true
+    }
     counters.messages += 1
     if qos == .atMostOnce {
       do throws(SendRefusal) {
         try send(payload.span, on: topic, qos: qos, token: 0, now)
-      } catch { counters.skipped += 1 }
-      return
+        return true
+      } catch { return noteRefusal(error) }
     }
     // Nothing may overtake what waits already.
     if client.isConnected, let token = queue.tokenForDirectMessage() {
-      do throws(SendRefusal) { return try send(payload.span, on: topic, qos: qos, token: token, now) } catch {}
+      do throws(SendRefusal) {
+        try send(payload.span, on: topic, qos: qos, token: token, now)
+        return true
+      } catch {}
     }
     let dropped = queue.append(topic: topic.bytes, payload: payload.span, qos: qos.rawValue)
     if dropped > 0 { noteDropping(dropped, &log, &host) }
+    return true
+  }
+
+  /// A QoS 0 message could not be sent; whether that is for good.
+  @inline(never)  // beside what can be sent
+  private mutating func noteRefusal(_ refusal: SendRefusal) -> Bool {
+    guard case .wait(.room) = refusal, !client.output.isEmpty else {
+      counters.skipped += 1
+      return true
+    }
+    counters.messages -= 1
+    return false
   }
 
   /// Hands a message to the client now, or says what is in the way. Its owner keeps it until then, and has tokens of
