@@ -1,8 +1,8 @@
 """The clients that are compared, and how each is made to send a number of events."""
 
+import itertools
 import socket
 import subprocess
-import uuid
 
 import budgets
 from harness import configuration
@@ -53,6 +53,10 @@ class Client:
     def events(self, bench, process, length):
         """How many events a run that has ended has sent."""
         return length
+
+
+# A name on the broker for each run.
+RUNS = itertools.count()
 
 
 class Publisher(Client):
@@ -125,7 +129,9 @@ class Agent(Client):
         return write_configuration(bench, name, tls, interval="100ms", qos=qos, events=self.together)
 
     def start(self, bench, prefix, qos, tls, length):
-        name = uuid.uuid4().hex[:8]
+        # Short, so that no packet has 128 bytes behind its first: from there on the length of one takes two bytes (MQTT
+        # 3.1.1, section 2.2.3), and a digit more of a value 60 instructions.
+        name = f"b{next(RUNS):03}"
         path = self.configure(bench, name, qos, tls)
         with path.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(
@@ -135,7 +141,7 @@ class Agent(Client):
         return process
 
     def events(self, bench, process, length):
-        return sum(bench.named(f"{process.event}-{number}") for number in range(self.together))
+        return sum(bench.named(f"{process.event}-{number}") for number in numbers(self.together))
 
 
 # What an event reads: three files of the kernel. Those of a file system would be read by a child as soon as valgrind or
@@ -145,14 +151,20 @@ SENSORS = (("load", {"read": "loadavg:1"}),
            ("received", {"read": "network:lo/rx-bytes", "scale": "0.0009765625", "decimals": "1"}))
 
 
+def numbers(count):
+    """Of so many events. Those of several are equally wide however many there are: they are part of what is sent, and
+    longer packets cost more."""
+    return [f"{number:02}" if count > 1 else str(number) for number in range(count)]
+
+
 def write_configuration(bench, name, tls, *, interval="10s", qos=1, events=1, port=None, more=None):
     """A configuration for the agent with events of three sensors each; `name` makes it unique on the broker. `more` are
     other sections."""
     sections = {}
-    for number in range(events):
+    for number in numbers(events):
         sections[f"event {name}-{number}"] = {"interval": interval, "qos": qos}
         for sensor, keys in SENSORS:
-            sections[f"sensor {sensor}{number or ''}"] = {"event": f"{name}-{number}", **keys}
+            sections[f"sensor {sensor}{number if events > 1 else ''}"] = {"event": f"{name}-{number}", **keys}
     return write_sections(bench, name, {**sections, **(more or {})}, tls, port)
 
 
