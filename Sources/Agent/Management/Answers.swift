@@ -1,0 +1,128 @@
+// What device management has to tell the server and waits for its turn: answers to requests.
+//
+// Answers wait here, apart from events, until window and rate have room for them; the outbox sends them in front of
+// whatever waits there.
+
+import Bytes
+import HostInterface
+import IoTPlatform
+import MQTT
+
+/// Messages of device management that are written and sent.
+struct Answers: ~Copyable {
+  /// The token of a request of ours, and less than those of all answers: beyond all tokens of the outbox's own.
+  static var firstToken: UInt64 { 1 << 63 }
+
+  private let pinned = Pinned()
+  /// The message that is being written.
+  var payload: ByteBuffer
+  /// Answers that wait: for each its length in two bytes, and its payload.
+  private var waiting: ByteBuffer
+  private var count: UInt64 = 0
+  private var sentCount: UInt64 = 0
+  /// Whether something waits for what wakes the loop by itself.
+  var isBusy = false
+  /// When time alone moves something on.
+  var deadline = Instant.never
+
+  init(isManaged: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+    let byteCount = isManaged ? AgentLimits.managementBytesMax : 0
+    let waiting = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
+    let payload = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
+    self.waiting = waiting
+    self.payload = payload
+  }
+
+  /// Whether none waits.
+  var isEmpty: Bool { waiting.isEmpty }
+
+  /// The token of the answer that was finished last.
+  var lastToken: UInt64 { Answers.firstToken + count }
+
+  /// Time alone moves something on at `moment`.
+  mutating func noteDeadline(_ moment: Instant) { deadline = min(deadline, moment) }
+
+  // MARK: Writing
+
+  /// Adds the answer `code` to the request with this identifier; none is owed where that is empty.
+  @inline(never)  // small code
+  mutating func add<H: HostLog & ~Copyable>(
+    _ code: Int, _ message: StaticString?, _ identifier: Span<UInt8>, _ log: inout LogWriter, _ host: inout H
+  ) {
+    guard !identifier.isEmpty else { return }
+    payload.beginManagementAnswer(code, to: identifier)
+    appendMessage(message)
+    finish(&log, &host)
+  }
+
+  /// Ends the answer that has been begun, and has it wait for its turn.
+  @inline(never)  // small code
+  mutating func finish<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
+    isBusy = true
+    payload.append(UInt8(ascii: "}"))
+    guard !payload.hasOverflowed, payload.count + 2 <= waiting.freeCount else {
+      log.begin(.error, "management answer-dropped")
+      log.end(to: &host)
+      return
+    }
+    waiting.append(bigEndian: UInt16(truncatingIfNeeded: payload.count))
+    waiting.append(payload)
+    count += 1
+  }
+
+  /// Says in the answer what is the matter.
+  @inline(never)  // small code
+  mutating func appendMessage(_ message: StaticString?, _ status: Int = 0) {
+    guard let message else { return }
+    payload.append(",\"message\":\"")
+    payload.append(message)
+    if status != 0 {
+      payload.append(UInt8(ascii: " "))
+      payload.append(decimal: status)
+    }
+    payload.append(UInt8(ascii: "\""))
+  }
+
+  // MARK: Sending
+
+  /// Sends what there is room for.
+  mutating func send(_ outbox: inout Outbox, _ now: Instant) {
+    let topic = TopicName(alreadyChecked: Topics.managementAnswer.bytes)
+    while !waiting.isEmpty {
+      let byteCount = Int(waiting[0]) << 8 | Int(waiting[1])
+      payload.removeAll()
+      append(2..<(2 + byteCount), of: waiting, to: &payload)
+      guard publish(on: topic, Answers.firstToken + sentCount + 1, &outbox, now) else { return }
+      waiting.removeFirst(2 + byteCount)
+      sentCount += 1
+    }
+  }
+
+  /// Publishes `payload`, or finds out when to try again.
+  ///
+  /// - Returns: false when it has to be tried again.
+  @inline(never)  // small code
+  mutating func publish(
+    on topic: borrowing TopicName, _ token: UInt64, _ outbox: inout Outbox, _ now: Instant
+  ) -> Bool {
+    do throws(SendRefusal) {
+      try outbox.send(payload.span, on: topic, qos: .atLeastOnce, token: token, now)
+    } catch {
+      switch error {
+      // It would block all those behind it for ever.
+      case .never: return true
+      case .wait(.rate): noteDeadline(outbox.allowedFrom)
+      // Whatever makes room wakes the loop.
+      case .wait(.window), .wait(.room): isBusy = true
+      case .wait(.noConnection): break
+      }
+      return false
+    }
+    return true
+  }
+}
+
+// As members of one value the two would overlap.
+private func append(_ range: Range<Int>, of buffer: borrowing ByteBuffer, to other: inout ByteBuffer) {
+  other.append(buffer.span.extracting(range))
+}
