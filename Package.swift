@@ -188,12 +188,14 @@ let package = Package(
     .target(
       name: "Agent",
       dependencies: [
-        "Bytes", "AgentConfiguration", "HostInterface", "IoTPlatform", "JSON", "MQTT", "Spool", "Telemetry",
+        "Bytes", "AgentConfiguration", "Firmware", "HostInterface", "IoTPlatform", "JSON", "MQTT", "Spool", "Telemetry",
       ],
       swiftSettings: noHeap),
     .target(
-      name: "AgentConfiguration", dependencies: ["Bytes", "HostInterface", "IoTPlatform"], swiftSettings: noHeap),
-    .target(name: "Firmware", dependencies: ["Bytes"], exclude: ["BUNDLE.md"], swiftSettings: noHeap),
+      name: "AgentConfiguration", dependencies: ["Bytes", "Firmware", "HostInterface", "IoTPlatform"], swiftSettings: noHeap),
+    .target(
+      name: "Firmware", dependencies: ["Bytes", "HostInterface"], exclude: ["BUNDLE.md", "SLOTS.md"],
+      swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
     .target(name: "Telemetry", dependencies: ["Bytes", "HostInterface"], swiftSettings: noHeap),
     .target(name: "Spool", dependencies: ["Bytes"], swiftSettings: noHeap),
@@ -207,7 +209,7 @@ let package = Package(
     .target(name: "CLinux", linkerSettings: resolver),
     .target(name: "CMbedTLS", linkerSettings: mbedTLS),
     .target(
-      name: "LinuxHost", dependencies: ["Bytes", "CLinux", "CMbedTLS", "HostInterface", "Storage"],
+      name: "LinuxHost", dependencies: ["Bytes", "CLinux", "CMbedTLS", "Firmware", "HostInterface", "Storage"],
       swiftSettings: common),
 
     // What Scripts/bench measures besides the agent.
@@ -222,21 +224,23 @@ let package = Package(
     .testTarget(name: "MQTTTests", dependencies: ["Bytes", "MQTT", "TestSupport"], swiftSettings: common),
     .target(
       name: "Simulator",
-      dependencies: ["Agent", "Bytes", "AgentConfiguration", "HostInterface", "MQTT", "Storage", "TestSupport"],
+      dependencies: [
+        "Agent", "Bytes", "AgentConfiguration", "Firmware", "HostInterface", "MQTT", "Storage", "TestSupport",
+      ],
       path: "Tests/Simulator", swiftSettings: common),
     .executableTarget(
       name: "simulate", dependencies: ["Simulator"], path: "Tests/Simulate", swiftSettings: common),
     .testTarget(
       name: "AgentTests",
       dependencies: [
-        "Agent", "AgentConfiguration", "Bytes", "HostInterface", "IoTPlatform", "Simulator", "TestSupport",
+        "Agent", "AgentConfiguration", "Bytes", "Firmware", "HostInterface", "IoTPlatform", "Simulator", "TestSupport",
       ],
       swiftSettings: common),
     .testTarget(
       name: "StorageTests", dependencies: ["Bytes", "HostInterface", "Simulator", "Storage", "TestSupport"],
       swiftSettings: common),
     .testTarget(
-      name: "FirmwareTests", dependencies: ["Bytes", "Firmware", "TestSupport"], swiftSettings: common),
+      name: "FirmwareTests", dependencies: ["Bytes", "Firmware", "HostInterface", "TestSupport"], swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
     .testTarget(
       name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],

@@ -190,7 +190,7 @@ extension SettingsLoader {
     }
     for section in 1..<max(sections.count, 1) {
       let kind = sections[section].kind
-      guard kind == .command || kind == .management else { continue }
+      guard kind == .command || kind == .management || kind == .firmware else { continue }
       diagnostics.begin(.error, at: sections[section].place)
       addHeading(section)
       diagnostics.add("found with org = quickstart; Quickstart has no ")

@@ -51,6 +51,15 @@ extension Settings {
     case .serialNumber, .manufacturer, .model, .deviceClass, .deviceDescription, .firmwareVersion, .hardwareVersion,
       .descriptiveLocation:
       .text(management.information[Int(key.rawValue - Key.serialNumber.rawValue)])
+    case .installer: .word(firmware.installer.name)
+    case .installerRun: .text(firmware.run)
+    case .keyFile: .text(firmware.keyFile)
+    case .compatible: .text(firmware.compatible)
+    case .allowDowngrade: .boolean(firmware.allowsDowngrade)
+    case .imageSize: .size(firmware.imageBytesMax)
+    case .firmwareCAFile: .text(firmware.caFile)
+    case .throttle: .size(firmware.throttleBytesPerSecond)
+    case .downloadDeadline: .time(firmware.deadline)
     case .interval: .time(events[index].interval)
     case .qos: .count(Int(events[index].qos))
     case .event, .read, .field, .valueType, .scale, .offset, .decimals: value(of: key, ofSensor: sensors[index])
@@ -97,6 +106,7 @@ extension Settings {
     case .sensor: sensors.count
     case .command: commands.count
     case .management: management.isManaged ? 1 : 0
+    case .firmware: firmware.isConfigured ? 1 : 0
     default: 1
     }
   }
@@ -112,7 +122,7 @@ extension Settings {
 
   /// Room for `append(_:)` with these settings, in bytes.
   public var descriptionBytesMax: Int {
-    2560 + text.count * 2 + events.count * 96 + sensors.count * 256 + commands.count * 96
+    2816 + text.count * 2 + events.count * 96 + sensors.count * 256 + commands.count * 96
   }
 }
 
@@ -143,7 +153,7 @@ extension ByteBuffer {
   private mutating func append(_ key: Key, _ value: SettingValue, _ settings: borrowing Settings) {
     switch value {
     case .none: return
-    case .text(let text) where text.isEmpty && key != .caFile: return
+    case .text(let text) where text.isEmpty && key != .caFile && key != .firmwareCAFile: return
     default: break
     }
     if key.isSecret {

@@ -45,6 +45,7 @@ extension SettingsLoader {
     settings.agent.align = boolean(.align)
     settings.agent.logLevel = LogLevel(rawValue: choice(.logLevel)) ?? .info
     readManagement(&settings)
+    readFirmware(&settings)
     readEvents(&settings)
     readSensors(&settings)
     readCommands(&settings)
@@ -150,10 +151,8 @@ extension SettingsLoader {
 
   /// The file of trusted certificates: `ca-file`, or one of the older spellings; `system` and `_os_` mean none.
   private mutating func readTrust(_ settings: inout Settings) {
-    if let entry = winner(.caFile) {
-      if WordList("system|_os_").index(of: bytes(entry.value)) == nil {
-        settings.server.caFile = path(.caFile, of: &settings)
-      }
+    if winner(.caFile) != nil {
+      settings.server.caFile = trust(.caFile, of: &settings)
       return
     }
     settings.server.caFile = path(.rootCertificateFile, of: &settings)
@@ -163,6 +162,12 @@ extension SettingsLoader {
     } else {
       report(.warning, entry, "has no effect beside the root certificate's file")
     }
+  }
+
+  /// A file of trusted certificates; `system` means none.
+  mutating func trust(_ key: Key, of settings: inout Settings) -> Text {
+    if let entry = winner(key), WordList("system|_os_").index(of: bytes(entry.value)) != nil { return .none }
+    return path(key, of: &settings)
   }
 
   private mutating func readMQTT(_ settings: inout Settings) {

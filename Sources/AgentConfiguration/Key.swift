@@ -22,6 +22,9 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   case lifetime, reboot, factoryReset
   case serialNumber, manufacturer, model, deviceClass, deviceDescription, firmwareVersion, hardwareVersion
   case descriptiveLocation
+  // [firmware]
+  case installer, installerRun, keyFile, compatible, allowDowngrade, imageSize, firmwareCAFile, throttle
+  case downloadDeadline
   // [event NAME]
   case interval, qos
   // [sensor NAME]
@@ -48,14 +51,14 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
 
 /// The kinds of sections.
 enum SectionKind: UInt8, Sendable, BitwiseCopyable {
-  case device, server, mqtt, agent, management, event, sensor, command, gateway, application
+  case device, server, mqtt, agent, management, firmware, event, sensor, command, gateway, application
 
   static var words: WordList {
-    WordList("device|server|mqtt|agent|management|event|sensor|command|gateway|application")
+    WordList("device|server|mqtt|agent|management|firmware|event|sensor|command|gateway|application")
   }
   /// Those that a person should write.
   static var supported: WordList {
-    WordList("[device]|[server]|[mqtt]|[agent]|[management]|[event NAME]|[sensor NAME]|[command NAME]")
+    WordList("[device]|[server]|[mqtt]|[agent]|[management]|[firmware]|[event NAME]|[sensor NAME]|[command NAME]")
   }
 
   var name: Span<UInt8> {
@@ -89,6 +92,8 @@ enum KeyType: UInt8, Sendable, BitwiseCopyable {
   case logLevel
   /// One of the words for `ValueType`.
   case valueType
+  /// One of the words for `FirmwareInstaller`.
+  case installer
 }
 
 /// What a running agent does with a new value.
@@ -163,6 +168,7 @@ struct KeyDescription: BitwiseCopyable, Sendable {
     switch type {
     case .logLevel: LogLevel.words
     case .valueType: ValueType.words
+    case .installer: FirmwareInstaller.words
     case .text, .boolean, .count, .size, .time, .timeOrZero, .decimal: nil
     }
   }

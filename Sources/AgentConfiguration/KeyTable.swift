@@ -95,6 +95,32 @@ enum KeyTable {
     text(.hardwareVersion, "hardware-version", .management, .goesOn, "which of its revisions it is"),
     text(.descriptiveLocation, "location", .management, .goesOn, "where it stands, in words"),
 
+    choice(
+      .installer, "installer", .firmware, .installer, default: Int32(FirmwareInstaller.agent.rawValue), .goesOn,
+      "`agent` renews this program in slots of its own, `command` hands the image to a program"),
+    text(
+      .installerRun, "run", .firmware, .goesOn,
+      "for `command`: the absolute path of a program that gets the image's path"),
+    text(
+      .keyFile, "key-file", .firmware, .goesOn,
+      "a PEM file of up to four P-256 keys; one of them must have signed an image"),
+    text(.compatible, "compatible", .firmware, .goesOn, "what images must be made for, 1 to 64 characters"),
+    boolean(
+      .allowDowngrade, "allow-downgrade", .firmware, default: false, .goesOn,
+      "`yes`: also images of a lower security version than what has run"),
+    size(
+      .imageSize, "image-size", .firmware, kilobyte...(1024 * 1024 * kilobyte), default: 64 * 1024 * kilobyte, .goesOn,
+      "the largest image, 1KB to 1024MB"),
+    text(
+      .firmwareCAFile, "ca-file", .firmware, otherwise: "`system`", .goesOn,
+      "a PEM file of certificates to trust where images are fetched"),
+    size(
+      .throttle, "throttle", .firmware, 0...(100 * 1024 * kilobyte), default: 0, .goesOn,
+      "how much is fetched each second at most, 0B to 100MB, 0B for no limit"),
+    time(
+      .downloadDeadline, "deadline", .firmware, hour...(7 * day), default: day, .goesOn,
+      "how long a download may take with all that it waits for, 1h to 7d"),
+
     time(.interval, "interval", .event, 100...(7 * day), default: 10 * second, .goesOn, "100ms to 7d"),
     count(.qos, "qos", .event, 0...2, default: 0, .goesOn, "0 at most once, 1 at least once, 2 exactly once"),
 

@@ -34,8 +34,8 @@ public enum ConfigurationLimits {
   public static var sensorsMax: Int { 256 }
   /// Commands.
   public static var commandsMax: Int { 32 }
-  /// Headings: one of each of the seven plain kinds besides the named ones, and the time before the first.
-  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + 7 + 1 }
+  /// Headings: one of each of the eight plain kinds besides the named ones, and the time before the first.
+  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + 8 + 1 }
 
   /// The longest token, in bytes: the platform's have 18, certificates' fingerprints 64.
   public static var tokenBytesMax: Int { 512 }

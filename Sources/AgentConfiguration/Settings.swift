@@ -115,6 +115,42 @@ public struct ManagementSettings: Sendable, BitwiseCopyable {
   public var hasActions: Bool { rebootsBySystem || !reboot.isEmpty || !factoryReset.isEmpty }
 }
 
+/// How new firmware is installed.
+public enum FirmwareInstaller: UInt8, Sendable, BitwiseCopyable {
+  /// The agent's own program, in slots that are tried.
+  case agent
+  /// By a program that gets the image.
+  case command
+
+  static var words: WordList { WordList("agent|command") }
+  /// The word of a configuration.
+  var name: StaticString { self == .agent ? "agent" : "command" }
+}
+
+/// What firmware is taken, and where from.
+public struct FirmwareSettings: Sendable, BitwiseCopyable {
+  /// Whether there is a `[firmware]`.
+  public internal(set) var isConfigured = false
+  /// Who installs it.
+  public internal(set) var installer = FirmwareInstaller.agent
+  /// The absolute path of the program that installs an image; empty without one.
+  public internal(set) var run: Text = .none
+  /// The path of the PEM file of the keys that are trusted; empty without one.
+  public internal(set) var keyFile: Text = .none
+  /// What images must be made for; empty where that does not matter.
+  public internal(set) var compatible: Text = .none
+  /// Whether an image may have a lower security version than what has run.
+  public internal(set) var allowsDowngrade = false
+  /// The largest image, in bytes.
+  public internal(set) var imageBytesMax = 0
+  /// The path of a PEM file of trusted certificates; empty for the system's.
+  public internal(set) var caFile: Text = .none
+  /// How much is fetched each second at most, in bytes; 0 for no limit.
+  public internal(set) var throttleBytesPerSecond = 0
+  /// How long a download may take with all that it waits for.
+  public internal(set) var deadline = TimeSpan.zero
+}
+
 /// One `[event NAME]`.
 public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
   /// The event's identifier in its topic.
@@ -187,6 +223,8 @@ public struct Settings: ~Copyable {
   public internal(set) var agent = AgentSettings()
   /// Device management.
   public internal(set) var management = ManagementSettings()
+  /// Firmware.
+  public internal(set) var firmware = FirmwareSettings()
   /// Events, in the order of the file.
   public internal(set) var events: FixedArray<EventSettings>
   /// Sensors, in the order of the file.
@@ -238,6 +276,7 @@ public struct Settings: ~Copyable {
   public func needsNewConnection(comparedTo other: borrowing Settings) -> Bool {
     // Its memory and its subscription come with the agent.
     if management.isManaged != other.management.isManaged { return true }
+    if firmware.isConfigured != other.firmware.isConfigured { return true }
     for index in KeyTable.keys.indices where KeyTable.keys[index].change == .reconnects {
       let key = KeyTable.keys[index].key
       if !isSame(value(of: key), as: other.value(of: key), of: other) { return true }

@@ -167,9 +167,13 @@ public struct SettingsLoader: ~Copyable {
   // MARK: The board
 
   /// Whether device management is configured, and `apply` should be called with what the board says of itself.
-  public var isManaged: Bool {
-    for index in 1..<max(sections.count, 1) where sections[index].kind == .management { return true }
-    return false
+  public var isManaged: Bool { plainSection(.management) > 0 }
+
+  /// The section of a kind of which there is one; 0 without it.
+  @inline(never)
+  func plainSection(_ kind: SectionKind) -> Int {
+    for index in 1..<max(sections.count, 1) where sections[index].kind == kind { return index }
+    return 0
   }
 
   /// Takes what the board says about itself, which counts where the configuration says nothing. What cannot be used is

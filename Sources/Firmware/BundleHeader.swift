@@ -151,6 +151,19 @@ public struct BundleHeader: Sendable, BitwiseCopyable {
   /// Where in the header the version is.
   public var version: Range<Int> { Offset.version..<(Offset.version + Int(versionCount)) }
 
+  /// What ELF calls the machine that this program is for; 0 for one that is not known here.
+  public static var ownMachine: UInt16 {
+    #if arch(x86_64)
+      62
+    #elseif arch(arm64)
+      183
+    #elseif arch(arm)
+      40
+    #else
+      0
+    #endif
+  }
+
   /// Signature `index`, 0 or 1, of a whole header; nil where there is none.
   public static func signature(_ index: Int, in bytes: Span<UInt8>) throws(BundleDefect) -> BundleSignature? {
     let start = Offset.signatures + index * Offset.signatureStride
@@ -181,7 +194,7 @@ private func textCount(_ bytes: Span<UInt8>, _ room: Range<Int>) throws(BundleDe
 
 extension Span where Element == UInt8 {
   /// A big-endian number of up to eight bytes.
-  fileprivate func number(at offset: Int, byteCount: Int) -> UInt64 {
+  func number(at offset: Int, byteCount: Int) -> UInt64 {
     var value: UInt64 = 0
     for index in offset..<(offset + byteCount) { value = value << 8 | UInt64(self[index]) }
     return value

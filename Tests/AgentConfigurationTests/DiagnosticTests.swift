@@ -58,7 +58,7 @@ import Testing
 
   @Test func unknownSections() throws {
     let sections =
-      "[device], [server], [mqtt], [agent], [management], [event NAME], [sensor NAME] or [command NAME]"
+      "[device], [server], [mqtt], [agent], [management], [firmware], [event NAME], [sensor NAME] or [command NAME]"
     try expect(
       "[sever]", #"f:12:2: error: found unknown section "sever"; expected \#(sections); did you mean "server"?"#)
     try expect("[xyz]\nwhatever = 1", #"f:12:2: error: found unknown section "xyz"; expected \#(sections)"#)
@@ -76,6 +76,30 @@ import Testing
       "[management]\nmodel = \(long)",
       "f:13:9: error: model: found \"\(long.prefix(60))…\"; expected text of at most 128 bytes")
     try expect("[management]\nreboot = no\nfactory-reset = off\nmodel = \(long.dropFirst())")
+  }
+
+  @Test func firmware() throws {
+    try expect(
+      "[firmware]\ninstaller = agnt\nkey-file = /k\ncompatible = c\n[management]",
+      #"f:13:13: error: installer: found "agnt"; expected agent or command; did you mean "agent"?"#)
+    try expect(
+      "[management]\n[firmware]\ncompatible = a b\nkey-file = /k",
+      #"f:14:14: error: compatible: found "a b"; expected 1 to 64 printable characters without blanks"#)
+    try expect(
+      "[firmware]\nkey-file = /k\ncompatible = c",
+      "f:12:2: error: [firmware]: lifetime is missing; expected a [management], as the platform sends images to managed "
+        + "devices")
+    try expect(
+      "[management]\n[firmware]\ncompatible = c",
+      "f:13:2: error: [firmware]: key-file is missing; expected a file of public keys, as this program takes no image "
+        + "unsigned")
+    try expect(
+      "[management]\n[firmware]\ninstaller = command\nkey-file = /k\nrun = /x",
+      "f:13:2: error: [firmware]: compatible is missing; expected what signed images are made for, such as acme-e7")
+    try expect(
+      "[management]\n[firmware]\ninstaller = command",
+      "f:13:2: error: [firmware]: run is missing; expected the absolute path of a program that installs an image")
+    try expect("[management]\n[firmware]\ninstaller = command\nrun = /x")
   }
 
   @Test func headingsOfOtherClasses() throws {

@@ -26,7 +26,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .count: (String(facts.range.lowerBound), String(facts.range.upperBound))
     case .size: (size(facts.range.lowerBound), size(facts.range.upperBound))
     case .time, .timeOrZero: (time(facts.times.lowerBound), time(facts.times.upperBound))
-    case .text, .boolean, .decimal, .logLevel, .valueType: nil
+    case .text, .boolean, .decimal, .logLevel, .valueType, .installer: nil
     }
   }
 
@@ -38,7 +38,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .time, .timeOrZero:
       [facts.times.lowerBound.milliseconds - 1, facts.times.upperBound.milliseconds + 1].filter { $0 > 0 }
         .map { "\($0)ms" }
-    case .text, .boolean, .decimal, .logLevel, .valueType: []
+    case .text, .boolean, .decimal, .logLevel, .valueType, .installer: []
     }
   }
 
@@ -48,7 +48,8 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     switch key {
     case .organization: return ["ab12cd", "ef34gh"]
     case .authMethod: return ["token", "TOKEN"]
-    case .caFile, .tokenFile, .run, .reboot, .factoryReset: return ["/a/b", "/a/c"]
+    case .caFile, .tokenFile, .run, .reboot, .factoryReset, .installerRun, .keyFile, .firmwareCAFile:
+      return ["/a/b", "/a/c"]
     case .event: return ["status", "other"]
     case .read: return ["file:/a", "constant:1"]
     case .decimals, .scale, .offset: return ["2", "-3.5"]
@@ -75,7 +76,8 @@ private func size(_ byteCount: Int) -> String {
 private func configuration(_ key: KeyCase, _ value: String) -> Input {
   var sections: [(name: String, lines: [(key: String, value: String)])] = [
     ("device", [("org", "ab12cd"), ("type", "edge"), ("auth-token", "x")]), ("server", [("host", "h")]),
-    ("mqtt", [("messages-per-second", "0")]), ("agent", []), ("management", []), ("event status", []),
+    ("mqtt", [("messages-per-second", "0")]), ("agent", []), ("management", []),
+    ("firmware", [("run", "/i"), ("key-file", "/k"), ("compatible", "c")]), ("event status", []),
     ("event other", []),
     ("sensor s", [("event", "status"), ("read", "file:/x")]),
     ("sensor o", [("event", "other"), ("read", "file:/x")]), ("command c", [("run", "/x")]),
@@ -226,7 +228,7 @@ private func file(_ path: String) throws -> String {
     case .size: return Values.size(bytes.span) == .amount(Int64(key.facts.standardCount))
     case .time, .timeOrZero: return parseDuration(bytes.span) == key.facts.standardTime
     case .decimal: return Decimal(parsing: bytes.span) == key.facts.standardDecimal
-    case .logLevel, .valueType:
+    case .logLevel, .valueType, .installer:
       guard let words = key.facts.words else { return false }
       return text == Array(words.word(key.facts.standardCount)).text
     }
