@@ -36,6 +36,7 @@ public struct Agent: ~Copyable {
   private var events: EventCollector
   private var commands: CommandRunner
   private var management: Management
+  private var control: Control
   /// When a clean end was asked for, the moment at which it stops waiting.
   private var stopDeadline: Instant?
 
@@ -67,6 +68,7 @@ public struct Agent: ~Copyable {
     let commands = try CommandRunner(packetBytesMax: mqtt.packetBytesMax, from: &arena)
     let management = try Management(
       isManaged: plan.settings.management.isManaged, random: RandomSource(seed: random.next()), from: &arena)
+    let control = try Control(now: now, from: &arena)
     if management.isManaged {
       uplink.subscribe(to: Topics.managementFilter, qos: .atLeastOnce)
       uplink.holdBack()
@@ -79,6 +81,7 @@ public struct Agent: ~Copyable {
     self.events = events
     self.commands = commands
     self.management = management
+    self.control = control
     settings = plan.settings
   }
 
@@ -92,7 +95,8 @@ public struct Agent: ~Copyable {
     clock.advance(now, &log, &host)
     guard clock.isSettled(at: now) else { return clock.deadline(now) ?? now + AgentLimits.idleMax }
     let isEnding = stopDeadline != nil
-    let hasMore = uplink.isQuiet(now, host) ? false : connect(isEnding: isEnding, now, &host)
+    var hasMore = uplink.isQuiet(now, host) ? false : connect(isEnding: isEnding, now, &host)
+    if host.hasControlNews || control.isDue(now) { hasMore = serve(now, &host) || hasMore }
     if management.isDue(now) { manage(isEnding: isEnding, now, &host) }
     commands.advance(settings, clock, &outbox, now, &log, &host)
     if !isEnding { events.collect(settings, clock, &outbox, now, &log, &host) }
@@ -161,7 +165,7 @@ public struct Agent: ~Copyable {
   private mutating func nextDeadline(_ now: Instant) -> Instant {
     var deadline = uplink.deadline(outbox.client, now)
     guard !uplink.isEnded else { return deadline }
-    deadline = min(min(deadline, management.deadline), log.nextAccount)
+    deadline = min(min(deadline, management.deadline), min(log.nextAccount, control.deadline))
     deadline = min(deadline, min(commands.deadline, outbox.deadline(now)))
     return min(deadline, stopDeadline ?? events.deadline(outbox))
   }
@@ -173,6 +177,29 @@ public struct Agent: ~Copyable {
     management.advance(isEnding: isEnding, subscription, settings, &outbox, now, &log, &host)
     if isEnding { return }
     if management.keepsOffline { uplink.hold(&outbox.client, now, &log, &host) } else { uplink.release() }
+  }
+
+  // MARK: Local programs
+
+  /// Answers local programs; true when more of them wait.
+  @inline(never)  // beside the turns in which none has anything to say
+  private mutating func serve<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) -> Bool {
+    for _ in 0..<ControlLimits.piecesPerTurnMax {
+      guard control.next(now, &host) else { return false }
+      if !control.isComplete { answer(now, &host) }
+      guard control.send(now, &host) else { return false }
+    }
+    return true
+  }
+
+  /// Writes the answer to a request, or the next piece of it.
+  private mutating func answer<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
+    switch control.verb {
+    case nil: control.finish(.unknownVerb)
+    case .status:
+      control.writeStatus(uplink, outbox, events, commands, management, settings, now, &host)
+    case .publish: control.finish(.unknownVerb)
+    }
   }
 
   // MARK: Routing
@@ -226,6 +253,19 @@ public struct Agent: ~Copyable {
     log.writeMemory(connection: connection, configuration: configuration, to: &host)
     log.warn(about: settings, to: &host)
     uplink.logFirstWait(&log, &host)
+  }
+
+  /// Logs why there is no control socket: where the configuration says, or at `usualPlace`.
+  public mutating func logUncontrolled<H: Host & ~Copyable>(
+    _ failure: ControlFailure, usualPlace: Span<UInt8>, _ host: inout H
+  ) {
+    let path = settings.bytes(settings.agent.controlSocket)
+    // Nobody has asked for it where the usual places cannot be had.
+    let isExpected = !path.isEmpty || failure == .inUse
+    log.begin(isExpected ? .warning : .info, "control not-opened")
+    log.add("reason", failure.name)
+    log.add("path", text: path.isEmpty ? usualPlace : path)
+    log.end(to: &host)
   }
 
   /// Whether going over to `newSettings` takes a new connection, and so a new agent.

@@ -44,6 +44,7 @@ extension SettingsLoader {
     settings.agent.sourceTimeout = duration(.sourceTimeout)
     settings.agent.align = boolean(.align)
     settings.agent.logLevel = LogLevel(rawValue: choice(.logLevel)) ?? .info
+    readControl(&settings)
     readManagement(&settings)
     readFirmware(&settings)
     readEvents(&settings)
@@ -91,7 +92,7 @@ extension SettingsLoader {
   }
 
   @inline(never)
-  private mutating func component(_ key: Key, _ settings: inout Settings) -> Text {
+  mutating func component(_ key: Key, _ settings: inout Settings) -> Text {
     guard let entry = winner(key) else { return .none }
     if IdentityRules.isValidComponent(bytes(entry.value)) { return settings.keep(bytes(entry.value)) }
     reportFound(.error, entry, "; expected 1 to 36 of A-Z a-z 0-9 - _ .")

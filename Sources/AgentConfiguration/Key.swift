@@ -17,7 +17,7 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [mqtt]
   case keepAlive, cleanSession, inflightMax, packetSize, queueSize, connectDelayMax, messagesPerSecond, retainedCommands
   // [agent]
-  case logLevel, sourceTimeout, align
+  case logLevel, sourceTimeout, align, controlSocket, controlGroup, controlOwner
   // [management]
   case lifetime, reboot, factoryReset
   case serialNumber, manufacturer, model, deviceClass, deviceDescription, firmwareVersion, hardwareVersion

@@ -71,6 +71,15 @@ enum KeyTable {
       "how long a slow sensor is waited for, 100ms to 1m"),
     boolean(
       .align, "align", .agent, default: false, .goesOn, "`yes`: events are due at the same moments on all devices"),
+    text(
+      .controlSocket, "control-socket", .agent, otherwise: "/run/mote/control, else /var/lib/mote/control", .reconnects,
+      "where `mote status` and others reach the running agent, or `no`"),
+    text(
+      .controlGroup, "control-group", .agent, otherwise: "only its user may", .reconnects,
+      "a group that may do so, too, by name or number"),
+    text(
+      .controlOwner, "control-owner", .agent, otherwise: "the agent's user", .reconnects,
+      "whose the socket is, where the agent runs as root"),
 
     // Less than an hour the platform refuses; more than 24 days no number of milliseconds here has room for.
     time(

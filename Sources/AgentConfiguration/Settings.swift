@@ -94,6 +94,12 @@ public struct AgentSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var sourceTimeout = TimeSpan.zero
   /// Whether events are due at whole multiples of their intervals, without a phase of this device's own.
   public internal(set) var align = false
+  /// The absolute path of the control socket, or `no`; empty for the usual places.
+  public internal(set) var controlSocket: Text = .none
+  /// The group that may connect to it, too, by name or number; empty for none.
+  public internal(set) var controlGroup: Text = .none
+  /// The user whose it is, by name or number; empty for the agent's own.
+  public internal(set) var controlOwner: Text = .none
 }
 
 /// What the platform may do to the device beside commands, and what it is told about it.

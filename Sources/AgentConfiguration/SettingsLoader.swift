@@ -73,7 +73,7 @@ public struct SettingsLoader: ~Copyable {
   /// Whether a file was not read at all for its encoding: nothing is missed then.
   var isUnread = false
   /// Whether a whole text is missing, so that nothing can be said about what is not in it.
-  var isIncomplete = false
+  public internal(set) var isIncomplete = false
   /// The first text, or a name for the whole.
   var mainPlace: Place
   var suppliedToken: Text?

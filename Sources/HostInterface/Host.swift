@@ -15,7 +15,9 @@
 import Bytes
 
 /// All that the agent as a whole asks of the world.
-public protocol Host: HostClock, HostLinks, HostStorage, HostSensors, HostPrograms, HostPower, HostLog, ~Copyable {}
+public protocol Host:
+  HostClock, HostLinks, HostStorage, HostSensors, HostPrograms, HostPower, HostControl, HostLog, ~Copyable
+{}
 
 /// The two clocks of the machine.
 public protocol HostClock: ~Copyable {

@@ -12,4 +12,6 @@ public enum HostLimits {
   public static var programOutputBytesMax: Int { 1025 }
   /// Links that are open at the same time.
   public static var linksMax: Int { PerLink<UInt8>.count }
+  /// Clients of the control socket that wait for their turn.
+  public static var controlClientsMax: Int { 8 }
 }

@@ -15,6 +15,7 @@ public struct LinuxHost: ~Copyable, Host {
   private var links: PerLink<Link>
   private var storage: LinuxStorage
   private var actions = MachineActions()
+  private var control = ControlSocket()
   private var pollSet = PollSet()
   /// When to let go of what opening the link took, or a reload.
   private var releaseTime = Instant.never
@@ -45,6 +46,7 @@ public struct LinuxHost: ~Copyable, Host {
     programs = newPrograms
     signals = newSignals
     log = LogSink(fileBytesMax: logBytesMax)
+    pollSet.stand(signals.wakeup, events: POLLIN, at: PollSet.signalIndex)
   }
 
   /// Gives up the sources and programs of one configuration and takes memory for those of another. Programs that run go
@@ -88,7 +90,6 @@ public struct LinuxHost: ~Copyable, Host {
     moment = .never
     sources.haveTakenTime = false
     pollSet.removeAll()
-    let signalIndex = pollSet.add(signals.wakeup, events: Int16(POLLIN))
     var first = deadline
     for slot in links.indices where !links[slot].isClosed { first = min(first, links[slot].register(in: &pollSet)) }
     if sources.hasReaders { first = min(first, sources.deadline) }
@@ -97,11 +98,12 @@ public struct LinuxHost: ~Copyable, Host {
     if releaseTime <= now {
       releaseTime = .never
       releaseUnused()
+      control.listenAgain(in: &pollSet)
     }
     // One wake-up a connection.
     first = min(first, releaseTime)
     let end = pollSet.wait(milliseconds: milliseconds(from: now, until: first))
-    if end != .time { takeNews(hasSignal: end == .signal || signalIndex.map { pollSet.readyEvents($0) != 0 } ?? true) }
+    if end != .time { takeNews(hasSignal: end == .signal || pollSet.readyEvents(PollSet.signalIndex) != 0) }
     if isStoring { storage.expire(now: System.bootTime()) }
     if sources.hasReaders { sources.expire(now: System.bootTime()) }
   }
@@ -110,6 +112,7 @@ public struct LinuxHost: ~Copyable, Host {
   @inline(__always)
   private mutating func takeNews(hasSignal: Bool) {
     for slot in links.indices where !links[slot].isClosed { links[slot].noteReady(in: pollSet) }
+    control.noteReady(in: &pollSet)
     guard hasSignal, signals.collect() else { return }
     sources.reap()
     programs.reap()
@@ -145,6 +148,7 @@ public struct LinuxHost: ~Copyable, Host {
   /// another host may follow; where one will, `holdingSignals` keeps those that come in between for it.
   public mutating func close(holdingSignals: Bool = false) {
     for slot in links.indices { links[slot].close() }
+    control.close(in: &pollSet)
     sources.close()
     programs.killAll()
     // Whoever goes on with another host wants no zombies of this one.
@@ -291,6 +295,49 @@ public struct LinuxHost: ~Copyable, Host {
   public mutating func writeLog(_ level: LogLevel, _ line: Span<UInt8>) {
     log.write(level, line)
   }
+
+  // MARK: Control
+
+  /// Listens for clients at `path`, of `owner` and `group`; -1 for those of the process.
+  public mutating func openControl(_ path: Span<UInt8>, owner: Int64, group: Int64) throws(ControlFailure) {
+    try control.open(path, owner: owner, group: group, in: &pollSet)
+  }
+
+  /// See `HostControl.hasControlNews`.
+  public var hasControlNews: Bool {
+    @inline(__always) get { control.hasNews }
+  }
+
+  /// See `HostControl.takeControlNews`.
+  public mutating func takeControlNews() -> Bool { control.takeNews() }
+
+  /// accept(2). Where there is no descriptor left, it is tried again a while later.
+  public mutating func acceptControlClient() -> Bool {
+    switch control.accept(in: &pollSet) {
+    case .taken: return true
+    case .none: return false
+    case .noResources:
+      releaseTime = min(releaseTime, System.bootTime() + LinuxHost.settlingTime)
+      return false
+    }
+  }
+
+  /// recv(2).
+  public mutating func receiveControl(into buffer: inout ByteBuffer) -> LinkTransfer {
+    control.receive(into: &buffer, in: &pollSet)
+  }
+
+  /// send(2).
+  public mutating func sendControl(_ bytes: Span<UInt8>) -> LinkTransfer { control.send(bytes, in: &pollSet) }
+
+  /// close(2).
+  public mutating func closeControl() { control.closeClient(in: &pollSet) }
+
+  /// getpid(2), and /proc/self/statm.
+  public mutating func ownProcess() -> OwnProcess { OwnProcess.current() }
+
+  /// That of this build.
+  public func appendVersion(to buffer: inout ByteBuffer) { buffer.append(buildVersion) }
 
   // MARK: Links
 

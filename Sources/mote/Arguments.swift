@@ -1,5 +1,6 @@
 // The command line: a command, then options. Values stay where the system put them and are named by their index.
 
+import Agent
 import AgentConfiguration
 import Bytes
 import HostInterface
@@ -8,8 +9,10 @@ import LinuxHost
 /// What the program is asked to do.
 enum Command: UInt8 {
   case run, quickstart, check, sensors, firmware, version, help
+  /// Any of `ControlVerb`, which the running agent is asked.
+  case ask
 
-  /// Their names, in the order of the cases.
+  /// Their names, in the order of the cases but for the last.
   static var words: WordList { WordList("run|quickstart|check|sensors|firmware|version|help") }
 
   /// The command of this name; nil if there is none.
@@ -19,7 +22,11 @@ enum Command: UInt8 {
     } else if text.equals("--help") || text.equals("-h") {
       self = .help
     } else {
-      guard let index = Command.words.index(of: text) else { return nil }
+      guard let index = Command.words.index(of: text) else {
+        guard ControlVerb(named: text) != nil else { return nil }
+        self = .ask
+        return
+      }
       self.init(rawValue: UInt8(index))
     }
   }
@@ -34,6 +41,7 @@ enum Command: UInt8 {
     case (.check, .config), (.check, .strict): true
     case (.sensors, .json): true
     case (.firmware, .key): true
+    case (.ask, .config), (.ask, .socket): true
     default: false
     }
   }
@@ -41,11 +49,11 @@ enum Command: UInt8 {
 
 /// An option's meaning.
 enum Option: UInt8 {
-  case config, duration, logLevel, logSize, host, port, type, id, key, json, strict
+  case config, duration, logLevel, logSize, host, port, type, id, key, json, strict, socket
 
   /// Their names, in the order of the cases.
   static var words: WordList {
-    WordList("--config|--for|--log-level|--log-size|--host|--port|--type|--id|--key|--json|--strict")
+    WordList("--config|--for|--log-level|--log-size|--host|--port|--type|--id|--key|--json|--strict|--socket")
   }
 
   /// The option of this name; nil if there is none.
@@ -84,6 +92,7 @@ struct Invocation {
   var type: Int?
   var id: Int?
   var key: Int?
+  var socket: Int?
   /// The file that `firmware inspect` looks at; 0 for none.
   var file = 0
   var isJSON = false
@@ -105,6 +114,12 @@ struct Invocation {
         topic = self.command
         self.command = .help
         return
+      }
+      if command == .ask {
+        // All other words are the agent's to understand.
+        let option = Option(named: text)
+        index += option == .config || option == .socket ? try take(option ?? .config, at: index, of: arguments) : 1
+        continue
       }
       guard text.starts(with: "-") else {
         if command == .firmware {
@@ -154,6 +169,7 @@ struct Invocation {
     case .type: isGiven = set(&type, value)
     case .id: isGiven = set(&id, value)
     case .key: isGiven = set(&key, value)
+    case .socket: isGiven = set(&socket, value)
     case .duration:
       isGiven = duration != nil
       guard let span = parseDuration(arguments[value]), span > .zero else { throw .badDuration(argument: value) }

@@ -8,12 +8,18 @@ enum ExitStatus: Int32, Error {
   case usage = 64
   /// A file that was to be looked at is not what it should be.
   case data = 65
+  /// No agent answers.
+  case unavailable = 69
   /// A defect of ours.
   case software = 70
   /// The system refused memory or a file descriptor.
   case system = 71
   /// Standard output cannot be written.
   case output = 74
+  /// It cannot be done now: there is no connection, for instance.
+  case temporary = 75
+  /// Only others may do this.
+  case notPermitted = 77
   /// The configuration is wrong.
   case configuration = 78
 }

@@ -8,6 +8,7 @@ func helpText(for topic: Command?) -> StaticString {
   case .quickstart: quickstartHelp
   case .check: checkHelp
   case .sensors: sensorsHelp
+  case .ask: askHelp
   case .firmware: firmwareHelp
   case .version: versionHelp
   }
@@ -21,6 +22,8 @@ private let generalHelp: StaticString = """
     mote quickstart  [--host H] [--port N] [--type T] [--id I] [--for DURATION] [--log-level LEVEL]
     mote check       [--config FILE] [--strict]
     mote sensors     [--json]
+    mote status      [--json] [--config FILE | --socket PATH]
+    mote publish     EVENT NAME=VALUE… [--qos N] [--config FILE | --socket PATH]
     mote firmware    inspect FILE [--key FILE]
     mote version
     mote help        [COMMAND]
@@ -28,8 +31,8 @@ private let generalHelp: StaticString = """
   The configuration is /etc/mote/mote.conf unless --config names another. A DURATION is a number with a unit: 500ms,
   20s, 5m, 1h, 2d. A LEVEL is error, warning, info or debug. Logs go to standard error.
 
-  Exit status: 0 fine, 64 wrong usage, 65 a damaged file, 70 a defect, 71 no memory or descriptors, 74 no
-  output, 78 wrong configuration.
+  Exit status: 0 fine, 64 wrong usage, 65 a damaged file or a wrong value, 69 no agent answers, 70 a defect, 71 no
+  memory or descriptors, 74 no output, 75 not connected, or not now, 77 no permission, 78 wrong configuration.
 
   """
 
@@ -67,6 +70,18 @@ private let sensorsHelp: StaticString = """
   mote sensors [--json]
 
   Lists what this machine has: what to write behind `read =`, its value and unit, and where it is read.
+
+  """
+
+private let askHelp: StaticString = """
+  mote status [--json]
+  mote publish EVENT NAME=VALUE… [--qos N]
+  mote publish EVENT [--qos N] --json OBJECT
+
+  Ask the running agent, by its control socket: the one of --socket, of the configuration, or /run/mote/control.
+
+  status says how it is; exit status 0 if it is connected, 75 if not. publish sends an event: values are numbers, true,
+  false, JSON strings or other text. It says `sent`, or `queued` for one that waits for the network.
 
   """
 

@@ -60,10 +60,8 @@ private func load(
   if invocation.command == .quickstart {
     try writeQuickstartProfile(into: &buffer, scratch: &scratch)
     loader.load(buffer.span, name: ("quickstart" as StaticString).bytes)
-  } else if let index = invocation.config {
-    loadFile(arguments[index], into: &loader, &buffer)
   } else {
-    loadFile(defaultConfigurationPath.bytes, into: &loader, &buffer)
+    loadNamedFile(invocation, arguments, into: &loader, &buffer)
   }
   // Quickstart is the same wherever it runs; variables of other programs must not reach into it.
   if invocation.command != .quickstart { applyEnvironment(to: &loader, &buffer) }
@@ -100,6 +98,15 @@ private func load(
   return settings
 }
 
+@inline(never)
+private func loadNamedFile(
+  _ invocation: Invocation, _ arguments: borrowing Arguments, into loader: inout SettingsLoader,
+  _ buffer: inout ByteBuffer
+) {
+  if let index = invocation.config { return loadFile(arguments[index], into: &loader, &buffer) }
+  loadFile(defaultConfigurationPath.bytes, into: &loader, &buffer)
+}
+
 private func loadFile(_ path: Span<UInt8>, into loader: inout SettingsLoader, _ buffer: inout ByteBuffer) {
   buffer.removeAll()
   do throws(FileFailure) {
@@ -107,6 +114,22 @@ private func loadFile(_ path: Span<UInt8>, into loader: inout SettingsLoader, _ 
     loader.load(buffer.span, name: path, isReadableByOthers: Files.isReadableByOthers(path))
   } catch {
     loader.noteUnreadable(name: path, reason: reason(error))
+  }
+}
+
+/// Appends what a configuration says about the control socket, right or wrong; false where its file cannot be read.
+@inline(never)
+func readControlSocket(
+  _ invocation: Invocation, _ arguments: borrowing Arguments, from arena: inout Arena, into path: inout ByteBuffer
+) -> Bool {
+  do throws(ArenaExhausted) {
+    var loader = try SettingsLoader(scratch: &arena)
+    var buffer = try ByteBuffer(capacity: ConfigurationLimits.fileBytesMax + 1, for: "file", from: &arena)
+    loadNamedFile(invocation, arguments, into: &loader, &buffer)
+    path.append(loader.controlSocket)
+    return !loader.isIncomplete
+  } catch {
+    return false
   }
 }
 

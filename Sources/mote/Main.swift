@@ -33,6 +33,7 @@ private func carryOut(_ arguments: borrowing Arguments) -> ExitStatus {
     case .check: try check(invocation, arguments)
     case .sensors: try listSensors(asJSON: invocation.isJSON)
     case .firmware: try inspectBundle(invocation, arguments)
+    case .ask: try ask(invocation, arguments)
     case .version: try printVersion()
     case .help: try printOut(helpText(for: invocation.topic).bytes)
     }
@@ -49,11 +50,12 @@ func explain(_ status: ExitStatus) {
   case .system: say("mote: the system refuses memory (ulimit -v, RLIMIT_AS) or file descriptors (ulimit -n)\n")
   case .software: say("mote: the memory is too small for this configuration (ulimit -v, RLIMIT_AS)\n")
   case .output: say("mote: standard output cannot be written\n")
-  case .ok, .usage, .data, .configuration: break
+  case .ok, .usage, .data, .configuration, .unavailable, .temporary, .notPermitted: break
   }
 }
 
-private func say(_ line: StaticString) { _ = StandardStream.error.write(line.bytes) }
+@inline(never)
+func say(_ line: StaticString) { _ = StandardStream.error.write(line.bytes) }
 
 /// Writes to standard output.
 func printOut(_ text: Span<UInt8>) throws(ExitStatus) {

@@ -131,10 +131,14 @@ private func start(_ next: inout LoadedConfiguration?, _ logBytesMax: Int) throw
   let host: UnsafeMutablePointer<LinuxHost> = try makeRoom(for: "host", in: &connection)
   let agent: UnsafeMutablePointer<Agent> = try makeRoom(for: "agent", in: &connection)
   host.initialize(to: try makeHost(settings, logBytesMax, connection: &connection.arena, configuration: &block.arena))
+  let uncontrolled = openControl(settings, &host.pointee)
   let plan = try makePlan(settings, host: &host.pointee, arena: &block.arena)
   agent.initialize(to: try makeAgent(plan, now: host.pointee.now(), arena: &connection.arena))
   agent.pointee.logStart(
     version: buildVersion, connection: connection.arena, configuration: block.arena, &host.pointee)
+  if let uncontrolled {
+    agent.pointee.logUncontrolled(uncontrolled, usualPlace: usualControlPlaces.word(0), &host.pointee)
+  }
   return Running(host: host, agent: agent, connection: connection.sealed(), configuration: block.sealed())
 }
 

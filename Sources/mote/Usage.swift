@@ -1,5 +1,6 @@
 // What is said about a command line that is not understood.
 
+import Agent
 import AgentConfiguration
 import Bytes
 import LinuxHost
@@ -13,8 +14,9 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
   case .unknownCommand(let index):
     line.append("unknown command ")
     line.append(quoted: arguments[index])
-    line.append("; expected run, quickstart, check, sensors, firmware, version or help")
+    line.append("; expected run, quickstart, check, sensors, status, publish, firmware, version or help")
     line.append(nearestTo: arguments[index], of: Command.words)
+    line.append(nearestTo: arguments[index], of: ControlVerb.words)
   case .unknownOption(let index):
     line.append("unknown option ")
     line.append(quoted: arguments[index])

@@ -48,7 +48,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     switch key {
     case .organization: return ["ab12cd", "ef34gh"]
     case .authMethod: return ["token", "TOKEN"]
-    case .caFile, .tokenFile, .run, .reboot, .factoryReset, .installerRun, .keyFile, .firmwareCAFile:
+    case .caFile, .tokenFile, .run, .reboot, .factoryReset, .installerRun, .keyFile, .firmwareCAFile, .controlSocket:
       return ["/a/b", "/a/c"]
     case .event: return ["status", "other"]
     case .read: return ["file:/a", "constant:1"]

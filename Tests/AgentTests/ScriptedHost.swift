@@ -57,6 +57,14 @@ struct ScriptedHost: Host {
   var rebootAnswer = RebootAnswer.accepted
   private(set) var rebootCount = 0
 
+  // Control.
+  var hasControlNews = false
+  /// What clients say that wait for their place.
+  var arrivals: [ScriptedClient] = []
+  private var hasArrivals = false
+  private(set) var client: ScriptedClient?
+  private(set) var departed: [ScriptedClient] = []
+
   // Log.
   private(set) var lines: [String] = []
 
@@ -220,4 +228,79 @@ struct ScriptedHost: Host {
     rebootCount += 1
     return rebootAnswer
   }
+
+  // MARK: Control
+
+  mutating func takeControlNews() -> Bool {
+    defer { (hasControlNews, hasArrivals) = (false, false) }
+    return hasArrivals
+  }
+
+  mutating func acceptControlClient() -> Bool {
+    precondition(client == nil, "there is one client at a time")
+    guard !arrivals.isEmpty else { return false }
+    client = arrivals.removeFirst()
+    if !arrivals.isEmpty { (hasControlNews, hasArrivals) = (true, true) }
+    return true
+  }
+
+  mutating func receiveControl(into buffer: inout ByteBuffer) -> LinkTransfer {
+    precondition(buffer.freeCount > 0, "there is no room")
+    guard let said = client?.said, !said.isEmpty else {
+      return client?.hasEnded == true ? .ended(.closedByPeer) : .wouldBlock
+    }
+    let piece = Array(said.prefix(min(buffer.freeCount, client?.pieceBytes ?? 1)))
+    buffer.append(piece.span)
+    client?.said.removeFirst(piece.count)
+    return .moved(piece.count)
+  }
+
+  mutating func sendControl(_ bytes: Span<UInt8>) -> LinkTransfer {
+    precondition(!bytes.isEmpty, "there is nothing to send")
+    guard let takes = client?.takes, client?.isGone == false else { return .ended(.connectionLost) }
+    guard takes > 0 else { return .wouldBlock }
+    let count = min(bytes.count, takes)
+    client?.heard += Array(bytes.extracting(0..<count))
+    client?.takes -= count
+    return .moved(count)
+  }
+
+  mutating func closeControl() {
+    if let client { departed.append(client) }
+    client = nil
+  }
+
+  mutating func ownProcess() -> OwnProcess { OwnProcess(identifier: 42, residentBytes: 123 * 1024) }
+  func appendVersion(to buffer: inout ByteBuffer) { buffer.append("9.8.7") }
+
+  /// The client says or does something.
+  mutating func changeClient(_ body: (inout ScriptedClient) -> Void) {
+    guard var client else { return }
+    body(&client)
+    self.client = client
+    hasControlNews = true
+  }
+
+  mutating func arrive(_ client: ScriptedClient) {
+    arrivals.append(client)
+    (hasControlNews, hasArrivals) = (true, true)
+  }
+}
+
+/// A client of the control socket.
+struct ScriptedClient {
+  /// What it has said and nobody has received, and in pieces of what size it comes.
+  var said: [UInt8]
+  var pieceBytes = Int.max
+  /// Whether it says nothing more.
+  var hasEnded = false
+  /// Whether it has gone altogether.
+  var isGone = false
+  /// How much it still takes.
+  var takes = Int.max / 2
+  var heard: [UInt8] = []
+
+  init(_ said: String) { self.said = Array(said.utf8) }
+
+  var answer: String { heard.text }
 }

@@ -31,7 +31,8 @@ INNER = {
     "ProgramLimits.chunksMax", "AgentLimits.outcomeCutBytes", "ClientLimits.unacknowledgedMax",
     "HostLimits.programOutputBytesMax", "SourceLimits.answerSlack", "SourceLimits.endTimeMax",
     "SourceLimits.quickReadsNeededMax", "ConfigurationLimits.entriesMax", "ConfigurationLimits.plainEntriesMax",
-    "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval",
+    "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval", "ControlLimits.pieceBytesMax",
+    "ControlLimits.rowBytesMax", "ControlLimits.piecesPerTurnMax",
 }
 
 

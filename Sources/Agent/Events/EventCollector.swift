@@ -10,7 +10,7 @@ import Telemetry
 /// Collects what is due. Schedules, channels and slow sources in the making are its own.
 struct EventCollector: ~Copyable {
   private let pinned = Pinned()
-  private var table: EventTable
+  private(set) var table: EventTable
   /// Of the events that are kept while there is no connection (QoS 1 and 2), and of those that are not.
   private var kept = EventChain()
   private var fleeting = EventChain()

@@ -53,6 +53,9 @@ struct Management: ~Copyable {
   /// Whether there may be no connection now.
   var keepsOffline: Bool { action.keepsOffline }
 
+  /// The word for how far the device is known as a managed one.
+  var stateName: StaticString { isManaged ? registration.stateName : "no" }
+
   /// Whether no answer waits.
   var isDrained: Bool { answers.isEmpty }
 

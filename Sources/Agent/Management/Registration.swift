@@ -41,6 +41,17 @@ struct Registration {
     return false
   }
 
+  /// The word for it.
+  var stateName: StaticString {
+    switch state {
+    case .offline: "offline"
+    case .subscribing: "subscribing"
+    case .due: "waiting"
+    case .asked: "asked"
+    case .managed: "managed"
+    }
+  }
+
   /// The server is told what is new about the device.
   mutating func repeatManage(_ now: Instant) { state = .due(from: now) }
 

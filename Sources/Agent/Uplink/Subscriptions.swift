@@ -32,7 +32,7 @@ struct Subscriptions {
   }
 
   private var entries = PerSubscription<Entry>(repeating: Entry())
-  private var count = 0
+  private(set) var count = 0
   /// How many are to be asked for.
   private(set) var wantedCount = 0
 
@@ -40,6 +40,20 @@ struct Subscriptions {
   func state(of filter: StaticString) -> SubscriptionState {
     for index in 0..<count where entries[index].filter.isSameText(as: filter) { return entries[index].state }
     return .unwanted
+  }
+
+  /// The filter at `index`; empty where there is none.
+  func filter(_ index: Int) -> StaticString { entries[index].filter }
+
+  /// The word for what became of it.
+  func stateName(_ index: Int) -> StaticString {
+    switch entries[index].state {
+    case .unwanted: ""
+    case .wanted: "wanted"
+    case .asked: "asked"
+    case .granted: "granted"
+    case .refused: "refused"
+    }
   }
 
   /// Has `filter` asked for on this connection and all later ones.

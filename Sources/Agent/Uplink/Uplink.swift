@@ -61,6 +61,9 @@ struct Uplink: ~Copyable {
   private var clientIdentifier: ByteBuffer
   /// The deadline of the last turn: before it an online link without input has nothing to do.
   private var wake: Instant
+  /// Since when it is connected, or is not, and why the last connection or attempt ended; empty where none has.
+  private(set) var changedAt: Instant
+  private(set) var lastEnd: StaticString = ""
   /// Whether input may be left that nobody has looked at: a packet limit or want of room ended the last receiving.
   private var hasUnreadInput = false
 
@@ -70,6 +73,7 @@ struct Uplink: ~Copyable {
       capacity: IdentityRules.clientIdentifierBytesMax, for: "scratch", from: &arena)
     reconnect = Reconnect(random: random)
     wake = now + reconnect.firstDelay(upTo: connectDelayMax)
+    changedAt = now
     phase = .waiting(until: wake)
   }
 
@@ -84,6 +88,20 @@ struct Uplink: ~Copyable {
     if case .online = phase { return true }
     return false
   }
+
+  /// The word for where the connection stands.
+  var stateName: StaticString {
+    switch phase {
+    case .waiting: held == nil ? "waiting" : "held-back"
+    case .opening: "connecting"
+    case .handshaking: "logging-in"
+    case .online: "connected"
+    case .ended: "ended"
+    }
+  }
+
+  /// Attempts since the last connection.
+  var attempts: Int { reconnect.attempts }
 
   /// Has the messages of `filter` sent to us, on this connection and all later ones.
   mutating func subscribe(to filter: StaticString, qos: QoS) { subscriptions.want(filter, qos: qos) }
@@ -229,6 +247,7 @@ struct Uplink: ~Copyable {
     _ failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = reconnect.delay(after: failure)
+    lastEnd = failure.name
     log.begin(.warning, "link failed")
     log.add("reason", failure.name)
     log.addLink(.message, from: &host)
@@ -329,6 +348,7 @@ struct Uplink: ~Copyable {
     sessionPresent: Bool, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     phase = .online(since: now)
+    changedAt = now
     connectionCount += 1
     log.begin(.info, "mqtt connected")
     log.add("session", sessionPresent ? "present" : "new")
@@ -395,6 +415,7 @@ struct Uplink: ~Copyable {
     _ refusal: ConnectRefusal, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = reconnect.delay(after: refusal.reconnectClass)
+    lastEnd = refusal.name
     log.begin(.error, "mqtt refused")
     log.add("code", Int(refusal.returnCode))
     log.add("reason", refusal.name)
@@ -408,6 +429,7 @@ struct Uplink: ~Copyable {
     for fault: PeerFault, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = delayAfterLoss(now, &log, &host)
+    lastEnd = fault.what
     log.begin(fault.kind == .timeout ? .warning : .error, "mqtt fault")
     log.add("clause", fault.clause)
     log.add("what", text: fault.what.bytes)
@@ -423,6 +445,7 @@ struct Uplink: ~Copyable {
     for failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> Bool {
     let delay = delayAfterLoss(now, &log, &host)
+    lastEnd = failure.name
     log.begin(.warning, "mqtt disconnected")
     log.add("reason", failure.name)
     log.addLink(.message, from: &host)
@@ -453,6 +476,7 @@ struct Uplink: ~Copyable {
   ) {
     host.closeLink(.message)
     client.linkClosed(byPeerAt: byPeer ? now : nil)
+    if isOnline { changedAt = now }
     phase = .waiting(until: now + delay)
   }
 

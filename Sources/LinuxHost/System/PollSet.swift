@@ -14,27 +14,42 @@ enum WaitEnd: Equatable {
   case signal
 }
 
-/// The file descriptors of one `poll` call: filled anew for each call, asked afterwards.
+/// The file descriptors of one `poll` call: filled anew for each call, but for a few that stay, and asked afterwards.
 struct PollSet: ~Copyable {
   private let pinned = Pinned()
-  private typealias Entries = InlineArray<8, pollfd>
+  private typealias Entries = InlineArray<16, pollfd>
 
   // What a turn of the loop waits for at most, as a sum with a term for each.
   static var signalTerms: Int { 1 }  // the pipe that handlers write to
   static var linkTerms: Int { HostLimits.linksMax }  // a socket, or the answer of a look-up
   static var programTerms: Int { HostLimits.programsMax }  // its output
+  static var controlTerms: Int { 2 }  // the listener, and the client
   /// How many descriptors fit.
   static var entriesMax: Int { Entries.count }
 
   /// Holds the sum against the room that there is; to be called once at start.
-  static func check() { precondition(signalTerms + linkTerms + programTerms <= entriesMax) }
+  static func check() { precondition(signalTerms + linkTerms + programTerms + controlTerms <= entriesMax) }
 
   private var entries = Entries(repeating: pollfd(fd: -1, events: 0, revents: 0))
   /// How many descriptors are in the set.
   private(set) var count = 0
 
-  /// Empties the set.
-  mutating func removeAll() { count = 0 }
+  // What stays in the set from turn to turn, so that no turn has to add it.
+  static var signalIndex: Int { 0 }
+  static var listenerIndex: Int { 1 }
+  static var clientIndex: Int { 2 }
+  private static var standingCount: Int { 3 }
+
+  /// Has `fd` waited for in each turn at one of the indices that stay; -1 for nothing.
+  @inline(never)
+  mutating func stand(_ fd: Int32, events: Int32, at index: Int) {
+    precondition(index < PollSet.standingCount)
+    entries[index] = pollfd(fd: fd, events: Int16(truncatingIfNeeded: events), revents: 0)
+    count = max(count, PollSet.standingCount)
+  }
+
+  /// Empties the set but for what stays.
+  mutating func removeAll() { count = min(count, PollSet.standingCount) }
 
   /// Adds `fd` with the events (POLLIN, POLLOUT) to wait for; gives the index to ask `readyEvents` with, or nil when
   /// the set is full.

@@ -22,6 +22,30 @@ public enum ProcessUser {
     if hasName { text.append(UInt8(ascii: ")")) }
   }
 
+  /// The number of a user (/etc/passwd) or a group (/etc/group), which `name` may be itself; nil where there is none.
+  @inline(never)
+  public static func number(
+    of name: Span<UInt8>, in file: StaticString, reading names: inout ByteBuffer
+  ) -> Int64? {
+    if let number = parseUnsigned(name) { return number < UInt64(UInt32.max) ? Int64(number) : nil }
+    names.removeAll()
+    do throws(FileFailure) { try Files.read(file.bytes, into: &names) } catch { return nil }
+    // NAME:x:NUMBER:…, in both of them.
+    var start = 0
+    while start < names.count {
+      let end = names.span.firstIndex(of: UInt8(ascii: "\n"), from: start) ?? names.count
+      let line = names.span.extracting(start..<end)
+      if let first = line.firstIndex(of: UInt8(ascii: ":")), line.extracting(0..<first).equals(name),
+        let second = line.firstIndex(of: UInt8(ascii: ":"), from: first + 1),
+        let third = line.firstIndex(of: UInt8(ascii: ":"), from: second + 1)
+      {
+        return parseUnsigned(line.extracting((second + 1)..<third)).map { Int64(truncatingIfNeeded: $0) }
+      }
+      start = end + 1
+    }
+    return nil
+  }
+
   /// Where the name stands in lines like `NAME:x:NUMBER:…`, as passwd(5) has them; empty where none has the number.
   private static func name(of number: UInt64, in users: Span<UInt8>) -> Range<Int> {
     var start = 0

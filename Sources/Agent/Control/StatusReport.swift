@@ -1,0 +1,136 @@
+// `status`: all that the running agent knows of itself, for a person or a program.
+
+import AgentConfiguration
+import Bytes
+import HostInterface
+import MQTT
+import Telemetry
+
+extension Control {
+  /// Writes as much of a status as there is room for: a piece for each row of the tables, and one for what is in front
+  /// of each of them and behind the last.
+  mutating func writeStatus<H: HostLinks & HostControl & ~Copyable>(
+    _ uplink: borrowing Uplink, _ outbox: borrowing Outbox, _ events: borrowing EventCollector,
+    _ commands: borrowing CommandRunner, _ management: borrowing Management, _ settings: borrowing Settings,
+    _ now: Instant, _ host: inout H
+  ) {
+    if piece == 0 {
+      guard readFlag() else { return finish(.unexpectedWord) }
+      writeAgent(uplink, outbox, commands, management, settings, now, &host)
+      writeSubscriptions(uplink)
+      piece = 1
+    }
+    while !isComplete, answer.freeCount >= ControlLimits.rowBytesMax {
+      let sensor = piece - settings.events.count - 3
+      if sensor == settings.sensors.count {
+        if isJSON { answer.append("]}\n") }
+        finish(uplink.isOnline ? .ok : .notConnected)
+      } else if sensor >= -1 {
+        writeSensor(sensor, events, settings, now)
+      } else {
+        writeEvent(piece - 2, events, settings, now)
+      }
+      piece += 1
+    }
+  }
+
+  /// Whether nothing else than `--json` is behind the verb.
+  private mutating func readFlag() -> Bool {
+    var words = RequestWords(of: request)
+    _ = words.next(in: request)
+    guard let word = words.next(in: request) else { return true }
+    isJSON = request.extracting(word).equals("--json")
+    return isJSON && words.next(in: request) == nil
+  }
+
+  @inline(never)
+  private mutating func writeAgent<H: HostLinks & HostControl & ~Copyable>(
+    _ uplink: borrowing Uplink, _ outbox: borrowing Outbox, _ commands: borrowing CommandRunner,
+    _ management: borrowing Management, _ settings: borrowing Settings, _ now: Instant, _ host: inout H
+  ) {
+    let process = host.ownProcess()
+    var writer = AnswerWriter(
+      isJSON ? .json : .lines,
+      WordList(
+        """
+        connection|since|client|server|port|tls|attempts|last-end|connections|management|queued|inflight|published\
+        |skipped|dropped|unsendable|commands|version|process|uptime|memory
+        """))
+    writer.text(uplink.stateName.bytes, to: &answer)
+    writer.span(now - uplink.changedAt, to: &answer)
+    if writer.begin(&answer) {
+      if isJSON { answer.append(UInt8(ascii: "\"")) }
+      answer.appendClientIdentifier(of: settings)
+      if isJSON { answer.append(UInt8(ascii: "\"")) }
+      writer.end(&answer)
+    }
+    writer.text(settings.bytes(settings.server.host), to: &answer)
+    writer.number(UInt64(settings.server.port), to: &answer)
+    writer.text((settings.server.tls ? "yes" : "no" as StaticString).bytes, to: &answer)
+    writer.number(UInt64(uplink.attempts), to: &answer)
+    writer.text(uplink.lastEnd.bytes, to: &answer)
+    writer.number(uplink.connectionCount, to: &answer)
+    writer.text(management.stateName.bytes, to: &answer)
+    writer.number(UInt64(outbox.waitingCount), to: &answer)
+    writer.number(UInt64(outbox.client.inflightCount), to: &answer)
+    writer.number(outbox.counters.messages, to: &answer)
+    writer.number(outbox.counters.skipped, to: &answer)
+    writer.number(outbox.droppedCount, to: &answer)
+    writer.number(outbox.counters.setAside, to: &answer)
+    writer.number(commands.count, to: &answer)
+    if writer.begin(&answer) {
+      if isJSON { answer.append(UInt8(ascii: "\"")) }
+      host.appendVersion(to: &answer)
+      if isJSON { answer.append(UInt8(ascii: "\"")) }
+      writer.end(&answer)
+    }
+    writer.number(UInt64(process.identifier), to: &answer)
+    writer.span(now - startedAt, to: &answer)
+    writer.size(process.residentBytes, to: &answer)
+  }
+
+  @inline(never)
+  private mutating func writeSubscriptions(_ uplink: borrowing Uplink) {
+    for index in -1..<uplink.subscriptions.count {
+      var writer = beginRow(index, ",\"subscriptions\":[", "subscription|state")
+      guard !isJSON || index >= 0 else { continue }
+      writer.text(uplink.subscriptions.filter(max(index, 0)).bytes, to: &answer)
+      writer.text(uplink.subscriptions.stateName(max(index, 0)).bytes, to: &answer)
+      writer.finish(&answer)
+    }
+  }
+
+  @inline(never)
+  private mutating func writeEvent(
+    _ index: Int, _ events: borrowing EventCollector, _ settings: borrowing Settings, _ now: Instant
+  ) {
+    var writer = beginRow(index, "],\"events\":[", "event|qos|interval")
+    guard isJSON ? index >= 0 : settings.events.count > 0 else { return }
+    let event = max(index, 0)
+    writer.text(settings.bytes(settings.events[event].name), to: &answer)
+    writer.number(UInt64(settings.events[event].qos), to: &answer)
+    writer.span(events.table.events[event].schedule.interval, to: &answer)
+    writer.finish(&answer)
+  }
+
+  @inline(never)
+  private mutating func writeSensor(
+    _ index: Int, _ events: borrowing EventCollector, _ settings: borrowing Settings, _ now: Instant
+  ) {
+    var writer = beginRow(index, "],\"sensors\":[", "sensor")
+    guard isJSON ? index >= 0 : settings.sensors.count > 0 else { return }
+    let sensor = max(index, 0)
+    writer.text(settings.bytes(events.table.sensors[sensor].name), to: &answer)
+    writer.finish(&answer)
+  }
+
+  /// Begins the row `index` of a table, or its heading where that is -1.
+  private mutating func beginRow(_ index: Int, _ words: StaticString, _ keys: StaticString) -> AnswerWriter {
+    if index < 0 {
+      answer.append(isJSON ? words : "\n")
+    } else if isJSON {
+      answer.append(index > 0 ? ",\n" : "\n")
+    }
+    return AnswerWriter(isJSON ? .json : index < 0 ? .heading : .row, WordList(keys))
+  }
+}
