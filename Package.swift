@@ -188,7 +188,8 @@ let package = Package(
     .target(
       name: "Agent",
       dependencies: [
-        "Bytes", "AgentConfiguration", "Firmware", "HostInterface", "IoTPlatform", "JSON", "MQTT", "Spool", "Telemetry",
+        "Bytes", "AgentConfiguration", "Firmware", "HTTP", "HostInterface", "IoTPlatform", "JSON", "MQTT", "Spool",
+        "Telemetry",
       ],
       swiftSettings: noHeap),
     .target(
@@ -196,6 +197,7 @@ let package = Package(
     .target(
       name: "Firmware", dependencies: ["Bytes", "HostInterface"], exclude: ["BUNDLE.md", "SLOTS.md"],
       swiftSettings: noHeap),
+    .target(name: "HTTP", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
     .target(name: "Telemetry", dependencies: ["Bytes", "HostInterface"], swiftSettings: noHeap),
     .target(name: "Spool", dependencies: ["Bytes"], swiftSettings: noHeap),
@@ -249,6 +251,7 @@ let package = Package(
       name: "AgentConfigurationTests",
       dependencies: ["Bytes", "AgentConfiguration", "HostInterface", "IoTPlatform", "TestSupport"],
       swiftSettings: common),
+    .testTarget(name: "HTTPTests", dependencies: ["Bytes", "HTTP", "TestSupport"], swiftSettings: common),
     .testTarget(
       name: "LinuxHostTests", dependencies: ["Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],
       exclude: ["flashfiles.py", "fuse.py", "slowfiles.py"], swiftSettings: common),

@@ -49,6 +49,24 @@ public enum AgentLimits {
   public static var restartPatience: TimeSpan { .minutes(5) }
   /// How soon a record that could not be written is tried again.
   public static var storageRetryPause: TimeSpan { .seconds(30) }
+  /// How long a server may take until all of what its answer begins with is there.
+  public static var answerHeadTimeout: TimeSpan { .seconds(30) }
+  /// How much of a file must come at least in each window, in bytes: 64 a second.
+  public static var transferWindowBytesMin: Int { 64 * 120 }
+  /// The window.
+  public static var transferWindow: TimeSpan { .seconds(120) }
+  /// How many bytes of a file are passed over, where asking anew for those behind them would take longer.
+  public static var passedOverBytesMax: UInt64 { 65_536 }
+  /// How many answers of 1xx are passed over.
+  public static var interimAnswersMax: Int { 5 }
+  /// How many redirects are followed in a row.
+  public static var redirectsMax: Int { 5 }
+  /// How often a server that breaks HTTP's rules is asked again, or one that sends a page instead of a file.
+  public static var serverFaultsMax: Int { 3 }
+  /// How often a file may change under a download, or all of it come where the rest was asked for.
+  public static var fileChangesMax: Int { 3 }
+  /// How long a server may have us wait, in seconds.
+  public static var retryAfterSecondsMax: UInt64 { 3600 }
   /// Subscriptions that the agent can have.
   public static var subscriptionsMax: Int { PerSubscription<UInt8>.count }
 

@@ -166,10 +166,12 @@ func makeHost(
   }
 }
 
-/// The links that a configuration needs. Nothing is transferred beside the messages yet.
+/// The links that a configuration needs: images are fetched beside the messages.
 private func makeLinks(_ settings: borrowing Settings, from arena: inout Arena) throws(ExitStatus) -> PerLink<Link> {
   do throws(ArenaExhausted) {
-    return try makeLinks(message: settings.server.tls ? .tls : .plain, transfer: .none, from: &arena)
+    return try makeLinks(
+      message: settings.server.tls ? .tls : .plain, transfer: settings.firmware.isConfigured ? .tls : .none,
+      from: &arena)
   } catch {
     throw .software
   }

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.native
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/limits.md"
-MODULES = ("Agent", "AgentConfiguration", "Bytes", "HostInterface", "IoTPlatform", "JSON", "LinuxHost", "MQTT", "Spool",
+MODULES = ("Agent", "AgentConfiguration", "Bytes", "HTTP", "HostInterface", "IoTPlatform", "JSON", "LinuxHost", "MQTT", "Spool",
            "Storage", "Telemetry", "mote")
 SWIFT = {path: path.read_text() for module in MODULES for path in sorted((ROOT / "Sources" / module).rglob("*.swift"))}
 C = {path: path.read_text() for path in (ROOT / "Sources").rglob("*.h")}
@@ -32,7 +32,7 @@ INNER = {
     "HostLimits.programOutputBytesMax", "SourceLimits.answerSlack", "SourceLimits.endTimeMax",
     "SourceLimits.quickReadsNeededMax", "ConfigurationLimits.entriesMax", "ConfigurationLimits.plainEntriesMax",
     "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval", "ControlLimits.pieceBytesMax",
-    "ControlLimits.rowBytesMax", "ControlLimits.piecesPerTurnMax",
+    "ControlLimits.rowBytesMax", "ControlLimits.piecesPerTurnMax", "AgentLimits.passedOverBytesMax",
 }
 
 

@@ -116,6 +116,12 @@ public struct ClockFloor: ~Copyable {
     return wasFloorPassedOver ? system : max(system, floor)
   }
 
+  /// The same for a link from whose certificate nothing is concluded.
+  func certificateTime<H: HostClock & ~Copyable>(_ host: inout H) -> WallTime {
+    let system = host.systemTime()
+    return isDoubted && system >= buildTime ? system : max(system, floor)
+  }
+
   // MARK: Remembering
 
   /// A certificate that is valid from `start` on was checked against the time of the last `beginCheck`, and is good.
