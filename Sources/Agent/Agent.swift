@@ -198,7 +198,12 @@ public struct Agent: ~Copyable {
     case nil: control.finish(.unknownVerb)
     case .status:
       control.writeStatus(uplink, outbox, events, commands, management, settings, now, &host)
-    case .publish: control.finish(.unknownVerb)
+    case .publish:
+      do throws(ControlOutcome) {
+        control.finish(try events.push(control.request, settings, clock, &outbox, now, &log, &host))
+      } catch {
+        control.finish(error)
+      }
     }
   }
 

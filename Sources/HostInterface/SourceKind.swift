@@ -180,4 +180,17 @@ public struct SourceDescription: Sendable, BitwiseCopyable {
     for index in start..<argument.count where argument[index] != argument[index].lowercased { return nil }
     return words.index(of: argument.extracting(start..<argument.count))
   }
+
+  /// The unit of what `argument` names; empty where it has none, or only the machine knows it.
+  @_lifetime(immortal)
+  public func unit(of argument: Span<UInt8>) -> Span<UInt8> {
+    if units.bytes.firstIndex(of: UInt8(ascii: "|")) == nil { return units.word(0) }
+    if let word = word(in: argument) { return units.word(word) }
+    // A hwmon input by its name, as `temp1`; the order is that of its units.
+    guard let slash = argument.lastIndex(of: UInt8(ascii: "/")) else { return units.word(.max) }
+    var end = slash + 1
+    while end < argument.count, !argument[end].isDigit { end += 1 }
+    let inputs = WordList("temp|in|curr|power|energy|humidity|fan|freq")
+    return units.word(inputs.index(of: argument.extracting((slash + 1)..<end)) ?? .max)
+  }
 }

@@ -61,6 +61,11 @@ struct AnswerWriter: BitwiseCopyable {
     end(&answer)
   }
 
+  /// Writes the text that another buffer has from `start` on.
+  mutating func text(_ buffer: borrowing ByteBuffer, from start: Int, to answer: inout ByteBuffer) {
+    text(buffer.span.extracting(min(start, buffer.count)..<buffer.count), to: &answer)
+  }
+
   /// Writes a time in seconds; for people in its two largest units, once it is longer than a hundred of them.
   @inline(never)
   mutating func span(_ value: TimeSpan, to answer: inout ByteBuffer) {

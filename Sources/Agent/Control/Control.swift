@@ -29,7 +29,7 @@ struct Control: ~Copyable {
   /// When it is let go.
   private(set) var deadline = Instant.never
   /// What it has said and was not answered.
-  private var line: ByteBuffer
+  var line: ByteBuffer
   /// The length of the request that is answered.
   private var requestCount = 0
   /// What is to be sent of the answer.

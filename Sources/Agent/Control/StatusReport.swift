@@ -53,7 +53,7 @@ extension Control {
       isJSON ? .json : .lines,
       WordList(
         """
-        connection|since|client|server|port|tls|attempts|last-end|connections|management|queued|inflight|published\
+        connection|since|client|server|port|tls|link|attempts|last-end|connections|management|queued|inflight|published\
         |skipped|dropped|unsendable|commands|version|process|uptime|memory
         """))
     writer.text(uplink.stateName.bytes, to: &answer)
@@ -67,6 +67,11 @@ extension Control {
     writer.text(settings.bytes(settings.server.host), to: &answer)
     writer.number(UInt64(settings.server.port), to: &answer)
     writer.text((settings.server.tls ? "yes" : "no" as StaticString).bytes, to: &answer)
+    // Behind the request is room.
+    let end = line.count
+    host.describeLink(.message, into: &line)
+    writer.text(line, from: end + 1, to: &answer)
+    line.truncate(to: end)
     writer.number(UInt64(uplink.attempts), to: &answer)
     writer.text(uplink.lastEnd.bytes, to: &answer)
     writer.number(uplink.connectionCount, to: &answer)
@@ -104,12 +109,13 @@ extension Control {
   private mutating func writeEvent(
     _ index: Int, _ events: borrowing EventCollector, _ settings: borrowing Settings, _ now: Instant
   ) {
-    var writer = beginRow(index, "],\"events\":[", "event|qos|interval")
+    var writer = beginRow(index, "],\"events\":[", "event|qos|interval|last")
     guard isJSON ? index >= 0 : settings.events.count > 0 else { return }
     let event = max(index, 0)
     writer.text(settings.bytes(settings.events[event].name), to: &answer)
     writer.number(UInt64(settings.events[event].qos), to: &answer)
     writer.span(events.table.events[event].schedule.interval, to: &answer)
+    writeAge(of: events.table.events[event].published, &writer, now)
     writer.finish(&answer)
   }
 
@@ -117,11 +123,41 @@ extension Control {
   private mutating func writeSensor(
     _ index: Int, _ events: borrowing EventCollector, _ settings: borrowing Settings, _ now: Instant
   ) {
-    var writer = beginRow(index, "],\"sensors\":[", "sensor")
+    var writer = beginRow(index, "],\"sensors\":[", "sensor|event|value|unit|age|failing|failure")
     guard isJSON ? index >= 0 : settings.sensors.count > 0 else { return }
-    let sensor = max(index, 0)
-    writer.text(settings.bytes(events.table.sensors[sensor].name), to: &answer)
+    let sensor = settings.sensors[max(index, 0)]
+    // In the table they stand in another order.
+    var entry = events.table.events[sensor.event].firstSensor
+    while events.table.sensors[entry].name != sensor.name { entry += 1 }
+    let readAt = events.table.readingTime(ofSensor: entry, of: sensor.event)
+    let channel = events.table.sensors[entry].channel
+    writer.text(settings.bytes(sensor.name), to: &answer)
+    writer.text(settings.bytes(settings.events[sensor.event].name), to: &answer)
+    let value = events.table.sensors[entry].value
+    if readAt == EventTable.unknown || channel.quantity == .text {
+      writer.text(Span(), to: &answer)
+    } else {
+      if writer.begin(&answer) {
+        if channel.quantity != .boolean {
+          answer.append(value)
+        } else {
+          answer.append(value == Decimal(0) ? "false" : "true")
+        }
+      }
+      writer.end(&answer)
+    }
+    let hasUnit = sensor.valueType == .number && sensor.scale == Decimal(1)
+    writer.text(hasUnit ? sensor.kind.description.unit(of: settings.bytes(sensor.argument)) : Span(), to: &answer)
+    writeAge(of: readAt, &writer, now)
+    writer.text((channel.isFailing ? "yes" : "no" as StaticString).bytes, to: &answer)
+    writer.text((events.table.sensors[entry].failure?.name ?? "").bytes, to: &answer)
     writer.finish(&answer)
+  }
+
+  /// How long ago something was that may never have been.
+  private mutating func writeAge(of moment: Instant, _ writer: inout AnswerWriter, _ now: Instant) {
+    if moment == EventTable.unknown { return writer.text(Span(), to: &answer) }
+    writer.span(now - moment, to: &answer)
   }
 
   /// Begins the row `index` of a table, or its heading where that is -1.

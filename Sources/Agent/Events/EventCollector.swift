@@ -15,15 +15,15 @@ struct EventCollector: ~Copyable {
   private var kept = EventChain()
   private var fleeting = EventChain()
   /// Raw text of the source that was read last.
-  private var sourceText: ByteBuffer
+  var sourceText: ByteBuffer
   /// The payload being written.
-  private var payload: ByteBuffer
+  var payload: ByteBuffer
   /// When the event that is being written ended to wait for its slow sources, and how long it had waited.
   private var waitEnd = Instant(milliseconds: 0)
   private var waited = TimeSpan.zero
   /// How old the slow source's answer is that was read last, where it came too late for an earlier event.
   private var age = TimeSpan.zero
-  private var stamp = TimeStampWriter()
+  var stamp = TimeStampWriter()
   /// Whether a QoS 0 event has found no room: it and those behind it wait until what is being sent has gone out.
   private(set) var isCrowded = false
 
@@ -197,13 +197,15 @@ struct EventCollector: ~Copyable {
     let memberCount = envelope.memberCount
     envelope.finish(at: clock.wallTime(&host), using: &stamp, into: &payload)
     if memberCount > 0 {
-      let topic = TopicName(alreadyChecked: table.bytes(table.events[index].topic))
-      let isTaken = outbox.publish(payload, on: topic, qos: table.events[index].qos, now, &log, &host)
+      let isTaken = outbox.publish(
+        payload, on: TopicName(alreadyChecked: table.bytes(table.events[index].topic)), qos: table.events[index].qos,
+        now, &log, &host)
       guard isTaken else {
         // It stays due, and is read afresh.
         isCrowded = true
         return
       }
+      table.events[index].published = now
     }
     table.events[index].schedule.advance(past: now)
   }
@@ -264,7 +266,9 @@ struct EventCollector: ~Copyable {
   /// Writes the age of a value that came too late for an earlier event.
   @inline(never)  // beside the events without any
   private mutating func writeAge(ofSensor index: Int, _ failure: ReadFailure?, _ settings: borrowing Settings) {
-    guard age > .zero, failure == nil else { return }
+    guard failure == nil else { return }
+    table.sensors[index].readAt = waitEnd + .milliseconds(-age.milliseconds)
+    guard age > .zero else { return }
     table.writeAge(age, ofSensor: index, into: &payload, settings)
   }
 
@@ -306,6 +310,7 @@ struct EventCollector: ~Copyable {
       }
       // A lasting fault is logged once when it begins, and its end once.
       if table.sensors[index].channel.note(isFailing: failure != nil) {
+        table.noteChange(ofSensor: index, of: event, failure)
         logChange(ofSensor: table.sensors[index].name, failure, settings, &log, &host)
       }
     }

@@ -35,6 +35,8 @@ struct EventEntry: BitwiseCopyable {
   let hasSlowSources: Bool
   /// When it is due.
   var schedule: Schedule
+  /// When it was published last; `EventTable.unknown` before.
+  var published = EventTable.unknown
   /// Set while slow sources are awaited: the moment at which those still missing are given up.
   var collectionDeadline: Instant?
   /// Meanwhile those in front of it have been asked for, and for the others there was no room.
@@ -73,6 +75,12 @@ struct SensorEntry: BitwiseCopyable {
   let memberName: TextRange
   /// How its value is made.
   var channel: Channel
+  /// The last number, or 1 for true and 0 for false; a whole number of more than 18 digits has no more of them here.
+  fileprivate(set) var value = Decimal(0)
+  /// When its value was read, where that is not the moment at which its event was published last.
+  var readAt = EventTable.unknown
+  /// Why it failed last, and the last event before that.
+  fileprivate(set) var failure: ReadFailure?
 }
 
 /// The events and sensors of one configuration.
@@ -83,6 +91,9 @@ struct EventTable: ~Copyable {
   var sensors: FixedArray<SensorEntry>
   /// What messages are made of and never changes.
   private let text: ByteBuffer
+
+  /// Before any moment that there is.
+  static var unknown: Instant { Instant(milliseconds: .min) }
 
   /// Takes tables and text from `arena`. `sources` has the host's source index of each configured sensor, in their
   /// order. Every event is due at `now`, and from then on with the device's own phase.
@@ -179,9 +190,15 @@ struct EventTable: ~Copyable {
     if case .failed(let failure) = reading { return failure }
     envelope.name(prepared: bytes(sensors[index].memberName), into: &payload)
     switch reading {
-    case .number(let value): payload.append(value)
-    case .counter(let value): payload.append(decimal: value)
-    case .boolean(let value): payload.append(value ? "true" : "false")
+    case .number(let value):
+      payload.append(value)
+      sensors[index].value = value
+    case .counter(let value):
+      payload.append(decimal: value)
+      sensors[index].value = Decimal(significand: Int64(value / 10), exponent: 1) ?? Decimal(0)
+    case .boolean(let value):
+      payload.append(value ? "true" : "false")
+      sensors[index].value = Decimal(value ? 1 : 0)
     case .text(let range, let isCut):
       payload.append(UInt8(ascii: "\""))
       payload.appendJSON(insideString: text.span.extracting(range))
@@ -194,6 +211,20 @@ struct EventTable: ~Copyable {
 }
 
 extension EventTable {
+  /// A sensor of `event` begins to fail, or has a value again.
+  @inline(never)  // beside the events in which nothing changes
+  mutating func noteChange(ofSensor index: Int, of event: Int, _ failure: ReadFailure?) {
+    guard let failure else { return }
+    sensors[index].failure = failure
+    if !events[event].hasSlowSources { sensors[index].readAt = events[event].published }
+  }
+
+  /// When the value of a sensor of `event` was read; `unknown` where it has none.
+  func readingTime(ofSensor index: Int, of event: Int) -> Instant {
+    let isEvents = !events[event].hasSlowSources && !sensors[index].channel.isFailing
+    return isEvents ? events[event].published : sensors[index].readAt
+  }
+
   /// Writes the age of the value that was written last, in seconds: `,"NAME-age":1.250`.
   func writeAge(_ age: TimeSpan, ofSensor index: Int, into payload: inout ByteBuffer, _ settings: borrowing Settings) {
     payload.append(",\"")
