@@ -202,7 +202,7 @@ private func secondsOfDate(_ text: Span<UInt8>) -> UInt64? {
   // Years from March on, so that a leap day is the last day of its year; in years all of which may be leap years the
   // days before each month are (153 m + 2) / 5.
   let isEarly = month < 2
-  let marchYear = year + 1 - (isEarly ? 1 : 0)
+  let marchYear = year + 400 - (isEarly ? 1 : 0)
   let marchMonth = isEarly ? month + 10 : month - 2
   let days = marchYear * 365 + marchYear / 4 - marchYear / 100 + marchYear / 400 + (153 * marchMonth + 2) / 5 + day
   return ((days * 24 + hour) * 60 + minute) * 60 + second

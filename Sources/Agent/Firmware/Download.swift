@@ -125,9 +125,9 @@ struct Download: ~Copyable {
     case .idle, .complete, .changed, .failed: .never
     case .waiting(let until): min(until, end)
     case .opening, .sending: patience
-    case .head, .body:
-      // The link does not wake anybody for what it has not been asked for.
-      if isBroken || framing.isEnded || hasUnreadInput && hasRoom { paceEnd } else { patience }
+    // The link does not wake anybody for what it has not been asked for.
+    case .head: hasUnreadInput ? paceEnd : patience
+    case .body: isBroken || framing.isEnded || hasUnreadInput && hasRoom ? paceEnd : patience
     }
   }
 
