@@ -65,7 +65,8 @@ public struct Agent: ~Copyable {
     let outbox = try Outbox(
       client: client, queueBytes: mqtt.queueBytes, messagesPerSecondMax: mqtt.messagesPerSecondMax, from: &arena)
     let events = try EventCollector(table: plan.table, packetBytesMax: mqtt.packetBytesMax, from: &arena)
-    let commands = try CommandRunner(packetBytesMax: mqtt.packetBytesMax, from: &arena)
+    let commands = try CommandRunner(
+      packetBytesMax: mqtt.packetBytesMax, hasActions: plan.settings.management.isManaged, from: &arena)
     let management = try Management(
       isManaged: plan.settings.management.isManaged, random: RandomSource(seed: random.next()), from: &arena)
     let control = try Control(now: now, from: &arena)
@@ -98,7 +99,7 @@ public struct Agent: ~Copyable {
     var hasMore = uplink.isQuiet(now, host) ? false : connect(isEnding: isEnding, now, &host)
     if host.hasControlNews || control.isDue(now) { hasMore = serve(now, &host) || hasMore }
     if management.isDue(now) { manage(isEnding: isEnding, now, &host) }
-    commands.advance(settings, clock, &outbox, now, &log, &host)
+    commands.advance(settings, clock, &outbox, &management, now, &log, &host)
     if !isEnding { events.collect(settings, clock, &outbox, now, &log, &host) }
     outbox.sendQueued(now, &log, &host)
     // What could not be done for want of room in the output can be done as soon as something has been sent. Nothing
@@ -215,12 +216,19 @@ public struct Agent: ~Copyable {
   ) {
     switch Topics.classify(outbox.input.extracting(message.topic)) {
     case .command(let topic):
-      let request = commands.take(message, topic, settings, clock, &outbox, now, &log, &host)
+      let request = commands.take(
+        message, topic, isAction: false, settings, clock, &outbox, &management, now, &log, &host)
       carryOut(request, of: message, now, &host)
     case .managementRequest(let request):
-      management.take(
+      let isAction = management.take(
         request, outbox.input.extracting(message.payload), isDuplicate: message.isDuplicate, settings, now, &log,
         &host)
+      if isAction {
+        _ = commands.take(
+          message, Topics.customAction(outbox.input.extracting(message.topic)), isAction: true, settings, clock,
+          &outbox, &management, now, &log, &host)
+        return
+      }
       outbox.client.acknowledge(message.packetIdentifier, now: now)
     case .managementAnswer:
       management.takeAnswer(outbox.input.extracting(message.payload), settings, now, &log, &host)
@@ -245,7 +253,7 @@ public struct Agent: ~Copyable {
       eventCount = events.setInterval(
         interval, of: request, in: outbox.input.extracting(message.payload), settings, now)
     }
-    commands.finish(eventCount > 0 ? .ok : .unknown, clock, &outbox, now, &log, &host)
+    commands.finish(eventCount > 0 ? .ok : .unknown, clock, &outbox, &management, now, &log, &host)
   }
 
   // MARK: Beginning, changing, ending
@@ -304,7 +312,7 @@ public struct Agent: ~Copyable {
     let now = host.now()
     stopDeadline = now + AgentLimits.stopTimeout
     clock.prepareEnd(now)
-    commands.prepareEnd()
+    commands.prepareEnd(clock, &outbox, &management, now, &log, &host)
     log.write(.info, "agent stopping", "reason", reason, to: &host)
   }
 

@@ -27,6 +27,12 @@ public enum AgentLimits {
   public static var idleMax: TimeSpan { .minutes(60) }
   /// The longest name of a command that is kept for its outcome: all that can be configured.
   public static var commandNameBytesMax: Int { IdentityRules.componentBytesMax }
+  /// How much of an action's name is logged, in bytes.
+  public static var actionNameBytesMax: Int { 128 }
+  /// How much of the last line of an action's output is told where it fails, in bytes.
+  public static var actionLineBytesMax: Int { 128 }
+  /// The longest name of a command or an action that is kept.
+  static func programNameBytesMax(hasActions: Bool) -> Int { hasActions ? actionNameBytesMax : commandNameBytesMax }
   /// What is told of a program's output at most, in bytes.
   public static var outcomeOutputBytesMax: Int { HostLimits.programOutputBytesMax - 1 }
   /// By how many bytes output is cut at a time until the outcome fits a packet.

@@ -41,7 +41,7 @@ extension SettingsLoader {
     }
     checkServer(settings)
     checkMQTT(settings)
-    if settings.management.isManaged { checkManagement(settings) }
+    checkManagement(settings)
   }
 
   // MARK: Events

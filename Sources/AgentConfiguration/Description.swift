@@ -107,7 +107,8 @@ extension Settings {
     switch kind {
     case .event: events.count
     case .sensor: sensors.count
-    case .command: commands.count
+    case .command: firstAction
+    case .action: commands.count - firstAction
     case .management: management.isManaged ? 1 : 0
     case .firmware: firmware.isConfigured ? 1 : 0
     default: 1
@@ -118,7 +119,7 @@ extension Settings {
     switch kind {
     case .event: events[index].name
     case .sensor: sensors[index].name
-    case .command: commands[index].name
+    case .command, .action: commands[index].name
     default: .none
     }
   }
@@ -132,9 +133,10 @@ extension Settings {
 extension ByteBuffer {
   /// Appends `settings` as a configuration text without its secrets, defaults included.
   public mutating func append(_ settings: borrowing Settings) {
-    for raw in SectionKind.device.rawValue...SectionKind.command.rawValue {
+    for raw in SectionKind.device.rawValue...SectionKind.action.rawValue {
       guard let kind = SectionKind(rawValue: raw) else { continue }
-      for index in 0..<settings.count(of: kind) { append(kind, index, settings) }
+      let first = kind == .action ? settings.firstAction : 0
+      for index in 0..<settings.count(of: kind) { append(kind, first + index, settings) }
     }
   }
 
@@ -146,7 +148,7 @@ extension ByteBuffer {
       append(settings.name(of: kind, at: index), of: settings.text)
     }
     append("]\n")
-    for position in KeyTable.keys.indices where KeyTable.keys[position].section == kind {
+    for position in KeyTable.keys.indices where KeyTable.keys[position].section == kind.keySection {
       let key = KeyTable.keys[position].key
       if settings.isShown(key) { append(key, settings.value(of: key, at: index), settings) }
     }

@@ -9,9 +9,11 @@ extension SettingsLoader {
   public var settingsByteCount: Int {
     settingsTextBytes + count(of: .event) * MemoryLayout<EventSettings>.stride
       + count(of: .sensor) * MemoryLayout<SensorSettings>.stride
-      + count(of: .command) * MemoryLayout<CommandSettings>.stride
+      + programCount * MemoryLayout<CommandSettings>.stride
       + 4 * 16  // alignment of each piece
   }
+
+  private var programCount: Int { count(of: .command) + count(of: .action) }
 
   /// All that was said, and what is made up for what was not: domain, host, identifier.
   private var settingsTextBytes: Int {
@@ -32,7 +34,7 @@ extension SettingsLoader {
   ) throws(ArenaExhausted) -> Settings? {
     var settings = try Settings(
       textBytes: settingsTextBytes, events: count(of: .event), sensors: count(of: .sensor),
-      commands: count(of: .command), from: &arena)
+      commands: programCount, from: &arena)
     guard !isIncomplete else {
       diagnostics.sort()
       return nil

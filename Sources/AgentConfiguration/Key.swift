@@ -51,14 +51,18 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
 
 /// The kinds of sections.
 enum SectionKind: UInt8, Sendable, BitwiseCopyable {
-  case device, server, mqtt, agent, management, firmware, event, sensor, command, gateway, application
+  case device, server, mqtt, agent, management, firmware, event, sensor, command, action, gateway, application
 
   static var words: WordList {
-    WordList("device|server|mqtt|agent|management|firmware|event|sensor|command|gateway|application")
+    WordList("device|server|mqtt|agent|management|firmware|event|sensor|command|action|gateway|application")
   }
   /// Those that a person should write.
   static var supported: WordList {
-    WordList("[device]|[server]|[mqtt]|[agent]|[management]|[firmware]|[event NAME]|[sensor NAME]|[command NAME]")
+    WordList(
+      """
+      [device]|[server]|[mqtt]|[agent]|[management]|[firmware]|[event NAME]|[sensor NAME]|[command NAME]\
+      |[action BUNDLE/ACTION]
+      """)
   }
 
   var name: Span<UInt8> {
@@ -67,9 +71,16 @@ enum SectionKind: UInt8, Sendable, BitwiseCopyable {
   }
 
   /// Whether the heading carries a name.
-  var isNamed: Bool { self == .event || self == .sensor || self == .command }
-  /// The one whose keys are understood here: old files have the same ones under three headings.
-  var keySection: SectionKind { self == .gateway || self == .application ? .device : self }
+  var isNamed: Bool { rawValue >= SectionKind.event.rawValue && rawValue <= SectionKind.action.rawValue }
+  /// The one whose keys are understood here: old files have the same ones under three headings, and an action is
+  /// carried out like a command.
+  var keySection: SectionKind {
+    switch self {
+    case .gateway, .application: .device
+    case .action: .command
+    default: self
+    }
+  }
 }
 
 /// What a key's value is, and with it how it is written.

@@ -13,7 +13,8 @@ public enum ConfigurationLimits {
   public static var textBytesMax: Int { 65_536 }
   /// All `key = value` lines of named sections: each may have all the keys of its kind.
   static var entriesMax: Int {
-    eventsMax * keyCount(of: .event) + sensorsMax * keyCount(of: .sensor) + commandsMax * keyCount(of: .command)
+    eventsMax * keyCount(of: .event) + sensorsMax * keyCount(of: .sensor)
+      + (commandsMax + actionsMax) * keyCount(of: .command)
   }
   /// What is said without a section's name: each key once in each layer, and variables of other programs.
   static var plainEntriesMax: Int {
@@ -34,8 +35,12 @@ public enum ConfigurationLimits {
   public static var sensorsMax: Int { 256 }
   /// Commands.
   public static var commandsMax: Int { 32 }
+  /// Custom actions.
+  public static var actionsMax: Int { 32 }
+  /// What the names of all bundles take in the message that says what the device supports, in bytes.
+  static var bundleBytesMax: Int { 1024 }
   /// Headings: one of each of the eight plain kinds besides the named ones, and the time before the first.
-  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + 8 + 1 }
+  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + actionsMax + 8 + 1 }
 
   /// The longest token, in bytes: the platform's have 18, certificates' fingerprints 64.
   public static var tokenBytesMax: Int { 512 }

@@ -8,7 +8,7 @@ public enum NamedThing: Equatable, Sendable {
   case trust
   /// What the sensor at this index reads.
   case sensor(Int)
-  /// The program of the command at this index.
+  /// The program of the command or action at this index.
   case command(Int)
 }
 
@@ -38,8 +38,14 @@ extension SettingsLoader {
     switch thing {
     case .trust: winner(.caFile) ?? winner(.rootCertificateFile) ?? winner(.serverCertificateFile)
     case .sensor(let index): winner(.read, in: section(.sensor, at: index))
-    case .command(let index): winner(.run, in: section(.command, at: index))
+    case .command(let index): winner(.run, in: programSection(at: index))
     }
+  }
+
+  /// The section of the program at `index`: those of actions come behind those of commands.
+  private func programSection(at index: Int) -> Int {
+    let commandCount = count(of: .command)
+    return index < commandCount ? section(.command, at: index) : section(.action, at: index - commandCount)
   }
 
   /// The section at `index` among those of its kind; the first of all where there is none.

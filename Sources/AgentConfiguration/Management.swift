@@ -47,13 +47,46 @@ extension SettingsLoader {
     return true
   }
 
+  /// The bundles of all actions must fit one message, and nobody hears of them without device management.
+  private mutating func checkActions(_ settings: borrowing Settings) -> Int {
+    var byteCount = 0
+    for index in settings.firstAction..<settings.commands.count where settings.isFirstOfBundle(index) {
+      byteCount += settings.bundle(ofAction: index).count + 8
+    }
+    guard byteCount > ConfigurationLimits.bundleBytesMax || (byteCount > 0 && !isManaged) else { return byteCount }
+    diagnostics.begin(.error, at: sections[section(.action, at: 0)].place)
+    diagnostics.add(
+      isManaged
+        ? "found names of bundles that do not fit one message; expected shorter or fewer ones"
+        : "found an action without [management]; expected both")
+    diagnostics.end()
+    return byteCount
+  }
+
   mutating func checkManagement(_ settings: borrowing Settings) {
     // Quotes and names of members, and room for what is escaped.
-    var byteCount = 400
+    var byteCount = 400 + checkActions(settings)
     for index in settings.management.information.indices {
       byteCount += 2 * settings.management.information[index].count
     }
-    guard byteCount > settings.mqtt.packetBytesMax, let entry = winner(.packetSize) else { return }
+    guard isManaged, byteCount > settings.mqtt.packetBytesMax, let entry = winner(.packetSize) else { return }
     reportFound(.error, entry, "; expected a larger one, for what [management] tells about the device")
+  }
+}
+
+extension Settings {
+  /// The bundle of the action at `index` of the commands.
+  @inline(never)  // small code
+  public func bundle(ofAction index: Int) -> Text {
+    let name = commands[index].name
+    return name.prefix(bytes(name).firstIndex(of: UInt8(ascii: "/"), from: 0) ?? name.count)
+  }
+
+  /// Whether no action before the one at `index` has the same bundle.
+  @inline(never)  // small code
+  public func isFirstOfBundle(_ index: Int) -> Bool {
+    let bundle = bytes(bundle(ofAction: index))
+    for earlier in firstAction..<index where bytes(self.bundle(ofAction: earlier)).equals(bundle) { return false }
+    return true
   }
 }

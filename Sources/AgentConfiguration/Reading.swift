@@ -273,6 +273,7 @@ extension SectionKind {
     case .event: ConfigurationLimits.eventsMax
     case .sensor: ConfigurationLimits.sensorsMax
     case .command: ConfigurationLimits.commandsMax
+    case .action: ConfigurationLimits.actionsMax
     default: 1
     }
   }

@@ -201,7 +201,7 @@ public struct SensorSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var valueType: ValueType
 }
 
-/// One `[command NAME]`.
+/// One `[command NAME]`, or one `[action BUNDLE/ACTION]`, whose name has the solidus.
 public struct CommandSettings: Equatable, Sendable, BitwiseCopyable {
   /// The command's identifier in its topic.
   public let name: Text
@@ -235,8 +235,10 @@ public struct Settings: ~Copyable {
   public internal(set) var events: FixedArray<EventSettings>
   /// Sensors, in the order of the file.
   public internal(set) var sensors: FixedArray<SensorSettings>
-  /// Commands, in the order of the file.
+  /// Commands, and behind them custom actions, each in the order of the file.
   public internal(set) var commands: FixedArray<CommandSettings>
+  /// The index of the first action among the commands; their number where there is none.
+  public internal(set) var firstAction = 0
 
   init(
     textBytes: Int, events: Int, sensors: Int, commands: Int, from arena: inout Arena

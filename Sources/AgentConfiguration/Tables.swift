@@ -1,4 +1,4 @@
-// Settings of which there are many: events, sensors and commands.
+// Settings of which there are many: events, sensors, commands and actions.
 
 import Bytes
 import HostInterface
@@ -13,13 +13,19 @@ extension SettingsLoader {
     case .command: isReserved = WordList("ping|publish|interval").index(of: name) != nil
     default: isReserved = false
     }
-    if !isReserved, IdentityRules.isValidTopicName(name) { return true }
+    if kind == .action {
+      if IdentityRules.isValidActionName(name) { return true }
+    } else if !isReserved, IdentityRules.isValidTopicName(name) {
+      return true
+    }
     diagnostics.begin(.error, at: place)
     diagnostics.add("found name ")
     diagnostics.add(quoted: name)
     diagnostics.add("; expected [")
     diagnostics.add(plain: kind.name)
-    if !isReserved {
+    if kind == .action {
+      diagnostics.add(" BUNDLE/ACTION] with names of 1 to 255 of A-Z a-z 0-9 - _ ., none the platform's own")
+    } else if !isReserved {
       diagnostics.add(" NAME] with a name of 1 to 36 of A-Z a-z 0-9 - _ .")
     } else if kind == .event {
       diagnostics.add(" NAME] with another name: command reports the outcome of commands")
@@ -128,7 +134,14 @@ extension SettingsLoader {
   }
 
   mutating func readCommands(_ settings: inout Settings) {
-    for section in 0..<sections.count where sections[section].kind == .command {
+    readPrograms(of: .command, &settings)
+    settings.firstAction = settings.commands.count
+    readPrograms(of: .action, &settings)
+  }
+
+  @inline(never)  // small code
+  private mutating func readPrograms(of kind: SectionKind, _ settings: inout Settings) {
+    for section in 0..<sections.count where sections[section].kind == kind {
       let command = CommandSettings(
         name: settings.keep(bytes(sections[section].name)), run: readProgram(section, &settings),
         timeout: duration(.timeout, in: section))

@@ -263,14 +263,17 @@ static _Noreturn void report_failure(void) {
 }
 
 // In a child of a keeper.
-static _Noreturn void execute(const char *path, const char *variable) {
+static _Noreturn void execute(const char *path, const char *variable, const char *more) {
   // Should the keeper be killed, nobody would be left to end it.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   setsid();
   unblock_signals();
   if (chdir("/") == 0) {
     const char *const arguments[] = {path, NULL};
-    const char *const environment[] = {search_path, variable, NULL};
+    const char *environment[2 + MOTE_VARIABLES_MAX + 1] = {search_path, variable};
+    for (int count = 2; more && *more && count < 2 + MOTE_VARIABLES_MAX; more += strlen(more) + 1) {
+      environment[count++] = more;
+    }
     // What we may do to the machine is not for whatever a command is.
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     execve(path, (char *const *)arguments, (char *const *)environment);
@@ -278,8 +281,8 @@ static _Noreturn void execute(const char *path, const char *variable) {
   report_failure();
 }
 
-static _Noreturn void run_program(const char *path, const char *variable, int descriptors[KEEPER_DESCRIPTORS],
-                                  pid_t agent) {
+static _Noreturn void run_program(const char *path, const char *variable, const char *more,
+                                  int descriptors[KEEPER_DESCRIPTORS], pid_t agent) {
   reset_handlers();
   prctl(PR_SET_NAME, "mote-command");
   // The program does not outlive the agent, however that ends. It may have ended before this.
@@ -298,7 +301,7 @@ static _Noreturn void run_program(const char *path, const char *variable, int de
   mote_close_from(SIGNALS);
   pid_t program = -1;
   if (is_ready && open_signals() == SIGNALS) program = fork();
-  if (program == 0) execute(path, variable);
+  if (program == 0) execute(path, variable, more);
   if (program > 0) {
     for (int number = 0; number < OUTPUT; number++) close(number);
     keep(program);
@@ -306,14 +309,15 @@ static _Noreturn void run_program(const char *path, const char *variable, int de
   report_failure();
 }
 
-pid_t mote_start_program(const char *path, const char *variable, int input, int reading, int writing, int *report) {
+pid_t mote_start_program(const char *path, const char *variable, const char *more, int input, int reading, int writing,
+                         int *report) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return -1;
   pid_t agent = getpid();
   pid_t keeper = mote_fork_quietly();
   if (keeper == 0) {
     int descriptors[KEEPER_DESCRIPTORS] = {input, writing, writing, ends[1], reading};
-    run_program(path, variable, descriptors, agent);
+    run_program(path, variable, more, descriptors, agent);
   }
   int failure = errno;
   close(ends[1]);

@@ -8,6 +8,8 @@ public enum HostLimits {
   public static var patienceShare: Int64 { 4 }
   /// Programs that run at the same time.
   public static var programsMax: Int { PerProgram<UInt8>.count }
+  /// Variables of its environment that a program gets besides its usual ones.
+  public static var programVariablesMax: Int { 32 }
   /// What is kept of a program's output, in bytes: one more than is told, which shows whether there was more.
   public static var programOutputBytesMax: Int { 1025 }
   /// Links that are open at the same time.

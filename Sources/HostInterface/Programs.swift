@@ -11,7 +11,12 @@ public protocol HostPrograms: ~Copyable {
   /// Starts the program of command `command` (the order in which commands were configured) in the free `slot`, with
   /// `input` on its standard input, and reports whether it could be started. Never waits: that a file could not be
   /// executed may be known only later, and is told by `pollProgram` then.
-  mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart
+  ///
+  /// - Parameter variables: what its environment has besides: `NAME=VALUE` for each of at most
+  ///   `HostLimits.programVariablesMax`, ended by a zero byte, and one more behind the last; or nothing at all.
+  mutating func startProgram(
+    slot: Int, command: Int, input: Span<UInt8>, variables: Span<UInt8>
+  ) -> ProgramStart
 
   /// Moves the program in the taken `slot` forward: collects at most `HostLimits.programOutputBytesMax` bytes of what
   /// it writes (standard output and error together) into `output`, discards the rest, and says whether it has ended.

@@ -44,6 +44,25 @@ public enum IdentityRules {
   /// part of the platform (rules, caches, HTTP) handles.
   public static func isValidTopicName(_ text: Span<UInt8>) -> Bool { isValidComponent(text) }
 
+  /// The longest name of a bundle of custom actions, and of an action, in bytes.
+  public static var actionNameBytesMax: Int { 255 }
+
+  /// Whether `text` names a custom action: that of its bundle, a solidus, and its own. What the platform itself calls
+  /// an action in the same place is no bundle.
+  public static func isValidActionName(_ text: Span<UInt8>) -> Bool {
+    guard let end = text.firstIndex(of: UInt8(ascii: "/"), from: 0) else { return false }
+    let bundle = text.extracting(0..<end)
+    return isActionName(bundle) && isActionName(text.extracting((end + 1)..<text.count))
+      && !bundle.equals("deviceActions") && !bundle.equals("firmwareActions")
+  }
+
+  /// Whether `text` can be the name of a bundle, an action or a parameter of one.
+  @inline(never)  // small code
+  public static func isActionName(_ text: Span<UInt8>) -> Bool {
+    for index in text.indices where !isComponentByte(text[index]) { return false }
+    return !text.isEmpty && text.count <= actionNameBytesMax
+  }
+
   /// Whether names of the platform may have this byte: `A-Z a-z 0-9 - _ .`.
   public static func isComponentByte(_ byte: UInt8) -> Bool {
     let lower = byte.lowercased

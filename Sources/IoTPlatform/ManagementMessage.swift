@@ -15,11 +15,17 @@ public enum ManagementRequest: UInt8, Sendable, BitwiseCopyable {
   case reboot
   /// It is to forget what it has learned.
   case factoryReset
+  /// Something of the device's own is to be done.
+  case customAction
   /// Something that this agent does not do.
   case other
 
   /// Says what is asked for; `topic` is what stands behind `iotdm-1/`.
   init(topic: Span<UInt8>) {
+    if topic.starts(with: "mgmt/custom/") {
+      self = .customAction
+      return
+    }
     let words = WordList("device/update|observe|cancel|mgmt/initiate/device/reboot|mgmt/initiate/device/factory_reset")
     self = words.index(of: topic).flatMap { ManagementRequest(rawValue: UInt8($0)) } ?? .other
   }
@@ -35,6 +41,8 @@ public enum ManagementCode {
   public static var changed: Int { 204 }
   /// Malformed.
   public static var badRequest: Int { 400 }
+  /// It was asked to know an action that it does not know.
+  public static var forbidden: Int { 403 }
   /// There is no such attribute; the device is not registered.
   public static var notFound: Int { 404 }
   /// Somebody else changes the same; later.
@@ -53,6 +61,10 @@ public struct ManagementMessage: Sendable {
   public private(set) var returnCode: Int?
   /// Whether it is no JSON object. What stood before the fault has been read.
   public private(set) var isMalformed = false
+  /// The object `d`.
+  public private(set) var data: Range<Int>?
+  /// Whether `d` is no object, or its fields are no list.
+  public private(set) var isMisshapen = false
   /// Stands in front of the first of `d.fields`; nil without such a list.
   private var fields: JSONReader?
 
@@ -89,14 +101,19 @@ public struct ManagementMessage: Sendable {
 
   private mutating func readData(in text: Span<UInt8>, _ reader: inout JSONReader) throws(JSONError) {
     fields = nil
-    guard try reader.next(in: text) == .beginObject else { return }
+    guard try reader.next(in: text) == .beginObject else {
+      isMisshapen = true
+      return
+    }
+    let start = reader.position - 1
     // Until the object that has just begun ends.
     while reader.depth > 1, let token = try reader.next(in: text) {
       guard case .key(let key) = token, reader.depth == 2 else { continue }
       // Cancel had `data` in 2016.
       guard text.jsonString(key, equals: "fields") || text.jsonString(key, equals: "data") else { continue }
-      if try reader.next(in: text) == .beginArray { fields = reader }
+      if try reader.next(in: text) == .beginArray { fields = reader } else { isMisshapen = true }
     }
+    data = start..<reader.position
   }
 
   /// Whether it has a list of fields.

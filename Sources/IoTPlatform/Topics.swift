@@ -52,6 +52,12 @@ public enum Topics {
     return .stranger
   }
 
+  /// Takes the topic of a custom action apart, `iotdm-1/mgmt/custom/BUNDLE/ACTION`: its name is both of them, and it
+  /// has no format.
+  public static func customAction(_ topic: Span<UInt8>) -> CommandTopic {
+    CommandTopic(name: 20..<topic.count, format: 0..<0)
+  }
+
   /// Takes a command topic apart; nil when it is none.
   private static func parseCommand(_ topic: Span<UInt8>) -> CommandTopic? {
     guard topic.starts(with: "iot-2/cmd/") else { return nil }

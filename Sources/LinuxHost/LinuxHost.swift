@@ -206,9 +206,11 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// Starts a program without a shell, in a session of its own, with `input` as a file on its standard input. Takes a
   /// fork, and waits for nothing.
-  public mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
+  public mutating func startProgram(
+    slot: Int, command: Int, input: Span<UInt8>, variables: Span<UInt8>
+  ) -> ProgramStart {
     moment = .never
-    return programs.start(slot: slot, command: command, input: input)
+    return programs.start(slot: slot, command: command, input: input, variables: variables)
   }
 
   /// Collects output and tells where a program stands.

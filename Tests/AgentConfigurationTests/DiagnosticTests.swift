@@ -58,7 +58,8 @@ import Testing
 
   @Test func unknownSections() throws {
     let sections =
-      "[device], [server], [mqtt], [agent], [management], [firmware], [event NAME], [sensor NAME] or [command NAME]"
+      "[device], [server], [mqtt], [agent], [management], [firmware], [event NAME], [sensor NAME], [command NAME] or "
+      + "[action BUNDLE/ACTION]"
     try expect(
       "[sever]", #"f:12:2: error: found unknown section "sever"; expected \#(sections); did you mean "server"?"#)
     try expect("[xyz]\nwhatever = 1", #"f:12:2: error: found unknown section "xyz"; expected \#(sections)"#)
@@ -127,6 +128,15 @@ import Testing
       #"f:12:2: error: found name "ping"; expected [command NAME] with another name: ping, publish and interval "#
         + #"are built in"#
     )
+    let name = String(repeating: "n", count: 255)
+    for action in ["", "a", "/a", "a/", "a/b/c", "a/b c", "ä/b", "deviceActions/a", "firmwareActions/b", "a/\(name)n"] {
+      let shown = action.utf8.count > 60 ? String(action.prefix(60)) + "…" : action
+      let found = try complaints(base + "[action \(action)]\nrun = /x\n[management]\n")
+      let rule =
+        "; expected [action BUNDLE/ACTION] with names of 1 to 255 of A-Z a-z 0-9 - _ ., none the platform's own"
+      #expect(found == [#"f:12:2: error: found name "\#(shown)"\#(rule)"#])
+    }
+    #expect(try complaints(base + "[action \(name)/\(name)]\nrun = /x\n[management]\n") == [])
     try expect("[mqtt x]", #"f:12:2: error: found "x" in the heading; expected [mqtt], which has no name"#)
   }
 
@@ -704,6 +714,8 @@ import Testing
       lines += "[sensor s\(index)]\nevent=e\(index % 64)\nread=uptime\n"
     }
     for index in 0..<ConfigurationLimits.commandsMax { lines += "[command c\(index)]\nrun=/x\n" }
+    lines += "[management]\n"
+    for index in 0..<ConfigurationLimits.actionsMax { lines += "[action b/c\(index)]\nrun=/x\n" }
     #expect(try complaints(lines) == [])
   }
 
@@ -714,6 +726,35 @@ import Testing
     #expect(
       try complaints(lines + "[command more]\nrun=/x\n")
         == ["f:76:2: error: found one more [command NAME]; expected at most 32"])
+    lines = base + "[management]\n"
+    for index in 0..<ConfigurationLimits.actionsMax { lines += "[action b/c\(index)]\nrun=/x\n" }
+    #expect(try complaints(lines) == [])
+    #expect(
+      try complaints(lines + "[action b/more]\nrun=/x\n")
+        == ["f:77:2: error: found one more [action NAME]; expected at most 32"])
+  }
+
+  @Test func actions() throws {
+    try expect(
+      "[action a/b]\nrun = /x\ntimeout = 1h", "f:12:2: error: found an action without [management]; expected both")
+    try expect(
+      "[management]\n[action a/b]",
+      "f:13:2: error: [action a/b]: run is missing; expected the absolute path of a program")
+    try expect(
+      "[management]\n[action a/b]\nrun = x",
+      #"f:14:7: error: run: found "x"; expected an absolute path, as in /etc/mote/file"#)
+    try expect(
+      "[management]\n[action a/b]\nrun = /x\n[action a/b]",
+      "f:15:2: error: found [action a/b] again; expected it once, as at f:13:2")
+    // One that has a bundle in common with another takes no room.
+    let bundles = (0..<4).map { index in String(repeating: "\(index)", count: 250) }
+    func actions(_ names: [String]) -> String {
+      names.map { "[action \($0)/x]\nrun = /x\n[action \($0)/y]\nrun = /x\n" }.joined()
+    }
+    #expect(try complaints(base + "[management]\n" + actions(Array(bundles.prefix(3)))) == [])
+    #expect(
+      try complaints(base + "[management]\n" + actions(bundles))
+        == ["f:13:2: error: found names of bundles that do not fit one message; expected shorter or fewer ones"])
   }
 
   @Test func unreadableFile() throws {

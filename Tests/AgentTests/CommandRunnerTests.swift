@@ -39,7 +39,8 @@ import Testing
       return .none
     }
     return rig.commands.take(
-      received, command, rig.settings, rig.clock, &rig.outbox, rig.host.time, &rig.log, &rig.host)
+      received, command, isAction: false, rig.settings, rig.clock, &rig.outbox, &rig.management, rig.host.time,
+      &rig.log, &rig.host)
   }
 
   private func remainingLength(_ count: Int) -> [UInt8] {
@@ -82,7 +83,7 @@ import Testing
     #expect(interval == .seconds(5))
     // Nothing is published before it is done.
     #expect(try rig.published() == [])
-    rig.commands.finish(.ok, rig.clock, &rig.outbox, rig.host.time, &rig.log, &rig.host)
+    rig.commands.finish(.ok, rig.clock, &rig.outbox, &rig.management, rig.host.time, &rig.log, &rig.host)
     #expect(try rig.published() == outcome(#""command":"interval","outcome":"ok""#))
     for (number, payload) in ["rubbish", "{}", #"{"interval":"x"}"#].enumerated() {
       try deliver("interval", payload, to: rig, identifier: UInt8(3 + number))

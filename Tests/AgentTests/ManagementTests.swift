@@ -67,7 +67,7 @@ private final class Managed {
     let topic = Array(text: "iotdm-1/" + path)
     switch Topics.classify(topic.span) {
     case .managementRequest(let request):
-      management.take(
+      _ = management.take(
         request, bytes.span, isDuplicate: isDuplicate, rig.settings, rig.host.time, &rig.log, &rig.host)
     case .managementAnswer: management.takeAnswer(bytes.span, rig.settings, rig.host.time, &rig.log, &rig.host)
     default: Issue.record("\(path) is not about device management")
@@ -209,6 +209,35 @@ private final class Managed {
     #expect(managed.deadline == managed.rig.host.time + AgentLimits.manageTimeout)
   }
 
+  /// The standard actions are to work even where a bundle is not installed, which it may be later.
+  @Test func bundlesThatTheServerDoesNotKnowAreLeftOut() throws {
+    let actions = ["acme-tools-v1/a", "acme-tools-v1/b", "other/a"].map { "[action \($0)]\nrun = /x\n" }.joined()
+    let managed = try Managed("[management]\nlifetime = 1h\n" + actions)
+    let standard = "\"supports\":{\"deviceActions\":false,\"firmwareActions\":false"
+    func supports() throws -> [String] {
+      try managed.published().compactMap { sent in
+        sent.range(of: "\"supports\":\\{[^}]*\\}", options: .regularExpression).map { String(sent[$0]) }
+      }
+    }
+    try managed.connect()
+    let first = try managed.published()
+    #expect(first[0].contains(standard + ",\"acme-tools-v1\":true,\"other\":true}"), "\(first)")
+    let identifier = try #require(first[0].components(separatedBy: "\"reqId\":").last).dropLast()
+    managed.receive("response", "{\"rc\":403,\"reqId\":\(identifier)}")
+    let second = try managed.published()
+    #expect(second.count == 1 && second[0].contains(standard + "}"), "\(second)")
+    let next = try #require(second[0].components(separatedBy: "\"reqId\":").last).dropLast()
+    managed.receive("response", "{\"rc\":403,\"reqId\":\(next)}")
+    try managed.acknowledge(1)
+    try managed.acknowledge(2)
+    // Once is enough.
+    #expect(managed.deadline == .never)
+    #expect(try supports() == [])
+    managed.rig.disconnect()
+    try managed.connect()
+    #expect(try supports() == [standard + ",\"acme-tools-v1\":true,\"other\":true}"])
+  }
+
   // MARK: Answers
 
   static let shapes: [(path: String, payload: String, answer: String?)] = [
@@ -220,8 +249,6 @@ private final class Managed {
     (
       "mgmt/initiate/firmware/update", "{\"reqId\":\"a\"}", "{\"rc\":501,\"reqId\":\"a\",\"message\":\"not supported\"}"
     ),
-    ("mgmt/custom/b/c", "{\"d\":{},\"reqId\":7}", "{\"rc\":501,\"reqId\":7,\"message\":\"not supported\"}"),
-    ("mgmt/custom/b/c", "{\"d\":{}}", nil),
     // What is malformed.
     ("observe", "rubbish", nil),
     ("observe", "{\"reqId\":\"a\"", "{\"rc\":400,\"reqId\":\"a\",\"message\":\"malformed\"}"),

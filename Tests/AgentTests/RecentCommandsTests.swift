@@ -40,7 +40,8 @@ import Testing
       return
     }
     _ = rig.commands.take(
-      message, command, rig.settings, rig.clock, &rig.outbox, rig.host.time, &rig.log, &rig.host)
+      message, command, isAction: false, rig.settings, rig.clock, &rig.outbox, &rig.management, rig.host.time, &rig.log,
+      &rig.host)
   }
 
   /// What the client has written: packet identifiers acknowledged, and outcomes.
@@ -269,7 +270,7 @@ import Testing
     let rig = try makeRig()
     for number in 1...5 { try deliver("blink", "\(number)", to: rig, identifier: UInt8(number)) }
     rig.sendAll()
-    rig.commands.prepareEnd()
+    rig.commands.prepareEnd(rig.clock, &rig.outbox, &rig.management, rig.host.time, &rig.log, &rig.host)
     endProgram(0, rig)
     try deliver("blink", "6", to: rig, identifier: 6)
     #expect(try written(rig) == ["blink ok"])

@@ -19,6 +19,7 @@ final class Rig {
   var outbox: Outbox
   var events: EventCollector
   var commands: CommandRunner
+  var management: Management
   private var arena: Arena
   private let sources: [Int]
 
@@ -55,13 +56,15 @@ final class Rig {
     let table = try EventTable(
       settings: settings, sources: try fixed(sources, from: &arena), now: now, from: &arena)
     let newEvents = try EventCollector(table: table, packetBytesMax: packetBytes, from: &arena)
-    let newCommands = try CommandRunner(packetBytesMax: packetBytes, from: &arena)
+    let newCommands = try CommandRunner(packetBytesMax: packetBytes, hasActions: true, from: &arena)
+    let newManagement = try Management(isManaged: true, random: RandomSource(seed: 7), from: &arena)
     log = newLog
     clock = newClock
     uplink = newUplink
     outbox = newOutbox
     events = newEvents
     commands = newCommands
+    management = newManagement
     self.settings = settings
     self.sources = sources
     self.arena = arena
@@ -152,7 +155,7 @@ final class Rig {
 
   func advanceClock() { clock.advance(host.time, &log, &host) }
 
-  func advanceCommands() { commands.advance(settings, clock, &outbox, host.time, &log, &host) }
+  func advanceCommands() { commands.advance(settings, clock, &outbox, &management, host.time, &log, &host) }
 
   /// The packets that the client has written since the last time, as MQTT has them.
   func sentPackets() throws -> [SentPacket] {

@@ -81,6 +81,7 @@ struct ScriptedHost: Host {
     let slot: Int
     let command: Int
     let input: String
+    var variables = ""
   }
 
   struct StoppedProgram: Equatable {
@@ -193,9 +194,12 @@ struct ScriptedHost: Host {
 
   // MARK: Programs
 
-  mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
+  mutating func startProgram(
+    slot: Int, command: Int, input: Span<UInt8>, variables: Span<UInt8>
+  ) -> ProgramStart {
     if programStart == .started {
-      started.append(StartedProgram(slot: slot, command: command, input: Array(input).text))
+      started.append(
+        StartedProgram(slot: slot, command: command, input: Array(input).text, variables: Array(variables).text))
     }
     return programStart
   }

@@ -195,3 +195,79 @@ def test_the_program_outlives_the_agent(server, start, script, tmp_path):
     assert agent.stop() == 0
     (tmp_path / "go").touch()
     wait_until((tmp_path / "end").exists, DEADLINE, "the reset goes on")
+
+
+@pytest.fixture
+def start_actions(broker, run_agent, machine, server, tmp_path):
+    """Starts a managed agent whose bundle `acme-tools-v1` has an action `do`, a program that does `body`."""
+    def run(body, **keys):
+        path = tmp_path / "do"
+        path.write_text(f"#!/bin/sh\necho x >> {tmp_path / 'ran'}\n{body}\n")
+        path.chmod(0o755)
+        agent = run_agent(broker.port, {
+            "management": {}, **status("1h", 1, a="constant:1"),
+            "action acme-tools-v1/do": {"run": path, **keys},
+            "action acme-tools-v1/no": {"run": tmp_path / "nothing"}}, prefix=machine.prefix)
+        agent.wait_log("info", "management", "managed")
+        return agent
+    return run
+
+
+ACTION = "mgmt/custom/acme-tools-v1/do"
+
+
+def test_a_custom_action(server, start_actions, tmp_path):
+    """It has its parameters in the environment and on its input; the answer comes when it has ended."""
+    start_actions(f"env > {tmp_path / 'environment'}; cat > {tmp_path / 'input'}; "
+                  f"while ! [ -e {tmp_path / 'go'} ]; do sleep 0.05; done")
+    assert server.next_manage()["d"]["supports"] == {
+        "deviceActions": False, "firmwareActions": False, "acme-tools-v1": True}
+    fields = [{"field": "seconds", "value": "30"}, {"field": "a.b-c", "value": "x; rm -rf /\n$(id) \u00e4"}]
+    server.send(ACTION, json.dumps({"d": {"fields": fields}, "reqId": "c-9"}))
+    wait_until(lambda: count(tmp_path), DEADLINE, "it begins")
+    # Whatever else is asked for meanwhile has its answer first.
+    assert server.ask("cancel", {"d": {"fields": []}, "reqId": "c"}) == {"rc": 200, "reqId": "c"}
+    (tmp_path / "go").touch()
+    assert server.answers.get(timeout=DEADLINE) == {"rc": 200, "reqId": "c-9"}
+    environment = (tmp_path / "environment").read_text()
+    for variable in ("MOTE_COMMAND=acme-tools-v1/do", "MOTE_PARAM_a_b_c=x; rm -rf /\n$(id) \u00e4",
+                     "MOTE_PARAM_seconds=30"):
+        assert f"{variable}\n" in environment
+    names = {line.split("=")[0] for line in environment.splitlines() if "=" in line}
+    assert names <= {"PATH", "PWD", "OLDPWD", "SHLVL", "_", "MOTE_COMMAND", "MOTE_PARAM_a_b_c", "MOTE_PARAM_seconds"}
+    assert json.loads((tmp_path / "input").read_text()) == {"fields": fields}
+
+
+def test_a_custom_action_that_fails(server, start_actions, tmp_path):
+    agent = start_actions("cat > /dev/null; echo trying; echo no such device >&2; exit 3")
+    assert server.ask(ACTION, {"reqId": "a"}) == {"rc": 500, "reqId": "a", "message": "status 3: no such device"}
+    agent.wait_log("warning", "management", "action-ended", action="acme-tools-v1/do", outcome="failed", status="3")
+    for action, request_, answer in (
+            ("no", {"reqId": 1}, {"rc": 500, "reqId": 1, "message": "not-executable"}),
+            ("none", {"reqId": 2}, {"rc": 501, "reqId": 2, "message": "not supported"}),
+            ("do", {"reqId": 3, "d": []}, {"rc": 400, "reqId": 3, "message": "refused"}),
+            ("do", {"reqId": 4, "d": {"fields": [{"field": "a b", "value": 1}]}},
+             {"rc": 400, "reqId": 4, "message": "refused"})):
+        assert server.ask(f"mgmt/custom/acme-tools-v1/{action}", request_) == answer
+    assert count(tmp_path) == 1
+
+
+def test_a_custom_action_at_the_agents_end(server, start_actions, tmp_path):
+    """It ends with the agent, and that is answered while it can be."""
+    agent = start_actions(f"trap '' TERM; sleep 60; echo > {tmp_path / 'end'}")
+    server.send(ACTION, '{"reqId":"a"}')
+    wait_until(lambda: count(tmp_path), DEADLINE, "it begins")
+    assert agent.stop() == 0
+    assert server.answers.get(timeout=DEADLINE) == {"rc": 500, "reqId": "a", "message": "interrupted"}
+    assert not (tmp_path / "end").exists()
+
+
+def test_a_custom_action_outlasts_a_connection(server, start_actions, broker, tmp_path):
+    agent = start_actions(f"while ! [ -e {tmp_path / 'go'} ]; do sleep 0.05; done")
+    server.send(ACTION, '{"reqId":"a"}')
+    wait_until(lambda: count(tmp_path), DEADLINE, "it begins")
+    agent.configuration.write_text(agent.configuration.read_text().replace("1h", "2h"))
+    agent.reload()
+    (tmp_path / "go").touch()
+    assert server.answers.get(timeout=DEADLINE) == {"rc": 200, "reqId": "a"}
+    assert count(tmp_path) == 1

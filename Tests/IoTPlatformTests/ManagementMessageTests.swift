@@ -81,7 +81,8 @@ import Testing
     arguments: [
       ("device/update", .update), ("observe", .observe), ("cancel", .cancel), ("mgmt/initiate/device/reboot", .reboot),
       ("mgmt/initiate/device/factory_reset", .factoryReset), ("mgmt/initiate/firmware/download", .other),
-      ("mgmt/initiate/firmware/update", .other), ("mgmt/custom/a/b", .other), ("", .other), ("observe/", .other),
+      ("mgmt/initiate/firmware/update", .other), ("mgmt/custom/a/b", .customAction),
+      ("mgmt/custom", .other), ("", .other), ("observe/", .other),
     ] as [(String, ManagementRequest)])
   func knowsRequestsByTheirTopics(path: String, expected: ManagementRequest) {
     let topic = Array(text: "iotdm-1/" + path)

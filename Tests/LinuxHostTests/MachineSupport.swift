@@ -129,8 +129,8 @@ final class MachineHost {
     try #require(isAdded)
   }
 
-  func start(slot: Int = 0, command: Int = 0, input: [UInt8] = []) -> ProgramStart {
-    host.startProgram(slot: slot, command: command, input: input.span)
+  func start(slot: Int = 0, command: Int = 0, input: [UInt8] = [], variables: [UInt8] = []) -> ProgramStart {
+    host.startProgram(slot: slot, command: command, input: input.span, variables: variables.span)
   }
 
   /// Waits for a program's end as the agent does; gives what it wrote and how often the loop woke.

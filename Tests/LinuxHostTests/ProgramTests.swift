@@ -53,6 +53,11 @@ extension MachineTests {
         environment == [
           "MOTE_COMMAND=blink", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         ])
+      #expect(host.start(variables: Array("MOTE_PARAM_a=b c\nd\0MOTE_PARAM_e=\0\0".utf8)) == .started)
+      #expect(host.finish().output.hasSuffix("MOTE_COMMAND=blink\nMOTE_PARAM_a=b c\nd\nMOTE_PARAM_e=\n"))
+      let most = (0..<HostLimits.programVariablesMax).map { "MOTE_PARAM_\($0)=x\0" }.joined() + "\0"
+      #expect(host.start(variables: Array(most.utf8)) == .started)
+      #expect(host.finish().output.split(separator: "\n").count == 2 + HostLimits.programVariablesMax)
       // A shell would block signals while it waits.
       try run("pwd; ls /proc/self/fd; exec grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status", command: 1)
       let lines = host.finish().output.split(separator: "\n").map(String.init)

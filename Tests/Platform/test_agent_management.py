@@ -24,7 +24,7 @@ def machine(tmp_path):
 @pytest.fixture
 def start_mote(service, start_agent, tmp_path, machine):
     """Starts the agent as device e1, managed, with a program for each action that notes that it ran."""
-    def start(body=""):
+    def start(body="", **sections):
         for name in ("restart", "reset"):
             (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path / 'ran'}\n{body}\n")
             (tmp_path / name).chmod(0o755)
@@ -36,7 +36,7 @@ def start_mote(service, start_agent, tmp_path, machine):
             "mqtt": {"connect-delay-max": "0s"},
             "management": {"reboot": tmp_path / "restart", "factory-reset": tmp_path / "reset",
                            "firmware-version": "1.4.0", "location": "hall 3"},
-            "event status": {"interval": "1h"}}))
+            "event status": {"interval": "1h"}, **sections}))
         agent = start_agent("run", "--config", path, prefix=machine.prefix)
         agent.wait_log("info", "management", "managed")
         return agent
@@ -97,6 +97,39 @@ def test_a_reset(operator, start_mote, tmp_path):
     assert told[-1]["complete"] is True and told[-1]["status"] == 0
     assert ran(tmp_path) == ["reset", "restart"]
     agent.wait_log("error", "management", "action-failed", action="reboot", reason="status")
+
+
+def test_a_custom_action(service, start_mote, tmp_path):
+    """The platform's request is complete when the program has ended, and has failed where that has."""
+    bundle = {"bundleId": "tools", "displayName": {"en_US": "Tools"}, "actions": {"calibrate": {
+        "actionDisplayName": {"en_US": "Calibrate"},
+        "parameters": [{"name": "zero-point", "value": "^-?[0-9]{1,3}$", "required": True}]}}}
+    program = tmp_path / "calibrate"
+    program.write_text(f'#!/bin/sh\necho "$MOTE_PARAM_zero_point" >> {tmp_path / "ran"}\n'
+                       '[ "$MOTE_PARAM_zero_point" -ge 0 ] || { echo below zero; exit 4; }\n')
+    program.chmod(0o755)
+    action = {"action tools/calibrate": {"run": program}}
+    # The platform does not know it yet, and the standard actions work all the same.
+    agent = start_mote(**action)
+    assert agent.find("warning", "management", "refused", code="403")
+    management = "/device/types/edge/devices/e1/mgmt"
+    assert api(service, "GET", management).json["supports"] == {
+        "deviceActions": True, "firmwareActions": False, "bundles": []}
+    assert agent.stop() == 0
+    assert api(service, "POST", "/mgmt/custom/bundle", bundle).status == 201
+    agent = start_mote(**action)
+    assert api(service, "GET", management).json["supports"]["bundles"] == ["tools"]
+    for value, status, message in (("17", 0, None), ("-17", 3, "status 4: below zero")):
+        request = {"action": "tools/calibrate", "devices": [{"typeId": "edge", "deviceId": "e1"}],
+                   "parameters": [{"name": "zero-point", "value": value}]}
+        identifier = api(service, "POST", "/mgmt/requests", request).json["reqId"]
+
+        def ended(identifier=identifier):
+            return api(service, "GET", f"/mgmt/requests/{identifier}/deviceStatus/edge/e1").json
+
+        wait_until(lambda ended=ended: ended()["complete"], DEADLINE, "the request is complete")
+        assert ended()["status"] == status and (message is None or message in str(ended()))
+    assert ran(tmp_path) == ["17", "-17"]
 
 
 def test_firmware_is_not_supported(operator, start_mote, tmp_path):

@@ -567,7 +567,9 @@ struct SimulatedHost: Host, HostOutputs {
     machine.read(index, into: &buffer)
   }
 
-  mutating func startProgram(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
+  mutating func startProgram(
+    slot: Int, command: Int, input: Span<UInt8>, variables: Span<UInt8>
+  ) -> ProgramStart {
     machine.start(slot: slot, command: command, input: (0..<input.count).map { input[$0] })
   }
 

@@ -1,4 +1,7 @@
 // Commands: three that are built in, and programs that the configuration names. Nothing else is ever executed.
+//
+// Custom actions of device management are commands as well, under names that no command can have: they differ in how
+// their programs get parameters, and in that an answer is owed instead of an event.
 
 import AgentConfiguration
 import Bytes
@@ -44,8 +47,11 @@ struct CommandRunner: ~Copyable {
   private var slots: PerProgram<ProgramSlot>
   /// How many slots are not free, so that a turn of the loop need not look at any when none is.
   private var runningCount = 0
-  /// The name of the command that is being taken.
+  /// The name of the command that is being taken, or that has ended; of an action, as much of it as is logged.
   private var name: ByteBuffer
+  /// Whether that is an action, and the identifier of the request for it.
+  private var isAction = false
+  private var identifier: ByteBuffer
   /// The outcome being written.
   private var payload: ByteBuffer
   /// Commands carried out or refused, redeliveries not included.
@@ -53,12 +59,20 @@ struct CommandRunner: ~Copyable {
 
   /// Takes buffers for names, outputs and one outcome from `arena`, and one for commands that wait, which has room for
   /// any that fits a packet of `packetBytesMax`.
-  init(packetBytesMax: Int, from arena: inout Arena) throws(ArenaExhausted) {
-    let name = try ByteBuffer(capacity: AgentLimits.commandNameBytesMax, for: "scratch", from: &arena)
+  ///
+  /// - Parameter hasActions: whether there may be custom actions.
+  init(packetBytesMax: Int, hasActions: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+    let name = try ByteBuffer(
+      capacity: AgentLimits.programNameBytesMax(hasActions: hasActions), for: "scratch", from: &arena)
+    let identifier = try ByteBuffer(
+      capacity: hasActions ? PendingAction.identifierBytesMax : 0, for: "scratch", from: &arena)
     let payload = try ByteBuffer(capacity: AgentLimits.outcomeBytesMax, for: "payload", from: &arena)
     let waiting = try MessageQueue(byteCapacity: packetBytesMax, from: &arena)
-    slots = try PerProgram<ProgramSlot> { _ throws(ArenaExhausted) in try ProgramSlot(from: &arena) }
+    slots = try PerProgram<ProgramSlot> { _ throws(ArenaExhausted) in
+      try ProgramSlot(hasActions: hasActions, from: &arena)
+    }
     self.name = name
+    self.identifier = identifier
     self.payload = payload
     self.waiting = waiting
   }
@@ -69,7 +83,28 @@ struct CommandRunner: ~Copyable {
   }
 
   /// The agent is asked to end: what comes now, or waits, is left to the server.
-  mutating func prepareEnd() { isEnding = true }
+  /// Actions that run are ended, and answered, while they still can be.
+  @inline(never)  // small code
+  mutating func prepareEnd<H: HostClock & HostPrograms & HostLog & ~Copyable>(
+    _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ management: inout Management, _ now: Instant,
+    _ log: inout LogWriter, _ host: inout H
+  ) {
+    isEnding = true
+    guard runningCount > 0 else { return }
+    for slot in slots.indices { interrupt(slot, clock, &outbox, &management, now, &log, &host) }
+  }
+
+  @inline(never)  // small code: the loop around it is unrolled
+  private mutating func interrupt<H: HostClock & HostPrograms & HostLog & ~Copyable>(
+    _ slot: Int, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ management: inout Management,
+    _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) {
+    guard !slots[slot].isFree, slots[slot].isAction else { return }
+    abandon(slot, &host)
+    runningCount -= 1
+    recall(slot)
+    report(.interrupted, status: nil, slot: nil, clock, &outbox, &management, now, &log, &host)
+  }
 
   /// The server has answered the message with `token`, and so has all that was sent before it.
   @inline(__always)
@@ -80,10 +115,15 @@ struct CommandRunner: ~Copyable {
   // MARK: Taking
 
   /// Takes a command that has arrived, once. What concerns other parts is handed back, and finished with `finish`.
+  ///
+  /// - Parameter isAction: whether it is a request for a custom action, which `management` has looked at.
+  @inline(never)  // small code
   mutating func take<H: HostClock & HostPrograms & HostLog & ~Copyable>(
-    _ message: IncomingMessage, _ topic: CommandTopic, _ settings: borrowing Settings, _ clock: borrowing ClockFloor,
-    _ outbox: inout Outbox, _ now: Instant, _ log: inout LogWriter, _ host: inout H
+    _ message: IncomingMessage, _ topic: CommandTopic, isAction: Bool, _ settings: borrowing Settings,
+    _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ management: inout Management, _ now: Instant,
+    _ log: inout LogWriter, _ host: inout H
   ) -> CommandRequest {
+    self.isAction = isAction
     let identifier = message.qos == .atLeastOnce ? message.packetIdentifier : 0
     let isWholeName = copyName(topic.name, of: message, outbox)
     if message.isRetained, !settings.mqtt.takesRetainedCommands {
@@ -104,12 +144,12 @@ struct CommandRunner: ~Copyable {
         return .none
       case .repetition:
         outbox.client.acknowledge(identifier, now: now)
-        finish(.redelivered, clock, &outbox, now, &log, &host)
+        finish(.redelivered, clock, &outbox, &management, now, &log, &host)
         return .none
       }
     }
-    let beginning = begin(message, isWholeName: isWholeName, settings, outbox, &host)
-    if case .mustWait = beginning, wait(for: message, outbox) {
+    let beginning = begin(message, topic, isWholeName: isWholeName, settings, outbox, &host)
+    if case .mustWait = beginning, wait(for: message, topic, outbox) {
       recent.note(packetIdentifier: identifier, digest: digest, isWaiting: true, next: nil, now)
       return .none
     }
@@ -118,23 +158,27 @@ struct CommandRunner: ~Copyable {
       recent.note(
         packetIdentifier: identifier, digest: digest, isWaiting: false, next: outbox.provingToken, now)
     }
-    note(beginning, clock, &outbox, now, &log, &host)
+    note(beginning, clock, &outbox, &management, now, &log, &host)
     if case .asksFor(let request) = beginning { return request }
     return .none
   }
 
   /// Begins what the command `name` asks for.
-  private func begin<H: HostPrograms & ~Copyable>(
-    _ message: IncomingMessage, isWholeName: Bool, _ settings: borrowing Settings, _ outbox: borrowing Outbox,
-    _ host: inout H
+  private mutating func begin<H: HostPrograms & ~Copyable>(
+    _ message: IncomingMessage, _ topic: CommandTopic, isWholeName: Bool, _ settings: borrowing Settings,
+    _ outbox: borrowing Outbox, _ host: inout H
   ) -> Beginning {
+    let input = outbox.input.extracting(message.payload)
+    if isAction {
+      let data = readAction(input, identifier: &identifier, variables: &payload)
+      return startAction(outbox.input.extracting(message.topic).extracting(topic.name), input, data, settings, &host)
+    }
     if message.isTruncated { return .over(.tooLarge) }
     // What is left of a longer name may be another command's.
     if !isWholeName { return .over(.unknown) }
     if name.span.equals("ping") { return .over(.ok) }
-    let input = outbox.input.extracting(message.payload)
     guard name.span.equals("publish") || name.span.equals("interval") else {
-      return startProgram(input, settings, &host)
+      return startProgram(name.span, input, Span(), settings, &host)
     }
     let request = builtInRequest(input)
     if case .none = request { return .over(.refused) }
@@ -144,26 +188,30 @@ struct CommandRunner: ~Copyable {
   /// Keeps the books about the command `name`, which has begun as far as it could and does not wait.
   @inline(never)  // small code
   private mutating func note<H: HostClock & HostLog & ~Copyable>(
-    _ beginning: Beginning, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant,
-    _ log: inout LogWriter, _ host: inout H
+    _ beginning: Beginning, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ management: inout Management,
+    _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     count += 1
     switch beginning {
     case .asksFor: break
     case .running(let slot, let timeout):
-      slots[slot].begin(name, until: now + timeout)
+      slots[slot].begin(name, isAction: isAction, identifier, until: now + timeout)
       runningCount += 1
-    case .over(let outcome): finish(outcome, clock, &outbox, now, &log, &host)
-    case .mustWait: finish(.busy, clock, &outbox, now, &log, &host)
+    case .over(let outcome): finish(outcome, clock, &outbox, &management, now, &log, &host)
+    case .mustWait: finish(.busy, clock, &outbox, &management, now, &log, &host)
     }
   }
 
   /// Has a command wait that cannot run now; false where there is nothing to wait for, or too many wait.
-  private mutating func wait(for message: IncomingMessage, _ outbox: borrowing Outbox) -> Bool {
+  private mutating func wait(
+    for message: IncomingMessage, _ topic: CommandTopic, _ outbox: borrowing Outbox
+  ) -> Bool {
     guard runningCount > 0 || isEnding, recent.waitingCount < RecentCommands.waitingMax,
-      waiting.hasRoom(topicCount: name.count, payloadCount: message.payload.count)
+      waiting.hasRoom(topicCount: topic.name.count, payloadCount: message.payload.count)
     else { return false }
-    keep(outbox.input.extracting(message.payload), for: name, in: &waiting)
+    _ = waiting.append(
+      topic: outbox.input.extracting(message.topic).extracting(topic.name),
+      payload: outbox.input.extracting(message.payload), qos: QoS.atLeastOnce.rawValue)
     return true
   }
 
@@ -184,7 +232,8 @@ struct CommandRunner: ~Copyable {
   ) -> Bool {
     let text = outbox.input.extracting(message.topic).extracting(range)
     name.removeAll()
-    name.append(text.extracting(0..<min(text.count, AgentLimits.commandNameBytesMax)))
+    let byteCountMax = isAction ? name.capacity : AgentLimits.commandNameBytesMax
+    name.append(text.extracting(0..<min(text.count, byteCountMax)))
     return text.count <= AgentLimits.commandNameBytesMax
   }
 
@@ -198,30 +247,44 @@ struct CommandRunner: ~Copyable {
 
   /// Publishes and logs the outcome of the command that was taken last.
   mutating func finish<H: HostClock & HostLog & ~Copyable>(
-    _ outcome: CommandOutcome, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant,
-    _ log: inout LogWriter, _ host: inout H
+    _ outcome: CommandOutcome, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
+    _ management: inout Management, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
-    report(outcome, status: nil, slot: nil, clock, &outbox, now, &log, &host)
+    report(outcome, status: nil, slot: nil, clock, &outbox, &management, now, &log, &host)
   }
 
   // MARK: Programs
 
-  /// Starts the program of the command `name` in a free slot.
-  private func startProgram<H: HostPrograms & ~Copyable>(
-    _ input: Span<UInt8>, _ settings: borrowing Settings, _ host: inout H
+  /// Starts the program of the action `name`; `text` is the request for it, and `data` its parameters in there, or nil
+  /// where it is malformed. They are in `payload` as variables.
+  @inline(never)  // small code
+  private func startAction<H: HostPrograms & ~Copyable>(
+    _ name: Span<UInt8>, _ text: Span<UInt8>, _ data: Range<Int>?, _ settings: borrowing Settings, _ host: inout H
   ) -> Beginning {
-    guard let command = configuredCommand(settings) else { return .over(.unknown) }
+    guard let data else { return .over(configuredCommand(name, settings) == nil ? .unknown : .refused) }
+    let input = data.isEmpty ? StaticString("{}").bytes : text.extracting(data)
+    return startProgram(name, input, payload.span, settings, &host)
+  }
+
+  /// Starts the program of the command `name` in a free slot.
+  @inline(never)  // small code
+  private func startProgram<H: HostPrograms & ~Copyable>(
+    _ name: Span<UInt8>, _ input: Span<UInt8>, _ variables: Span<UInt8>, _ settings: borrowing Settings,
+    _ host: inout H
+  ) -> Beginning {
+    guard let command = configuredCommand(name, settings) else { return .over(.unknown) }
     guard !isEnding, let slot = freeSlot() else { return .mustWait }
-    switch host.startProgram(slot: slot, command: command, input: input) {
+    switch host.startProgram(slot: slot, command: command, input: input, variables: variables) {
     case .notExecutable: return .over(.notExecutable)
     case .noResources: return .mustWait
     case .started: return .running(slot: slot, timeout: settings.commands[command].timeout)
     }
   }
 
-  private func configuredCommand(_ settings: borrowing Settings) -> Int? {
-    for index in 0..<settings.commands.count
-    where settings.bytes(settings.commands[index].name).equals(name.span) { return index }
+  private func configuredCommand(_ name: Span<UInt8>, _ settings: borrowing Settings) -> Int? {
+    let actions = settings.firstAction..<settings.commands.count
+    for index in isAction ? actions : 0..<actions.lowerBound
+    where settings.bytes(settings.commands[index].name).equals(name) { return index }
     return nil
   }
 
@@ -233,47 +296,54 @@ struct CommandRunner: ~Copyable {
   /// Looks after the running programs: collects output, enforces time limits, reports ends.
   @inline(__always)
   mutating func advance<H: HostClock & HostPrograms & HostLog & ~Copyable>(
-    _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant,
-    _ log: inout LogWriter, _ host: inout H
+    _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
+    _ management: inout Management, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     guard runningCount > 0 else { return }
-    for slot in slots.indices where !slots[slot].isFree { poll(slot, clock, &outbox, now, &log, &host) }
-    if waiting.count > 0, !isEnding { startWaiting(settings, clock, &outbox, now, &log, &host) }
+    for slot in slots.indices where !slots[slot].isFree { poll(slot, clock, &outbox, &management, now, &log, &host) }
+    if waiting.count > 0, !isEnding { startWaiting(settings, clock, &outbox, &management, now, &log, &host) }
   }
 
   /// Starts the programs of commands that wait, in the order in which they came, as far as they can run now.
   @inline(never)  // beside the turns in which none waits
   private mutating func startWaiting<H: HostClock & HostPrograms & HostLog & ~Copyable>(
-    _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant,
-    _ log: inout LogWriter, _ host: inout H
+    _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
+    _ management: inout Management, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     while let front = waiting.front {
       name.removeAll()
-      name.append(waiting.bytes.extracting(front.topic))
-      let beginning = startProgram(waiting.bytes.extracting(front.payload), settings, &host)
+      append(front.topic.prefix(name.capacity), of: waiting, to: &name)
+      isAction = waiting.bytes.extracting(front.topic).firstIndex(of: UInt8(ascii: "/")) != nil
+      let beginning: Beginning
+      if isAction {
+        let data = readAction(front, of: waiting, &identifier, &payload)
+        beginning = startAction(
+          waiting.bytes.extracting(front.topic), waiting.bytes.extracting(front.payload), data, settings, &host)
+      } else {
+        beginning = startProgram(name.span, waiting.bytes.extracting(front.payload), Span(), settings, &host)
+      }
       if case .mustWait = beginning, runningCount > 0 { return }
       waiting.removeFront()
       outbox.client.acknowledge(recent.takeWaiting(now), now: now)
-      note(beginning, clock, &outbox, now, &log, &host)
+      note(beginning, clock, &outbox, &management, now, &log, &host)
     }
   }
 
   @inline(never)  // small code: the loop around it is unrolled
   private mutating func poll<H: HostClock & HostPrograms & HostLog & ~Copyable>(
-    _ slot: Int, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ now: Instant, _ log: inout LogWriter,
-    _ host: inout H
+    _ slot: Int, _ clock: borrowing ClockFloor, _ outbox: inout Outbox, _ management: inout Management,
+    _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     switch host.pollProgram(slot: slot, output: &slots[slot].output) {
     case .exited(let status):
-      finishProgram(slot, exitStatus: status, signal: 0, clock, &outbox, now, &log, &host)
+      finishProgram(slot, exitStatus: status, signal: 0, clock, &outbox, &management, now, &log, &host)
     case .signalled(let signal):
-      finishProgram(slot, exitStatus: nil, signal: signal, clock, &outbox, now, &log, &host)
+      finishProgram(slot, exitStatus: nil, signal: signal, clock, &outbox, &management, now, &log, &host)
     case .notStarted(let start):
       runningCount -= 1
-      name.removeAll()
-      name.append(slots[slot].name)
+      recall(slot)
       slots[slot].abandon()
-      report(CommandOutcome(failedStart: start), status: nil, slot: nil, clock, &outbox, now, &log, &host)
+      report(CommandOutcome(failedStart: start), status: nil, slot: nil, clock, &outbox, &management, now, &log, &host)
     case .running:
       guard now >= slots[slot].deadline else { return }
       host.stopProgram(slot: slot, forcibly: slots[slot].passDeadline(now))
@@ -282,13 +352,21 @@ struct CommandRunner: ~Copyable {
 
   private mutating func finishProgram<H: HostClock & HostLog & ~Copyable>(
     _ slot: Int, exitStatus: Int?, signal: Int, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
-    _ now: Instant, _ log: inout LogWriter, _ host: inout H
+    _ management: inout Management, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let (outcome, status) = slots[slot].finish(exitStatus: exitStatus, signal: signal)
     runningCount -= 1
+    recall(slot)
+    report(outcome, status: status, slot: slot, clock, &outbox, &management, now, &log, &host)
+  }
+
+  /// What follows is about the command or action whose program is in `slot`.
+  @inline(never)  // small code
+  private mutating func recall(_ slot: Int) {
     name.removeAll()
-    name.append(slots[slot].name)
-    report(outcome, status: status, slot: slot, clock, &outbox, now, &log, &host)
+    identifier.removeAll()
+    isAction = slots[slot].isAction
+    slots[slot].appendName(to: &name, &identifier)
   }
 
   // Called from three places, each of which would be twice as large with it.
@@ -296,13 +374,17 @@ struct CommandRunner: ~Copyable {
   @inline(never)
   private mutating func report<H: HostClock & HostLog & ~Copyable>(
     _ outcome: CommandOutcome, status: Int?, slot: Int?, _ clock: borrowing ClockFloor, _ outbox: inout Outbox,
-    _ now: Instant, _ log: inout LogWriter, _ host: inout H
+    _ management: inout Management, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
-    log.begin(outcome == .ok ? .info : .warning, outcome == .redelivered ? "command redelivered" : "command finished")
-    log.add("command", text: name)
+    log.begin(
+      outcome == .ok ? .info : .warning,
+      isAction
+        ? "management action-ended" : outcome == .redelivered ? "command redelivered" : "command finished")
+    log.add(isAction ? "action" : "command", text: name)
     log.add("outcome", outcome.name)
     if let status { log.add("status", status) }
     log.end(to: &host)
+    guard !isAction else { return answer(outcome, status: status, slot: slot, &management, now, &log, &host) }
     let topic = TopicName(alreadyChecked: Topics.commandOutcome.bytes)
     let time = clock.wallTime(&host)
     var isCut = false
@@ -316,6 +398,27 @@ struct CommandRunner: ~Copyable {
       write(outcome, status: status, slot: slot, isCut: true, time)
     }
     outbox.publish(payload, on: topic, qos: .atLeastOnce, now, &log, &host)
+  }
+
+  /// Answers the request for an action, once: that of a redelivery is on its way, or has arrived.
+  @inline(never)  // small code
+  private mutating func answer<H: HostLog & ~Copyable>(
+    _ outcome: CommandOutcome, status: Int?, slot: Int?, _ management: inout Management, _ now: Instant,
+    _ log: inout LogWriter, _ host: inout H
+  ) {
+    guard !identifier.isEmpty, outcome != .redelivered else { return }
+    beginAnswer(outcome.code, to: identifier, in: &payload)
+    if outcome != .ok {
+      payload.append(",\"message\":\"")
+      payload.append(outcome == .failed ? "status" : outcome == .unknown ? "not supported" : outcome.name)
+      if let status {
+        payload.append(UInt8(ascii: " "))
+        payload.append(decimal: status)
+      }
+      if let slot { slots[slot].appendLastLine(to: &payload) }
+      payload.append(UInt8(ascii: "\""))
+    }
+    management.answer(payload, now, &log, &host)
   }
 
   /// Writes the outcome of the command `name`, with the output in `slot`.
@@ -356,7 +459,18 @@ struct CommandRunner: ~Copyable {
   }
 }
 
-// The queue changes while the name is borrowed: as members of one value they would overlap.
-private func keep(_ payload: Span<UInt8>, for name: borrowing ByteBuffer, in waiting: inout MessageQueue) {
-  _ = waiting.append(topic: name.span, payload: payload, qos: QoS.atLeastOnce.rawValue)
+// The queue's bytes are borrowed while the buffers change: as members of one value they would overlap.
+private func append(_ range: Range<Int>, of queue: borrowing MessageQueue, to buffer: inout ByteBuffer) {
+  buffer.append(queue.bytes.extracting(range))
+}
+
+private func readAction(
+  _ message: QueuedMessage, of queue: borrowing MessageQueue, _ identifier: inout ByteBuffer,
+  _ variables: inout ByteBuffer
+) -> Range<Int>? {
+  readAction(queue.bytes.extracting(message.payload), identifier: &identifier, variables: &variables)
+}
+
+private func beginAnswer(_ code: Int, to identifier: borrowing ByteBuffer, in payload: inout ByteBuffer) {
+  payload.beginManagementAnswer(code, to: identifier.span)
 }

@@ -1,7 +1,8 @@
-// One place for a running program of a command.
+// One place for a running program of a command or an action.
 
 import Bytes
 import HostInterface
+import JSON
 
 /// How far the end of a program has been asked for. This is the only account of it: a host starts programs, signals
 /// them, and says what the system says.
@@ -20,12 +21,18 @@ enum ProgramPhase {
 struct ProgramSlot: ~Copyable {
   private let pinned = Pinned()
   private(set) var phase = ProgramPhase.free
-  private(set) var name: ByteBuffer
+  /// The name of its command or action, and behind that the identifier of the request for it, which may be empty.
+  private var name: ByteBuffer
+  private var nameCount = 0
+  /// Whether it belongs to a custom action.
+  private(set) var isAction = false
   var output: ByteBuffer
 
-  init(from arena: inout Arena) throws(ArenaExhausted) {
+  init(hasActions: Bool, from arena: inout Arena) throws(ArenaExhausted) {
     // Both before either is stored: a noncopyable value cannot be half made.
-    let name = try ByteBuffer(capacity: AgentLimits.commandNameBytesMax, for: "program output", from: &arena)
+    let byteCount =
+      AgentLimits.programNameBytesMax(hasActions: hasActions) + (hasActions ? PendingAction.identifierBytesMax : 0)
+    let name = try ByteBuffer(capacity: byteCount, for: "program output", from: &arena)
     let output = try ByteBuffer(capacity: HostLimits.programOutputBytesMax, for: "program output", from: &arena)
     self.name = name
     self.output = output
@@ -44,13 +51,35 @@ struct ProgramSlot: ~Copyable {
     }
   }
 
-  /// The program of command `name` has started.
-  mutating func begin(_ name: borrowing ByteBuffer, until: Instant) {
+  /// The program of command `name` has started; or that of an action, which was asked for with `identifier`.
+  mutating func begin(
+    _ name: borrowing ByteBuffer, isAction: Bool, _ identifier: borrowing ByteBuffer, until: Instant
+  ) {
     precondition(isFree)
     phase = .running(until: until)
     output.removeAll()
     self.name.removeAll()
     self.name.append(name)
+    nameCount = name.count
+    self.isAction = isAction
+    if isAction { self.name.append(identifier) }
+  }
+
+  /// Appends the name of its command or action, and the identifier of the request for it.
+  func appendName(to name: inout ByteBuffer, _ identifier: inout ByteBuffer) {
+    name.append(self.name.span.extracting(0..<nameCount))
+    identifier.append(self.name.span.extracting(nameCount..<self.name.count))
+  }
+
+  /// Appends the last line of its output that is not empty, as a part of a JSON string.
+  func appendLastLine(to payload: inout ByteBuffer) {
+    var end = output.count
+    while end > 0, output[end - 1] <= 0x20 { end -= 1 }
+    guard end > 0 else { return }
+    var start = end
+    while start > 0, output[start - 1] != UInt8(ascii: "\n") { start -= 1 }
+    payload.append(": ")
+    payload.appendJSON(insideString: output.span.extracting(start..<min(end, start + AgentLimits.actionLineBytesMax)))
   }
 
   /// Cuts the output to `byteCount` bytes, and a character that would be cut in two as a whole.

@@ -55,6 +55,15 @@ struct Answers: ~Copyable {
     finish(&log, &host)
   }
 
+  /// Adds an answer that others have written, but for what closes it.
+  mutating func add<H: HostLog & ~Copyable>(
+    _ answer: borrowing ByteBuffer, _ log: inout LogWriter, _ host: inout H
+  ) {
+    payload.removeAll()
+    payload.append(answer)
+    finish(&log, &host)
+  }
+
   /// Ends the answer that has been begun, and has it wait for its turn.
   @inline(never)  // small code
   mutating func finish<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {

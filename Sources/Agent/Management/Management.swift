@@ -155,13 +155,25 @@ struct Management: ~Copyable {
 
   // MARK: Answering
 
+  /// Adds the answer to a request for a custom action; `answer` has all of it but what closes it.
+  mutating func answer<H: HostLog & ~Copyable>(
+    _ answer: borrowing ByteBuffer, _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) {
+    answers.add(answer, &log, &host)
+    // The turn may be over as far as this part is concerned.
+    answers.noteDeadline(now)
+    noteNextTurn()
+  }
+
   /// Takes a request of the server; `text` is its payload.
+  ///
+  /// - Returns: whether it is one for a custom action, which others have to carry out and to acknowledge.
   @inline(never)  // small code
   mutating func take<H: HostPower & HostLog & ~Copyable>(
     _ request: ManagementRequest, _ text: Span<UInt8>, isDuplicate: Bool, _ settings: borrowing Settings,
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
-  ) {
-    guard isManaged else { return }
+  ) -> Bool {
+    guard isManaged else { return false }
     wake()
     var message = ManagementMessage(parsing: text)
     let range = message.requestIdentifier ?? 0..<0
@@ -170,11 +182,13 @@ struct Management: ~Copyable {
       log.begin(.warning, "management malformed")
       log.end(to: &host)
     }
+    if request == .customAction, !message.isMalformed, range.count <= PendingAction.identifierBytesMax { return true }
     // Its answer is on its way: it is sent again by itself until the server has it.
-    if isDuplicate, !range.isEmpty, isRecent(identifier.digest) { return }
+    if isDuplicate, !range.isEmpty, isRecent(identifier.digest) { return false }
     if !range.isEmpty { noteRecent(identifier.digest) }
     guard !message.isMalformed else {
-      return answers.add(ManagementCode.badRequest, "malformed", identifier, &log, &host)
+      answers.add(ManagementCode.badRequest, "malformed", identifier, &log, &host)
+      return false
     }
     switch request {
     case .update: update(&message, text, identifier, settings, &log, &host)
@@ -183,8 +197,11 @@ struct Management: ~Copyable {
       answers.add(message.hasFields ? ManagementCode.ok : ManagementCode.badRequest, nil, identifier, &log, &host)
     case .reboot: act(.reboot, identifier, settings, &log, &host)
     case .factoryReset: act(.factoryReset, identifier, settings, &log, &host)
+    case .customAction:
+      answers.add(ManagementCode.badRequest, "the identifier is too long", identifier, &log, &host)
     case .other: answers.add(ManagementCode.notImplemented, "not supported", identifier, &log, &host)
     }
+    return false
   }
 
   private func isRecent(_ digest: UInt64) -> Bool {

@@ -24,6 +24,8 @@ struct Registration {
   private var state = State.offline
   private var random: RandomSource
   private var attempts = 0
+  /// Whether the server does not know the bundles of our custom actions, and is not told of them now.
+  private var withholdsBundles = false
   /// The identifier of the last manage request.
   private var identifier: UInt64 = 0
 
@@ -33,6 +35,7 @@ struct Registration {
   mutating func beginConnection() {
     state = .subscribing
     attempts = 0
+    withholdsBundles = false
   }
 
   /// Whether the server knows the device, so that other requests may be sent.
@@ -53,7 +56,11 @@ struct Registration {
   }
 
   /// The server is told what is new about the device.
-  mutating func repeatManage(_ now: Instant) { state = .due(from: now) }
+  mutating func repeatManage(_ now: Instant) {
+    // Bundles may be installed any time.
+    withholdsBundles = false
+    state = .due(from: now)
+  }
 
   /// Whether `identifier`, as it stands in an answer, is the one of the request that waits for it.
   func waits(for identifier: Span<UInt8>) -> Bool {
@@ -87,7 +94,7 @@ struct Registration {
     case .asked(let until):
       if now >= until { retry(after: pauseAfterFailure(), code: nil, now, &log, &host) }
     case .managed(let until):
-      if now >= until { state = .due(from: now) }
+      if now >= until { repeatManage(now) }
     case .due: break
     }
     if case .due(let from) = state, now >= from {
@@ -124,7 +131,9 @@ struct Registration {
     payload.append(decimal: settings.management.lifetime.milliseconds / 1000)
     payload.append(",\"supports\":{\"deviceActions\":")
     payload.append(settings.management.hasActions ? "true" : "false")
-    payload.append(",\"firmwareActions\":false}")
+    payload.append(",\"firmwareActions\":false")
+    if !withholdsBundles { settings.appendBundles(to: &payload) }
+    payload.append(UInt8(ascii: "}"))
     // One that is empty has got no answer from some servers.
     let end = payload.count
     payload.append(",\"deviceInfo\":")
@@ -149,6 +158,10 @@ struct Registration {
     case 200..<300:
       becomeManaged(settings, now, &log, &host)
       return true
+    case ManagementCode.forbidden where settings.firstAction < settings.commands.count && !withholdsBundles:
+      // The standard actions are to work even so.
+      withholdsBundles = true
+      pause = .zero
     case ManagementCode.conflict: pause = random.timeSpan(in: .seconds(1)...(.seconds(10)))
     // It may be registered any time.
     case ManagementCode.notFound: pause = .minutes(60)
@@ -190,6 +203,18 @@ struct Registration {
     attempts += 1
     let milliseconds: Int64 = attempts == 1 ? 5000 : attempts == 2 ? 30_000 : attempts == 3 ? 120_000 : 600_000
     return random.timeSpan(in: .milliseconds(milliseconds * 4 / 5)...(.milliseconds(milliseconds)))
+  }
+}
+
+extension Settings {
+  /// Appends each bundle of custom actions once: `,"BUNDLE":true`.
+  @inline(never)  // small code
+  fileprivate func appendBundles(to payload: inout ByteBuffer) {
+    for index in firstAction..<commands.count where isFirstOfBundle(index) {
+      payload.append(",\"")
+      payload.append(bytes(bundle(ofAction: index)))
+      payload.append("\":true")
+    }
   }
 }
 

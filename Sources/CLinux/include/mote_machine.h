@@ -56,6 +56,9 @@ void mote_remove_signals(int wakeup, int hold);
 
 // MARK: Programs
 
+// Variables that a program's environment has room for besides its usual ones.
+enum { MOTE_VARIABLES_MAX = 32 };
+
 // What a program's keeper is told by signals.
 enum {
   // The program's process group is asked to end.
@@ -68,11 +71,12 @@ enum {
 
 // Starts a keeper, a process that looks after a program: it starts the program at an absolute path, without arguments,
 // in a session of its own, ends all that the program has left when it has ended, and then ends like it. All of them end
-// when this process ends. The program's environment is PATH and `variable`; `input` becomes its standard input,
+// when this process ends. The program's environment is PATH, `variable` and at most MOTE_VARIABLES_MAX that stand one
+// behind the other at `more`, each ended by a zero, and all of them by another; `input` becomes its standard input,
 // `writing` its standard output and error; `reading` is the other end of that. Nothing is waited for: `*report` tells
 // at the end whether the program could be executed. Returns the keeper's process id, or -1 with errno.
-pid_t mote_start_program(const char *_Nonnull path, const char *_Nonnull variable, int input, int reading, int writing,
-                         int *_Nonnull report);
+pid_t mote_start_program(const char *_Nonnull path, const char *_Nonnull variable, const char *_Nullable more,
+                         int input, int reading, int writing, int *_Nonnull report);
 
 // Closes the `report` of a keeper that has ended. Returns 0, or the errno of what kept the program from being executed.
 int mote_take_report(int report);

@@ -78,7 +78,7 @@ struct Programs: ~Copyable {
   // MARK: Running
 
   /// See `Host.startProgram`.
-  mutating func start(slot: Int, command: Int, input: Span<UInt8>) -> ProgramStart {
+  mutating func start(slot: Int, command: Int, input: Span<UInt8>, variables: Span<UInt8>) -> ProgramStart {
     precondition(running[slot].keeper == 0, "a slot is free again once its program's end has been told")
     // A path without a slash at its beginning would depend on where we were started.
     guard text[commands[command].pathStart] == UInt8(ascii: "/") else { return .notExecutable }
@@ -89,7 +89,7 @@ struct Programs: ~Copyable {
     guard mote_output_pipe(&ends.reading, &ends.writing) == 0 else { return .noResources }
     defer { System.close(ends.writing) }
     var report: Int32 = -1
-    let keeper = execute(command, input: inputFile, ends.reading, ends.writing, &report)
+    let keeper = execute(command, variables, input: inputFile, ends.reading, ends.writing, &report)
     guard keeper > 0 else {
       System.close(ends.reading)
       return .noResources
@@ -100,13 +100,19 @@ struct Programs: ~Copyable {
   }
 
   private func execute(
-    _ command: Int, input: Int32, _ reading: Int32, _ writing: Int32, _ report: inout Int32
+    _ command: Int, _ variables: Span<UInt8>, input: Int32, _ reading: Int32, _ writing: Int32, _ report: inout Int32
   ) -> pid_t {
-    text.span.withUnsafeBufferPointer { bytes in
-      // DEVIATION(unsafe-pointer): execve(2) takes C strings; those in `text` end with a zero.
-      guard let start = UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self) else { return -1 }
-      return mote_start_program(
-        start + commands[command].pathStart, start + commands[command].variableStart, input, reading, writing, &report)
+    precondition(HostLimits.programVariablesMax == Int(MOTE_VARIABLES_MAX))
+    precondition(variables.isEmpty || variables[variables.count - 1] == 0)
+    return text.span.withUnsafeBufferPointer { bytes in
+      variables.withUnsafeBufferPointer { more in
+        // DEVIATION(unsafe-pointer): execve(2) takes C strings; those in `text` and `variables` end with a zero.
+        guard let start = UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self) else { return -1 }
+        let first = more.isEmpty ? nil : UnsafeRawPointer(more.baseAddress)?.assumingMemoryBound(to: CChar.self)
+        return mote_start_program(
+          start + commands[command].pathStart, start + commands[command].variableStart, first, input, reading, writing,
+          &report)
+      }
     }
   }
 
