@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from harness.configuration import CLIENT, seldom, status
+from harness.machine import Machine
 from harness.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.native
@@ -212,6 +213,24 @@ def test_what_is_in_the_way_is_no_reason_to_end(run_agent, broker, tmp_path, mak
         assert report(path)["process"] == agent.pid
     assert agent.stop() == 0
     assert reason != "not-a-socket" or path.read_text() == "mine"
+
+
+def test_the_usual_places(run_agent, broker, tmp_path):
+    """The folder of what is kept, where there is none for what runs; and none at all, as in a container that may write
+    nothing, is worth no more than a line."""
+    sections = {"agent": {"control-socket": None}, **status(seldom(), 0, a="constant:1")}
+    if os.path.exists("/run/mote") or os.path.exists("/var/lib/mote"):
+        pytest.skip("the machine has a place of its own")
+    machine = Machine(tmp_path / "machine")
+    agent = run_agent(broker.port, sections, prefix=machine.prefix)
+    agent.wait_connected()
+    assert report(machine.state / "control")["connection"] == "connected"
+    assert agent.stop() == 0
+    assert not (machine.state / "control").exists()
+    agent = run_agent(broker.port, sections)
+    agent.wait_log("info", "control", "not-opened", reason="not-found", path="/run/mote/control")
+    agent.wait_connected()
+    assert agent.stop() == 0
 
 
 def test_a_new_place_is_taken_over_with_a_reload(start, tmp_path):

@@ -25,8 +25,8 @@ def configuration(port, sections=None):
         "server": {"host": "127.0.0.1", "port": port, "tls": "no", "allow-plaintext-token": "yes"},
         # Tests do not wait for a fleet to spread out, nor for the platform's rate.
         "mqtt": {"connect-delay-max": "0s", "messages-per-second": "0"},
-        # They know when an event is due.
-        "agent": {"align": "yes"},
+        # They know when an event is due, and several agents run beside each other.
+        "agent": {"align": "yes", "control-socket": "no"},
     }
     for name, keys in (sections or {}).items():
         merged[name] = {**merged.get(name, {}), **keys}
