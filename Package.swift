@@ -253,8 +253,9 @@ let package = Package(
       swiftSettings: common),
     .testTarget(name: "HTTPTests", dependencies: ["Bytes", "HTTP", "TestSupport"], swiftSettings: common),
     .testTarget(
-      name: "LinuxHostTests", dependencies: ["Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],
-      exclude: ["flashfiles.py", "fuse.py", "slowfiles.py"], swiftSettings: common),
+      name: "LinuxHostTests",
+      dependencies: ["Agent", "AgentConfiguration", "Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],
+      exclude: ["flashfiles.py", "fuse.py", "slowfiles.py", "webserver.py"], swiftSettings: common),
     .testTarget(
       name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "JSON", "TestSupport"], swiftSettings: common),
   ],
