@@ -2,8 +2,8 @@
 
 import Bytes
 
-/// Tells a body from what is around it. Body and framing take turns: `takeFraming` passes over framing, `bodyCount` says
-/// how many bytes of body are there then, `takeBody` counts them off.
+/// Tells a body from what is around it. Both take turns: `takeFraming` passes over framing, `bodyCount` says how many
+/// bytes of body are there then, `takeBody` counts them off.
 public struct BodyFraming: BitwiseCopyable, Sendable {
   private enum Phase: BitwiseCopyable {
     /// Bytes of the body come next.

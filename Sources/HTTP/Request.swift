@@ -4,8 +4,8 @@ import Bytes
 
 extension ByteBuffer {
   /// Appends a GET request (RFC 9110, RFC 9112) for the file at `address`, which is of `text`, from its byte `offset`
-  /// on. With an `entityTag` the server is told to send all of it if the file is another one by now; without it is empty,
-  /// or `isTagged` false.
+  /// on. With an `entityTag` the server is told to send all of it if the file is another one by now; without it is
+  /// empty, or `isTagged` false.
   ///
   /// It needs `HTTPLimits.addressBytesMax`, the host once more, the entity tag and some 200 bytes.
   public mutating func appendRequest(

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.native
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/limits.md"
-MODULES = ("Agent", "AgentConfiguration", "Bytes", "HTTP", "HostInterface", "IoTPlatform", "JSON", "LinuxHost", "MQTT", "Spool",
-           "Storage", "Telemetry", "mote")
+MODULES = ("Agent", "AgentConfiguration", "Bytes", "HTTP", "HostInterface", "IoTPlatform", "JSON", "LinuxHost", "MQTT",
+           "Spool", "Storage", "Telemetry", "mote")
 SWIFT = {path: path.read_text() for module in MODULES for path in sorted((ROOT / "Sources" / module).rglob("*.swift"))}
 C = {path: path.read_text() for path in (ROOT / "Sources").rglob("*.h")}
 UNITS = {"": 1, "bytes": 1, "KB": 1024, "MB": 1024 * 1024, "ms": 1, "s": 1000, "h": 3_600_000, "d": 86_400_000}
