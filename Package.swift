@@ -193,7 +193,8 @@ let package = Package(
       ],
       swiftSettings: noHeap),
     .target(
-      name: "AgentConfiguration", dependencies: ["Bytes", "Firmware", "HostInterface", "IoTPlatform"], swiftSettings: noHeap),
+      name: "AgentConfiguration", dependencies: ["Bytes", "Firmware", "HostInterface", "IoTPlatform"],
+      swiftSettings: noHeap),
     .target(
       name: "Firmware", dependencies: ["Bytes", "HostInterface"], exclude: ["BUNDLE.md", "SLOTS.md"],
       swiftSettings: noHeap),
@@ -227,7 +228,8 @@ let package = Package(
     .target(
       name: "Simulator",
       dependencies: [
-        "Agent", "Bytes", "AgentConfiguration", "Firmware", "HostInterface", "MQTT", "Storage", "TestSupport",
+        "Agent", "Bytes", "AgentConfiguration", "CMbedTLS", "Firmware", "HostInterface", "MQTT", "Storage",
+        "TestSupport",
       ],
       path: "Tests/Simulator", swiftSettings: common),
     .executableTarget(
@@ -242,7 +244,8 @@ let package = Package(
       name: "StorageTests", dependencies: ["Bytes", "HostInterface", "Simulator", "Storage", "TestSupport"],
       swiftSettings: common),
     .testTarget(
-      name: "FirmwareTests", dependencies: ["Bytes", "Firmware", "HostInterface", "TestSupport"], swiftSettings: common),
+      name: "FirmwareTests", dependencies: ["Bytes", "Firmware", "HostInterface", "TestSupport"],
+      swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
     .testTarget(
       name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],
@@ -254,7 +257,9 @@ let package = Package(
     .testTarget(name: "HTTPTests", dependencies: ["Bytes", "HTTP", "TestSupport"], swiftSettings: common),
     .testTarget(
       name: "LinuxHostTests",
-      dependencies: ["Agent", "AgentConfiguration", "Bytes", "CLinux", "HostInterface", "LinuxHost", "TestSupport"],
+      dependencies: [
+        "Agent", "AgentConfiguration", "Bytes", "CLinux", "Firmware", "HostInterface", "LinuxHost", "TestSupport",
+      ],
       exclude: ["flashfiles.py", "fuse.py", "slowfiles.py", "webserver.py"], swiftSettings: common),
     .testTarget(
       name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "JSON", "TestSupport"], swiftSettings: common),

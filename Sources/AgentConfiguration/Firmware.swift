@@ -19,17 +19,17 @@ extension SettingsLoader {
     settings.firmware.deadline = duration(.downloadDeadline)
     // Quickstart has no device management, which is said elsewhere.
     if !isManaged, !settings.isQuickstart {
-      reportMissing(.lifetime, in: section, expected: "a [management], as the platform sends images to managed devices")
+      reportMissing(.lifetime, in: section, expected: "a [management]")
     }
     let isOwn = settings.firmware.installer == .agent
     if isOwn, winner(.keyFile) == nil {
-      reportMissing(.keyFile, in: section, expected: "a file of public keys, as this program takes no image unsigned")
+      reportMissing(.keyFile, in: section, expected: "a file of public keys")
     }
     if winner(.compatible) == nil, isOwn || winner(.keyFile) != nil {
-      reportMissing(.compatible, in: section, expected: "what signed images are made for, such as acme-e7")
+      reportMissing(.compatible, in: section, expected: "what images are made for")
     }
     if !isOwn, winner(.installerRun) == nil {
-      reportMissing(.installerRun, in: section, expected: "the absolute path of a program that installs an image")
+      reportMissing(.installerRun, in: section, expected: "the path of a program")
     }
   }
 

@@ -10,6 +10,12 @@ public enum NamedThing: Equatable, Sendable {
   case sensor(Int)
   /// The program of the command or action at this index.
   case command(Int)
+  /// The program that installs an image.
+  case installer
+  /// The keys that images are signed with.
+  case keys
+  /// Where images are kept.
+  case images
 }
 
 extension SettingsLoader {
@@ -39,6 +45,9 @@ extension SettingsLoader {
     case .trust: winner(.caFile) ?? winner(.rootCertificateFile) ?? winner(.serverCertificateFile)
     case .sensor(let index): winner(.read, in: section(.sensor, at: index))
     case .command(let index): winner(.run, in: programSection(at: index))
+    case .installer: winner(.installerRun)
+    case .keys: winner(.keyFile)
+    case .images: winner(.installer) ?? winner(.keyFile) ?? winner(.installerRun)
     }
   }
 

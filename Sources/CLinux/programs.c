@@ -249,6 +249,100 @@ void mote_keep_agent(void) {
   end_like(status);
 }
 
+// MARK: Supervising
+
+extern char **environ;
+
+int mote_take_all_signals(void) {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
+  reset_handlers();
+  return open_signals();
+}
+
+int mote_become_owner(const char *path) {
+  struct stat status;
+  if (geteuid() != 0 || stat(path, &status) < 0 || status.st_uid == 0) return 0;
+  // The C library's own concern all threads, of which there is one. The first numbers are for those that have two.
+#ifdef SYS_setuid32
+  enum { SET_GROUPS = SYS_setgroups32, SET_GROUP = SYS_setgid32, SET_USER = SYS_setuid32 };
+#else
+  enum { SET_GROUPS = SYS_setgroups, SET_GROUP = SYS_setgid, SET_USER = SYS_setuid };
+#endif
+  gid_t group = status.st_gid;
+  if (syscall(SET_GROUPS, 1, &group) < 0 || syscall(SET_GROUP, group) < 0) return -1;
+  return (int)syscall(SET_USER, status.st_uid);
+}
+
+// In a child of a supervisor. More variables than have room are left out.
+static void execute_supervised(const char *path, char **arguments, int home) {
+  enum { VARIABLES_MAX = 250 };
+  char own[] = "MOTE_SUPERVISOR=\0\0\0\0\0\0\0\0\0\0";
+  char *variables[VARIABLES_MAX + 2];
+  size_t count = 0;
+  char *end = own + strlen(own);
+  int power = 1;
+  for (int number = (int)getppid(); number / power >= 10;) power *= 10;
+  for (; power > 0; power /= 10) *end++ = (char)('0' + getppid() / power % 10);
+  for (char **variable = environ; *variable && count < VARIABLES_MAX; variable++) {
+    if (strncmp(*variable, own, sizeof "MOTE_SUPERVISOR=" - 1) != 0) variables[count++] = *variable;
+  }
+  variables[count++] = own;
+  variables[count] = NULL;
+  if (fchdir(home) < 0) return;
+  unblock_signals();
+  arguments[0] = (char *)path;
+  execve(path, arguments, variables);
+}
+
+pid_t mote_start_supervised(const char *path, char **arguments, int home) {
+  int ends[2];
+  int32_t failure = 0;
+  if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+  pid_t supervisor = getpid();
+  pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() == supervisor) execute_supervised(path, arguments, home);
+    failure = errno;
+    if (write(ends[1], &failure, sizeof failure) < 0) {
+    }
+    _exit(126);
+  }
+  int saved = errno;
+  close(ends[1]);
+  // It ends as soon as it is executed, or has failed: nobody else has the other end.
+  if (child > 0 && read(ends[0], &failure, sizeof failure) == sizeof failure) {
+    waitpid(child, NULL, 0);
+    child = -1;
+    saved = failure;
+  }
+  close(ends[0]);
+  errno = saved;
+  return child;
+}
+
+int mote_wait_supervised(int signals, pid_t child, int milliseconds, int *status, int *is_asked) {
+  uint64_t end = mote_now_ms() + (uint64_t)milliseconds;
+  struct pollfd wait = {.fd = signals, .events = POLLIN};
+  while (!collect_children(child, 0, status)) {
+    uint64_t now = mote_now_ms();
+    if (milliseconds >= 0 && now >= end) return 0;
+    struct signalfd_siginfo signal;
+    poll(&wait, 1, milliseconds < 0 ? -1 : (int)(end - now));
+    while (read(signals, &signal, sizeof signal) == sizeof signal) {
+      if (signal.ssi_signo == SIGCHLD) continue;
+      if (signal.ssi_signo == SIGTERM || signal.ssi_signo == SIGINT) *is_asked = 1;
+      // What comes from a terminal, comes to the program, too.
+      if (signal.ssi_code != SI_KERNEL) kill(child, (int)signal.ssi_signo);
+    }
+  }
+  return 1;
+}
+
+void mote_end_like(int status) { end_like(status); }
+
 // MARK: Programs
 
 static const char search_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -352,17 +446,35 @@ int mote_may_reboot(void) {
 
 int mote_reboot(void) { return reboot(RB_AUTOBOOT) < 0 ? errno : 0; }
 
-pid_t mote_start_action(const char *path) {
-  pid_t process = mote_fork_quietly();
-  if (process != 0) return process;
+// In a child: a session of its own, and nothing inherited but `output`, unless that is negative.
+static void detach(int output) {
   reset_handlers();
   // It may outlive us, and must not be ended with us: it has no keeper.
   setsid();
   int nothing = open("/dev/null", O_RDWR);
   for (int descriptor = 0; descriptor <= 2; descriptor++) {
-    if (dup2(nothing, descriptor) < 0) _exit(126);
+    if (dup2(descriptor > 0 && output >= 0 ? output : nothing, descriptor) < 0) _exit(126);
   }
   mote_close_from(3);
+}
+
+pid_t mote_start_installer(const char *path, const char *argument, const char *variable, int output) {
+  pid_t process = mote_fork_quietly();
+  if (process != 0) return process;
+  // Out of the way of the numbers that it gets.
+  detach(fcntl(output, F_DUPFD_CLOEXEC, 10));
+  unblock_signals();
+  if (chdir("/") < 0) _exit(126);
+  const char *const arguments[] = {path, argument, NULL};
+  const char *const environment[] = {search_path, variable, NULL};
+  execve(path, (char *const *)arguments, (char *const *)environment);
+  _exit(126);
+}
+
+pid_t mote_start_action(const char *path) {
+  pid_t process = mote_fork_quietly();
+  if (process != 0) return process;
+  detach(-1);
   unblock_signals();
   if (!*path) {
     sync();

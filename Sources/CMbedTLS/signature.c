@@ -8,6 +8,7 @@
 #include <mbedtls/ecdsa.h>
 #include <mbedtls/sha256.h>
 #include <mbedtls/version.h>
+#include <string.h>
 
 _Static_assert(sizeof(mbedtls_sha256_context) <= MOTE_SHA256_BYTES_MAX, "SHA-256 needs more room");
 
@@ -16,6 +17,7 @@ _Static_assert(sizeof(mbedtls_sha256_context) <= MOTE_SHA256_BYTES_MAX, "SHA-256
 #define mbedtls_sha256_starts mbedtls_sha256_starts_ret
 #define mbedtls_sha256_update mbedtls_sha256_update_ret
 #define mbedtls_sha256_finish mbedtls_sha256_finish_ret
+#define MBEDTLS_PRIVATE(member) member
 #endif
 
 void mote_sha256_start(void *context) {
@@ -28,6 +30,19 @@ void mote_sha256_add(void *context, const uint8_t *bytes, size_t count) {
 }
 
 void mote_sha256_finish(void *context, uint8_t digest[32]) { (void)mbedtls_sha256_finish(context, digest); }
+
+void mote_sha256_resume(void *context, const uint32_t words[8], uint64_t byte_count) {
+  mbedtls_sha256_context *sha256 = context;
+  mote_sha256_start(sha256);
+  memcpy(sha256->MBEDTLS_PRIVATE(state), words, 32);
+  sha256->MBEDTLS_PRIVATE(total)[0] = (uint32_t)byte_count;
+  sha256->MBEDTLS_PRIVATE(total)[1] = (uint32_t)(byte_count >> 32);
+}
+
+void mote_sha256_state(const void *context, uint32_t words[8]) {
+  const mbedtls_sha256_context *sha256 = context;
+  memcpy(words, sha256->MBEDTLS_PRIVATE(state), 32);
+}
 
 bool mote_is_signed_p256(const uint8_t point[65], const uint8_t digest[32], const uint8_t *signature, size_t count) {
   mbedtls_ecdsa_context key;

@@ -1,7 +1,7 @@
 // Which slot is started, and what is known of it: the slot record, of which two copies are kept. SLOTS.md draws it.
 //
-// The supervisor is older than every program that it starts, so the form of this record does not change: a newer program
-// writes what an older supervisor understands.
+// The supervisor is older than every program that it starts, so the form of this record does not change: a newer
+// program writes what an older supervisor understands.
 
 import Bytes
 import HostInterface
@@ -68,24 +68,35 @@ public enum SlotLimits {
   public static var versionBytesMax: Int { BundleLimits.versionBytesMax }
 }
 
-/// One of the two slots.
+/// One of the two slots, as it is stored.
 public struct Slot: Sendable, BitwiseCopyable {
-  /// What is in it.
-  public var state = SlotState.empty
-  /// SHA-256 of its image.
-  public var digest = Digest(InlineArray<32, UInt8>(repeating: 0))
-  /// The image's security version.
-  public var securityVersion: UInt32 = 0
-  fileprivate var versionCount: UInt8 = 0
-  fileprivate var versionBytes = InlineArray<32, UInt8>(repeating: 0)
+  fileprivate static var byteCount: Int { 80 }
+  fileprivate enum Offset {
+    static var versionCount: Int { 1 }
+    static var securityVersion: Int { 4 }
+    static var digest: Int { 8 }
+    static var version: Int { 40 }
+  }
+
+  fileprivate var bytes = InlineArray<80, UInt8>(repeating: 0)
 
   /// Nothing in it.
   public init() {}
 
+  /// What is in it.
+  public var state: SlotState { SlotState(rawValue: bytes[0]) ?? .empty }
+  /// SHA-256 of its image.
+  public var digest: Digest { Digest(bytes.span.extracting(Offset.digest..<Offset.version)) }
+  /// The image's security version.
+  public var securityVersion: UInt32 { UInt32(bytes.span.number(at: Offset.securityVersion, byteCount: 4)) }
+
   /// The image's version.
   public var version: Span<UInt8> {
     @_lifetime(borrow self)
-    get { versionBytes.span.extracting(first: Int(versionCount)) }
+    get {
+      let start = Offset.version
+      return bytes.span.extracting(start..<(start + min(Int(bytes[Offset.versionCount]), SlotLimits.versionBytesMax)))
+    }
   }
 }
 
@@ -99,45 +110,83 @@ public enum SlotStart: Equatable, Sendable {
   case trial(FirmwarePlace)
 }
 
-/// The slot record.
+/// The slot record, as it is stored but for its checksum.
 public struct SlotRecord: Sendable, BitwiseCopyable {
-  /// Counts up with each version of the record, and wraps.
-  public private(set) var sequence: UInt32 = 0
-  /// The security version below which no image is installed.
-  public private(set) var floor: UInt32 = 0
-  /// The slot that is started where none is tried; nil for the packaged program.
-  public private(set) var active: FirmwarePlace?
-  /// How many starts are left to the slot that is tried.
-  public private(set) var tries: UInt8 = 0
-  /// How many of its starts have failed.
-  public private(set) var failures: UInt8 = 0
-  /// How long each may take, in seconds.
-  public private(set) var trialSeconds: UInt16 = 0
-  /// Whether its last start has failed.
-  private var hasFailedLast = false
-  /// Whether it has had a start more than it was given; see `prepareStart`.
-  private var hadExtraStart = false
-  /// Why the last trial was given up, with the status or the signal that its program ended with.
-  public private(set) var revertReason = RevertReason.none
-  /// See `revertReason`.
-  public private(set) var revertDetail: UInt8 = 0
-  /// SHA-256 of the image that was given up.
-  public private(set) var revertedDigest = Digest(InlineArray<32, UInt8>(repeating: 0))
-  private var slots = InlineArray<2, Slot>(repeating: Slot())
+  private enum Offset {
+    static var sequence: Int { 8 }
+    static var floor: Int { 12 }
+    static var active: Int { 16 }
+    static var tries: Int { 17 }
+    static var failures: Int { 18 }
+    static var flags: Int { 19 }
+    static var trialSeconds: Int { 20 }
+    static var revertReason: Int { 22 }
+    static var revertDetail: Int { 23 }
+    static var revertedDigest: Int { 32 }
+    static var slots: Int { 64 }
+    static var check: Int { 252 }
+  }
+
+  /// Its last start has failed.
+  private static var hasFailedLast: UInt8 { 1 }
+  /// It has had a start more than it was given; see `prepareStart`.
+  private static var hadExtraStart: UInt8 { 2 }
+  /// `MoSl`, format 1, 256 bytes.
+  private static var beginning: UInt64 { 0x4D6F_536C_0001_0100 }
+
+  private var stored = InlineArray<256, UInt8>(repeating: 0)
 
   /// Nothing in any slot: the packaged program runs.
-  public init() {}
+  public init() { put(SlotRecord.beginning, at: 0, 8) }
+
+  /// Counts up with each version of the record, and wraps.
+  public var sequence: UInt32 { number(Offset.sequence) }
+  /// The security version below which no image is installed.
+  public var floor: UInt32 { number(Offset.floor) }
+  /// The slot that is started where none is tried; nil for the packaged program.
+  public private(set) var active: FirmwarePlace? {
+    get { stored[Offset.active] == 0 ? nil : FirmwarePlace(rawValue: stored[Offset.active] - 1) }
+    set { stored[Offset.active] = newValue.map { $0.rawValue + 1 } ?? 0 }
+  }
+  /// How many starts are left to the slot that is tried.
+  public var tries: UInt8 { stored[Offset.tries] }
+  /// How many of its starts have failed.
+  public var failures: UInt8 { stored[Offset.failures] }
+  /// How long each may take, in seconds.
+  public var trialSeconds: UInt16 { UInt16(truncatingIfNeeded: number(Offset.trialSeconds) >> 16) }
+  /// Why the last trial was given up, with the status or the signal that its program ended with.
+  public var revertReason: RevertReason { RevertReason(rawValue: stored[Offset.revertReason]) ?? .none }
+  /// See `revertReason`.
+  public var revertDetail: UInt8 { stored[Offset.revertDetail] }
+  /// SHA-256 of the image that was given up.
+  public var revertedDigest: Digest { Digest(stored.span.extracting(Offset.revertedDigest..<Offset.slots)) }
 
   /// What is known of a slot.
-  public subscript(place: FirmwarePlace) -> Slot { slots[Int(place.rawValue)] }
+  public private(set) subscript(place: FirmwarePlace) -> Slot {
+    get {
+      var slot = Slot()
+      for index in 0..<Slot.byteCount { slot.bytes[index] = stored[start(of: place) + index] }
+      return slot
+    }
+    set { put(newValue.bytes.span, at: start(of: place)) }
+  }
+
+  private func start(of place: FirmwarePlace) -> Int { Offset.slots + (place == .slotB ? Slot.byteCount : 0) }
+
+  private func state(of place: FirmwarePlace) -> UInt8 { stored[start(of: place)] }
+
+  private mutating func setState(_ state: SlotState, of place: FirmwarePlace) {
+    stored[start(of: place)] = state.rawValue
+  }
 
   /// The slot that is tried.
   public var trial: FirmwarePlace? {
-    slots[0].state == .trial ? .slotA : slots[1].state == .trial ? .slotB : nil
+    state(of: .slotA) == SlotState.trial.rawValue
+      ? .slotA : state(of: .slotB) == SlotState.trial.rawValue ? .slotB : nil
   }
 
   /// Where the next image goes: never over what runs, and where that is none of the slots, not over what is active.
-  public func free(running: FirmwarePlace?) -> FirmwarePlace { (running ?? active ?? .slotB).other }
+  public func freeSlot(running: FirmwarePlace?) -> FirmwarePlace { (running ?? active ?? .slotB).other }
 
   /// Whether the image with this SHA-256 was given up.
   public func isReverted(_ digest: Digest) -> Bool { revertReason != .none && revertedDigest.equals(digest) }
@@ -146,9 +195,8 @@ public struct SlotRecord: Sendable, BitwiseCopyable {
 
   /// An image is going to be written to `place`: from now on it is not started.
   public mutating func beginWriting(_ place: FirmwarePlace) {
-    slots[Int(place.rawValue)] = Slot()
-    slots[Int(place.rawValue)].state = .writing
-    if active == place { active = nil }
+    empty(place)
+    setState(.writing, of: place)
   }
 
   /// The image in `place` is whole, checked and durable. `version` has at most `SlotLimits.versionBytesMax` bytes.
@@ -156,44 +204,46 @@ public struct SlotRecord: Sendable, BitwiseCopyable {
     _ place: FirmwarePlace, _ digest: Digest, version: Span<UInt8>, securityVersion: UInt32
   ) {
     precondition(version.count <= SlotLimits.versionBytesMax)
-    var slot = Slot()
-    slot.state = .verified
-    slot.digest = digest
-    slot.securityVersion = securityVersion
-    slot.versionCount = UInt8(version.count)
-    for index in version.indices { slot.versionBytes[index] = version[index] }
-    slots[Int(place.rawValue)] = slot
+    empty(place)
+    setState(.verified, of: place)
+    let start = start(of: place)
+    stored[start + Slot.Offset.versionCount] = UInt8(version.count)
+    put(UInt64(securityVersion), at: start + Slot.Offset.securityVersion, 4)
+    put(digest.bytes.span, at: start + Slot.Offset.digest)
+    put(version, at: start + Slot.Offset.version)
   }
 
   /// There is nothing to be started in `place` any more.
   public mutating func empty(_ place: FirmwarePlace) {
-    slots[Int(place.rawValue)] = Slot()
+    self[place] = Slot()
     if active == place { active = nil }
   }
 
   /// The switch: the verified image in `place` is tried from the next start on.
   public mutating func beginTrial(_ place: FirmwarePlace) {
     precondition(self[place].state == .verified && trial == nil, "one image is tried at a time")
-    slots[Int(place.rawValue)].state = .trial
-    tries = SlotLimits.triesMax
-    trialSeconds = SlotLimits.trialSeconds
-    failures = 0
-    hasFailedLast = false
-    hadExtraStart = false
+    setState(.trial, of: place)
+    stored[Offset.tries] = SlotLimits.triesMax
+    put(UInt64(SlotLimits.trialSeconds), at: Offset.trialSeconds, 2)
+    forgetStarts()
   }
 
   /// The commit: the image that is tried has proved itself. Nothing rolls back by itself any more.
   public mutating func commit(_ place: FirmwarePlace) {
-    guard self[place].state == .trial else { return }
-    slots[Int(place.rawValue)].state = .good
+    guard trial == place else { return }
+    setState(.good, of: place)
     active = place
-    floor = max(floor, self[place].securityVersion)
+    let slot = self[place]
+    put(UInt64(max(floor, slot.securityVersion)), at: Offset.floor, 4)
     // An earlier start of it may have failed.
-    if isReverted(self[place].digest) { revertReason = .none }
-    tries = 0
-    failures = 0
-    hasFailedLast = false
-    hadExtraStart = false
+    if isReverted(slot.digest) { stored[Offset.revertReason] = 0 }
+    stored[Offset.tries] = 0
+    forgetStarts()
+  }
+
+  private mutating func forgetStarts() {
+    stored[Offset.failures] = 0
+    stored[Offset.flags] = 0
   }
 
   // MARK: What the supervisor does
@@ -207,119 +257,83 @@ public struct SlotRecord: Sendable, BitwiseCopyable {
   public mutating func prepareStart() -> (start: SlotStart, hasChanged: Bool) {
     guard let place = trial else { return (settled, false) }
     if tries > 0 {
-      tries -= 1
-    } else if !hasFailedLast, !hadExtraStart {
-      hadExtraStart = true
+      stored[Offset.tries] -= 1
+      stored[Offset.flags] &= SlotRecord.hadExtraStart
+    } else if stored[Offset.flags] == 0 {
+      stored[Offset.flags] = SlotRecord.hadExtraStart
     } else {
-      revert(place, hasFailedLast ? revertReason : .interrupted, hasFailedLast ? revertDetail : 0)
+      let hasFailed = stored[Offset.flags] & SlotRecord.hasFailedLast != 0
+      revert(place, hasFailed ? revertReason : .interrupted, hasFailed ? revertDetail : 0, isOver: true)
       return (settled, true)
     }
-    hasFailedLast = false
     return (.trial(place), true)
   }
 
   /// What is started where nothing is tried.
   public var settled: SlotStart {
-    if let active, self[active].state == .good { return .good(active) }
+    if let active, state(of: active) == SlotState.good.rawValue { return .good(active) }
     return .packaged
   }
 
   /// A start of the image that is tried has failed. `isFinal`: another one would, too.
   public mutating func noteFailure(_ reason: RevertReason, detail: UInt8 = 0, isFinal: Bool = false) {
     guard let place = trial else { return }
-    failures = failures < UInt8.max ? failures + 1 : failures
-    hasFailedLast = true
-    revertReason = reason
-    revertDetail = detail
-    revertedDigest = self[place].digest
-    if isFinal || failures >= SlotLimits.failuresMax { revert(place, reason, detail) }
+    if failures < SlotLimits.failuresMax { stored[Offset.failures] += 1 }
+    stored[Offset.flags] |= SlotRecord.hasFailedLast
+    revert(place, reason, detail, isOver: isFinal || failures >= SlotLimits.failuresMax)
   }
 
-  /// The trial is over, and what ran before it is started again.
-  private mutating func revert(_ place: FirmwarePlace, _ reason: RevertReason, _ detail: UInt8) {
-    slots[Int(place.rawValue)].state = .bad
-    revertReason = reason
-    revertDetail = detail
-    revertedDigest = self[place].digest
-    tries = 0
+  /// Keeps why. `isOver`: the trial is, and what ran before it is started again.
+  private mutating func revert(_ place: FirmwarePlace, _ reason: RevertReason, _ detail: UInt8, isOver: Bool) {
+    stored[Offset.revertReason] = reason.rawValue
+    stored[Offset.revertDetail] = detail
+    put(self[place].digest.bytes.span, at: Offset.revertedDigest)
+    guard isOver else { return }
+    setState(.bad, of: place)
+    stored[Offset.tries] = 0
   }
 }
 
 // MARK: Two copies
 
 extension SlotRecord {
-  private enum Offset {
-    static var sequence: Int { 8 }
-    static var floor: Int { 12 }
-    static var active: Int { 16 }
-    static var tries: Int { 17 }
-    static var failures: Int { 18 }
-    static var flags: Int { 19 }
-    static var trialSeconds: Int { 20 }
-    static var revertReason: Int { 22 }
-    static var revertDetail: Int { 23 }
-    static var revertedDigest: Int { 32 }
-    static var slots: Int { 64 }
-    static var slotStride: Int { 80 }
-    // Within a slot.
-    static var versionCount: Int { 1 }
-    static var securityVersion: Int { 4 }
-    static var digest: Int { 8 }
-    static var version: Int { 40 }
-    static var check: Int { 252 }
-  }
-
-  /// `MoSl`, format 1, 256 bytes.
-  private static var beginning: UInt64 { 0x4D6F_536C_0001_0100 }
-
   /// The record that `copies` hold, both of them behind one another, and which of the two has to be written next: never
   /// the only one that is whole, and of two the older.
   ///
   /// - Returns: nil where none of them is whole.
   public static func newest(of copies: Span<UInt8>) -> (record: SlotRecord, nextCopy: Int)? {
     let byteCount = FirmwareLimits.slotRecordBytes
-    let first = SlotRecord(copies.extracting(0..<byteCount))
-    let second = SlotRecord(copies.extracting(byteCount..<(2 * byteCount)))
-    guard let first else { return second.map { ($0, 0) } }
-    guard let second else { return (first, 1) }
-    // The difference has a sign, so that it may wrap.
-    return Int32(bitPattern: second.sequence &- first.sequence) > 0 ? (second, 0) : (first, 1)
+    let second = copies.extracting(byteCount..<(2 * byteCount))
+    let isSecondWhole = isWhole(second)
+    var isSecond = isSecondWhole
+    if isWhole(copies), isSecondWhole {
+      let first = copies.number(at: Offset.sequence, byteCount: 4)
+      let difference = second.number(at: Offset.sequence, byteCount: 4) &- first
+      // It has a sign, so that the number may wrap.
+      isSecond = Int32(truncatingIfNeeded: difference) > 0
+    } else if !isSecondWhole, !isWhole(copies) {
+      return nil
+    }
+    var record = SlotRecord()
+    record.put((isSecond ? second : copies).extracting(0..<byteCount), at: 0)
+    return (record, isSecond ? 0 : 1)
   }
 
   /// This version of the record has been stored, or is going to be: the next one is newer.
-  public mutating func advance() { sequence &+= 1 }
+  public mutating func advance() { put(UInt64(sequence &+ 1), at: Offset.sequence, 4) }
 
-  /// Understands one copy. Whatever else there may be in these bytes is no record: only what a program wrote whole is.
-  private init?(_ bytes: Span<UInt8>) {
-    guard bytes.number(at: 0, byteCount: 8) == SlotRecord.beginning,
-      bytes.number(at: Offset.check, byteCount: 4) == UInt64(SlotRecord.check(bytes)),
-      let reason = RevertReason(rawValue: bytes[Offset.revertReason]), bytes[Offset.active] <= 2
-    else { return nil }
-    sequence = UInt32(bytes.number(at: Offset.sequence, byteCount: 4))
-    floor = UInt32(bytes.number(at: Offset.floor, byteCount: 4))
-    active = FirmwarePlace(rawValue: bytes[Offset.active] &- 1)
-    tries = bytes[Offset.tries]
-    failures = bytes[Offset.failures]
-    hasFailedLast = bytes[Offset.flags] & 1 != 0
-    hadExtraStart = bytes[Offset.flags] & 2 != 0
-    trialSeconds = UInt16(bytes.number(at: Offset.trialSeconds, byteCount: 2))
-    revertReason = reason
-    revertDetail = bytes[Offset.revertDetail]
-    revertedDigest = Digest(bytes.extracting(Offset.revertedDigest..<Offset.slots))
-    for index in 0..<2 {
-      let start = Offset.slots + index * Offset.slotStride
-      guard let state = SlotState(rawValue: bytes[start]),
-        Int(bytes[start + Offset.versionCount]) <= SlotLimits.versionBytesMax
-      else { return nil }
-      slots[index].state = state
-      slots[index].versionCount = bytes[start + Offset.versionCount]
-      slots[index].securityVersion = UInt32(bytes.number(at: start + Offset.securityVersion, byteCount: 4))
-      slots[index].digest = Digest(bytes.extracting((start + Offset.digest)..<(start + Offset.version)))
-      for byte in 0..<SlotLimits.versionBytesMax {
-        slots[index].versionBytes[byte] = bytes[start + Offset.version + byte]
-      }
-    }
-    guard slots[0].state != .trial || slots[1].state != .trial else { return nil }
+  /// Whether these bytes begin with a copy that a program wrote whole. Anything else that there may be is none.
+  @inline(never)
+  private static func isWhole(_ bytes: Span<UInt8>) -> Bool {
+    guard bytes.number(at: 0, byteCount: 8) == beginning,
+      bytes.number(at: Offset.check, byteCount: 4) == UInt64(check(bytes)),
+      bytes[Offset.revertReason] <= RevertReason.interrupted.rawValue, bytes[Offset.active] <= 2
+    else { return false }
+    let (first, second) = (Offset.slots, Offset.slots + Slot.byteCount)
+    let (trial, bad) = (SlotState.trial.rawValue, SlotState.bad.rawValue)
+    return bytes[first] <= bad && bytes[second] <= bad && (bytes[first] != trial || bytes[second] != trial)
+      && bytes[first + Slot.Offset.versionCount] <= SlotLimits.versionBytesMax
+      && bytes[second + Slot.Offset.versionCount] <= SlotLimits.versionBytesMax
   }
 
   /// CRC-32C of all in front of it.
@@ -331,40 +345,25 @@ extension SlotRecord {
 
   /// One copy, as it is stored.
   public var bytes: InlineArray<256, UInt8> {
-    var bytes = InlineArray<256, UInt8>(repeating: 0)
-    bytes.put(SlotRecord.beginning, at: 0, 8)
-    bytes.put(UInt64(sequence), at: Offset.sequence, 4)
-    bytes.put(UInt64(floor), at: Offset.floor, 4)
-    bytes[Offset.active] = active.map { $0.rawValue + 1 } ?? 0
-    bytes[Offset.tries] = tries
-    bytes[Offset.failures] = failures
-    bytes[Offset.flags] = (hasFailedLast ? 1 : 0) | (hadExtraStart ? 2 : 0)
-    bytes.put(UInt64(trialSeconds), at: Offset.trialSeconds, 2)
-    bytes[Offset.revertReason] = revertReason.rawValue
-    bytes[Offset.revertDetail] = revertDetail
-    bytes.put(revertedDigest.bytes.span, at: Offset.revertedDigest)
-    for index in 0..<2 {
-      let start = Offset.slots + index * Offset.slotStride
-      bytes[start] = slots[index].state.rawValue
-      bytes[start + Offset.versionCount] = slots[index].versionCount
-      bytes.put(UInt64(slots[index].securityVersion), at: start + Offset.securityVersion, 4)
-      bytes.put(slots[index].digest.bytes.span, at: start + Offset.digest)
-      bytes.put(slots[index].versionBytes.span, at: start + Offset.version)
-    }
-    bytes.put(UInt64(SlotRecord.check(bytes.span)), at: Offset.check, 4)
-    return bytes
+    var copy = self
+    copy.put(UInt64(SlotRecord.check(stored.span)), at: Offset.check, 4)
+    return copy.stored
   }
-}
 
-extension InlineArray where Element == UInt8 {
+  private func number(_ offset: Int) -> UInt32 {
+    UInt32(truncatingIfNeeded: stored.span.number(at: offset, byteCount: 4))
+  }
+
   /// A big-endian number of `byteCount` bytes.
-  fileprivate mutating func put(_ value: UInt64, at offset: Int, _ byteCount: Int) {
+  @inline(never)
+  private mutating func put(_ value: UInt64, at offset: Int, _ byteCount: Int) {
     for index in 0..<byteCount {
-      self[offset + index] = UInt8(truncatingIfNeeded: value >> UInt64((byteCount - 1 - index) * 8))
+      stored[offset + index] = UInt8(truncatingIfNeeded: value >> UInt64((byteCount - 1 - index) * 8))
     }
   }
 
-  fileprivate mutating func put(_ bytes: Span<UInt8>, at offset: Int) {
-    for index in bytes.indices { self[offset + index] = bytes[index] }
+  @inline(never)
+  private mutating func put(_ bytes: Span<UInt8>, at offset: Int) {
+    for index in bytes.indices { stored[offset + index] = bytes[index] }
   }
 }

@@ -2,9 +2,9 @@
 //
 // Flash that is written to holds a process up for seconds, and reading an image back for longer. So every call that
 // touches it answers at once, as in `HostStorage`: it is asked again with the same arguments, the same bytes included,
-// in later turns of the loop, until it answers something else than `.pending`. The host wakes the loop when an operation
-// has ended, which it does in a time that has a bound. One is under way at a time, and there is one caller: who asks for
-// another one instead gets no answer about the first any more, and it may have happened or not.
+// in later turns of the loop, until it answers something else than `.pending`. The host wakes the loop when an
+// operation has ended, which it does in a time that has a bound. One is under way at a time, and there is one caller:
+// who asks for another one instead gets no answer about the first any more, and it may have happened or not.
 
 import Bytes
 
@@ -83,6 +83,10 @@ public protocol HostFirmware: ~Copyable {
   /// has this SHA-256. Takes memory of the heap while it works, some milliseconds.
   func isSigned(_ digest: InlineArray<32, UInt8>, byKey identifier: UInt32, _ signature: Span<UInt8>) -> Bool
 
+  /// Why images cannot be kept or tried here; nil where nothing speaks against it. Looks at the state folder and the
+  /// file of keys as they were when the configuration was taken over.
+  func firmwareObstacle() -> FirmwareObstacle?
+
   // MARK: Images
 
   /// Makes `place` ready to be written from `offset` on, where an image ends that was written up to there earlier; 0
@@ -94,8 +98,8 @@ public protocol HostFirmware: ~Copyable {
     _ place: FirmwarePlace, header: Span<UInt8>, byteCount: UInt64, from offset: UInt64
   ) -> StorageAnswer
 
-  /// Writes `bytes`, 1 to `FirmwareLimits.writeBytesMax`, at `offset` of the place that has been prepared. `.done`: they
-  /// need not be durable. `.failed`: the place has to be prepared again.
+  /// Writes `bytes`, 1 to `FirmwareLimits.writeBytesMax`, at `offset` of the place that has been prepared. `.done`:
+  /// they need not be durable. `.failed`: the place has to be prepared again.
   mutating func writeImage(at offset: UInt64, _ bytes: Span<UInt8>) -> StorageAnswer
 
   /// Waits until all that was written is durable.
@@ -147,6 +151,37 @@ public protocol HostFirmware: ~Copyable {
 
   /// Has the program end, once the agent has, in the way by which its supervisor knows what to do.
   mutating func endForSupervisor(_ end: SupervisedEnd)
+}
+
+/// Why there can be no firmware.
+public enum FirmwareObstacle: UInt8, Equatable, Sendable, BitwiseCopyable {
+  /// There is no state folder.
+  case notFound
+  /// It may not be written to.
+  case notPermitted
+  /// It is on a file system that is read-only.
+  case readOnly
+  /// It is in memory: after a restart nothing would be known of the update that asked for it.
+  case volatile
+  /// Programs in it may not be executed.
+  case noExecution
+  /// No key can be read that an image could be signed with.
+  case noKey
+  /// Nobody would go back to the program that runs now: `mote supervise` has not started it.
+  case notSupervised
+
+  /// The word for a log line.
+  public var name: StaticString {
+    switch self {
+    case .notFound: "not-found"
+    case .notPermitted: "not-permitted"
+    case .readOnly: "read-only"
+    case .volatile: "volatile"
+    case .noExecution: "no-execution"
+    case .noKey: "no-key"
+    case .notSupervised: "not-supervised"
+    }
+  }
 }
 
 /// Why a program gives itself up to its supervisor.

@@ -5,7 +5,7 @@ import CLinux
 import HostInterface
 
 /// The machine that the agent runs on. There can be one at a time in a process, as it owns the signal handlers.
-public struct LinuxHost: ~Copyable, Host {
+public struct LinuxHost: ~Copyable, Host, HostFirmware {
   private let pinned = Pinned()
   private let roots: MachineRoots
   private var signals: Signals
@@ -16,6 +16,7 @@ public struct LinuxHost: ~Copyable, Host {
   private var storage: LinuxStorage
   private var actions = MachineActions()
   private var control = ControlSocket()
+  private var firmware: LinuxFirmware
   private var pollSet = PollSet()
   /// When to let go of what opening the link took, or a reload.
   private var releaseTime = Instant.never
@@ -40,6 +41,7 @@ public struct LinuxHost: ~Copyable, Host {
     let newPrograms = try makePrograms(plan, from: &arena)
     let newSignals = try makeSignals()
     self.links = links
+    firmware = LinuxFirmware(folder: storage.folder)
     self.storage = storage
     self.roots = roots
     sources = newSources
@@ -85,7 +87,7 @@ public struct LinuxHost: ~Copyable, Host {
   /// time for one more look at the clock, but for those things that forget the moment.
   public mutating func wait(until deadline: Instant = .never) {
     let isStoring = !storage.isIdle
-    let isLong = moment == .never || isStoring || sources.haveTakenTime
+    let isLong = moment == .never || isStoring || firmware.isActive || sources.haveTakenTime
     let now = isLong ? System.bootTime() : moment
     moment = .never
     sources.haveTakenTime = false
@@ -95,6 +97,11 @@ public struct LinuxHost: ~Copyable, Host {
     if sources.hasReaders { first = min(first, sources.deadline) }
     if programs.haveOutput { programs.register(in: &pollSet) }
     if isStoring { first = min(first, storage.endTurn() ? now : storage.deadline) }
+    let isInstalling = firmware.isActive
+    if isInstalling {
+      firmware.register(in: &pollSet)
+      first = min(first, firmware.deadline)
+    }
     if releaseTime <= now {
       releaseTime = .never
       releaseUnused()
@@ -105,6 +112,10 @@ public struct LinuxHost: ~Copyable, Host {
     let end = pollSet.wait(milliseconds: milliseconds(from: now, until: first))
     if end != .time { takeNews(hasSignal: end == .signal || pollSet.readyEvents(PollSet.signalIndex) != 0) }
     if isStoring { storage.expire(now: System.bootTime()) }
+    if isInstalling {
+      firmware.collect()
+      firmware.expire(now: System.bootTime())
+    }
     if sources.hasReaders { sources.expire(now: System.bootTime()) }
   }
 
@@ -118,6 +129,7 @@ public struct LinuxHost: ~Copyable, Host {
     programs.reap()
     storage.reap()
     actions.reap()
+    firmware.reap()
     for slot in links.indices { _ = links[slot].reap() }
   }
 
@@ -150,17 +162,20 @@ public struct LinuxHost: ~Copyable, Host {
     for slot in links.indices { links[slot].close() }
     control.close(in: &pollSet)
     sources.close()
+    firmware.close()
     programs.killAll()
     // Whoever goes on with another host wants no zombies of this one.
     for millisecond in 0..<(LinuxHost.storageWaitMs + LinuxHost.closeWaitMs) {
       sources.reap()
       programs.reap()
       storage.reap()
+      firmware.reap()
       var areLookingUp = false
       for slot in links.indices { areLookingUp = links[slot].reap() || areLookingUp }
       if millisecond == LinuxHost.storageWaitMs { storage.abandon() }
       let areDying =
-        millisecond < LinuxHost.closeWaitMs && (sources.hasReaders || programs.areRunning || areLookingUp)
+        millisecond < LinuxHost.closeWaitMs
+        && (sources.hasReaders || programs.areRunning || firmware.isRunning || areLookingUp)
       guard areDying || storage.isRunning else { break }
       // A millisecond. poll(2) is in the program anyway, and usleep would bring a third of a KB.
       _ = CLinux.poll(nil, 0, 1)
@@ -290,6 +305,108 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// Deletes a segment in a child.
   public mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer { storage.deleteSegment(segment) }
+
+  // MARK: Firmware
+
+  /// Takes over what a configuration says about firmware, nothing where it has none. Belongs behind `init` and each
+  /// `replacePlan`, as it takes from the same memory. Reads the file of keys.
+  public mutating func useFirmware(_ plan: borrowing FirmwarePlan, from arena: inout Arena) throws(ArenaExhausted) {
+    try firmware.use(plan, from: &arena)
+  }
+
+  /// Why the program is to end in another way than by itself.
+  public var supervisedEnd: SupervisedEnd? { firmware.end }
+
+  /// SHA-256 by mbedTLS.
+  public func add(_ bytes: Span<UInt8>, to hash: inout RunningHash) {
+    var running = SHA256(resuming: hash)
+    running.add(bytes)
+    hash = running.state(after: hash.byteCount + UInt64(bytes.count))
+  }
+
+  /// SHA-256 by mbedTLS.
+  public func digest(of rest: Span<UInt8>, behind hash: RunningHash) -> InlineArray<32, UInt8> {
+    var running = SHA256(resuming: hash)
+    running.add(rest)
+    return running.finish()
+  }
+
+  /// Keys of the configured file.
+  public var trustedKeyCount: Int { firmware.keyCount }
+
+  /// Whether a trusted key has signed.
+  public func isSigned(
+    _ digest: InlineArray<32, UInt8>, byKey identifier: UInt32, _ signature: Span<UInt8>
+  ) -> Bool {
+    firmware.isSigned(digest, by: identifier, signature)
+  }
+
+  /// As it was when the configuration was taken over.
+  public func firmwareObstacle() -> FirmwareObstacle? { firmware.obstacle }
+
+  /// Opens a file for an image in a child.
+  public mutating func prepareImage(
+    _ place: FirmwarePlace, header: Span<UInt8>, byteCount: UInt64, from offset: UInt64
+  ) -> StorageAnswer {
+    moment = .never
+    return firmware.prepare(place, header, byteCount: byteCount, from: offset)
+  }
+
+  /// Hands bytes to the child.
+  public mutating func writeImage(at offset: UInt64, _ bytes: Span<UInt8>) -> StorageAnswer {
+    firmware.write(at: offset, bytes)
+  }
+
+  /// fsync(2) in the child.
+  public mutating func flushImage() -> StorageAnswer { firmware.flush() }
+
+  /// Ends an image in the child.
+  public mutating func finishImage(byteCount: UInt64) -> StorageAnswer { firmware.finish(byteCount: byteCount) }
+
+  /// Reads an image in a child.
+  public mutating func readBackImage(
+    _ place: FirmwarePlace, byteCount: UInt64, _ digest: inout InlineArray<32, UInt8>
+  ) -> StorageAnswer {
+    firmware.readBack(place, byteCount: byteCount, &digest)
+  }
+
+  /// Removes an image in a child.
+  public mutating func discardImage(_ place: FirmwarePlace) -> StorageAnswer { firmware.discard(place) }
+
+  /// By device and number of the file that runs.
+  public func runningSlot() -> FirmwarePlace? { firmware.running }
+
+  /// By what the supervisor has put into the environment.
+  public func isSupervised() -> Bool { Supervision.isSupervised }
+
+  /// Reads the slot record in a child.
+  public mutating func readSlotRecord(into buffer: inout ByteBuffer) -> StorageAnswer {
+    moment = .never
+    return firmware.readSlots(into: &buffer)
+  }
+
+  /// Replaces a copy of it in a child.
+  public mutating func replaceSlotRecord(copy index: Int, _ content: Span<UInt8>) -> StorageAnswer {
+    moment = .never
+    return firmware.replaceSlots(copy: index, content)
+  }
+
+  /// Starts the installer's program in a session of its own.
+  public mutating func startInstaller(version: Span<UInt8>) -> Bool {
+    moment = .never
+    return firmware.startInstaller(version: version)
+  }
+
+  /// Collects its output and tells where it stands.
+  public mutating func pollInstaller(output: inout ByteBuffer) -> ProgramState {
+    firmware.pollInstaller(output: &output)
+  }
+
+  /// Sends SIGKILL to its whole process group.
+  public mutating func stopInstaller() { firmware.stopInstaller() }
+
+  /// Notes the status to end with.
+  public mutating func endForSupervisor(_ end: SupervisedEnd) { firmware.endForSupervisor(end) }
 
   // MARK: Log
 

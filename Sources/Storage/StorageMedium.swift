@@ -47,6 +47,15 @@ public protocol StorageMedium: ~Copyable {
   /// Waits until the names in the folder are durable.
   mutating func flushFolder() throws(StorageFailure)
 
+  /// How much more the files of this folder may have, in bytes.
+  mutating func freeByteCount() throws(StorageFailure) -> UInt64
+
+  /// Lets the owner execute a file, and nobody else do anything with it.
+  mutating func makeExecutable(_ file: Int32) throws(StorageFailure)
+
+  /// Has what is durable of a file be read from the flash itself next, as far as the system does that.
+  mutating func forgetCache(of file: Int32)
+
   /// Calls `body` with name and length of every file, in no order.
   mutating func forEachFile(_ body: (Span<UInt8>, Int) -> Void) throws(StorageFailure)
 }

@@ -8,12 +8,12 @@ import LinuxHost
 
 /// What the program is asked to do.
 enum Command: UInt8 {
-  case run, quickstart, check, sensors, firmware, version, help
+  case run, quickstart, check, sensors, firmware, supervise, version, help
   /// Any of `ControlVerb`, which the running agent is asked.
   case ask
 
   /// Their names, in the order of the cases but for the last.
-  static var words: WordList { WordList("run|quickstart|check|sensors|firmware|version|help") }
+  static var words: WordList { WordList("run|quickstart|check|sensors|firmware|supervise|version|help") }
 
   /// The command of this name; nil if there is none.
   init?(named text: Span<UInt8>) {
@@ -40,7 +40,7 @@ enum Command: UInt8 {
       true
     case (.check, .config), (.check, .strict): true
     case (.sensors, .json): true
-    case (.firmware, .key): true
+    case (.firmware, .key), (.supervise, .key): true
     case (.ask, .config), (.ask, .socket): true
     default: false
     }
@@ -75,6 +75,8 @@ enum UsageError: Error {
   case badSize(argument: Int)
   /// `firmware` without `inspect FILE` behind it.
   case missingFile
+  /// `supervise` without the words for the program behind it.
+  case missingWords
 }
 
 /// A command line that was understood. Indices are of the process's arguments.
@@ -93,7 +95,7 @@ struct Invocation {
   var id: Int?
   var key: Int?
   var socket: Int?
-  /// The file that `firmware inspect` looks at; 0 for none.
+  /// The file that `firmware inspect` looks at, or the first word for what `supervise` starts; 0 for none.
   var file = 0
   var isJSON = false
   /// Whether a warning of `check` is an error.
@@ -122,6 +124,11 @@ struct Invocation {
         continue
       }
       guard text.starts(with: "-") else {
+        if command == .supervise {
+          // What stands there is for another version of this program.
+          file = index
+          break
+        }
         if command == .firmware {
           try takeFirmwareWord(at: index, of: arguments)
           index += 1
@@ -138,6 +145,7 @@ struct Invocation {
       index += try take(option, at: index, of: arguments)
     }
     if command == .firmware, file == 0 { throw .missingFile }
+    if command == .supervise, file == 0 { throw .missingWords }
   }
 
   /// Notes one of the two words behind `firmware`: what to do, and with which file.

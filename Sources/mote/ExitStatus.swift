@@ -20,6 +20,10 @@ enum ExitStatus: Int32, Error {
   case temporary = 75
   /// Only others may do this.
   case notPermitted = 77
+  /// The slots have changed: whoever supervises looks what to start now.
+  case slotsChanged = 80
+  /// This is a trial that has failed.
+  case trialFailed = 81
   /// The configuration is wrong.
   case configuration = 78
 }

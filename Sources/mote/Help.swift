@@ -10,6 +10,7 @@ func helpText(for topic: Command?) -> StaticString {
   case .sensors: sensorsHelp
   case .ask: askHelp
   case .firmware: firmwareHelp
+  case .supervise: superviseHelp
   case .version: versionHelp
   }
 }
@@ -25,6 +26,7 @@ private let generalHelp: StaticString = """
     mote status      [--json] [--config FILE | --socket PATH]
     mote publish     EVENT NAME=VALUE… [--qos N] [--config FILE | --socket PATH]
     mote firmware    inspect FILE [--key FILE]
+    mote supervise   [--key FILE] COMMAND…
     mote version
     mote help        [COMMAND]
 
@@ -32,7 +34,8 @@ private let generalHelp: StaticString = """
   20s, 5m, 1h, 2d. A LEVEL is error, warning, info or debug. Logs go to standard error.
 
   Exit status: 0 fine, 64 wrong usage, 65 a damaged file or a wrong value, 69 no agent answers, 70 a defect, 71 no
-  memory or descriptors, 74 no output, 75 not connected, or not now, 77 no permission, 78 wrong configuration.
+  memory or descriptors, 74 no output, 75 not connected, or not now, 77 no permission, 78 wrong configuration; 80 and
+  81 are for `mote supervise`.
 
   """
 
@@ -90,6 +93,15 @@ private let firmwareHelp: StaticString = """
 
   Says what the bundle FILE is, and reads all of it as an installation would. With a public key (PEM, P-256) it says
   whether that key has signed it. Exit status 65 if it is none, is damaged, or is not signed by the key.
+
+  """
+
+private let superviseHelp: StaticString = """
+  mote supervise [--key FILE] COMMAND…
+
+  Starts `mote COMMAND…`, most often `run`, by the newest program in /var/lib/mote/firmware that a key of FILE has
+  signed, and by this one otherwise. A new one that ends, hangs or does not prove itself is given up. Ends as the
+  program does; root becomes the owner of /var/lib/mote.
 
   """
 

@@ -22,6 +22,7 @@ func inspect(_ settings: borrowing Settings, _ loader: inout SettingsLoader, fro
         programRemedies.word(Int(fault.rawValue)))
     }
   }
+  if settings.firmware.isConfigured { inspectFirmware(settings, &loader, from: &arena) }
   do throws(ArenaExhausted) {
     if settings.server.security == .verified {
       let path = settings.bytes(settings.server.caFile)
@@ -34,6 +35,41 @@ func inspect(_ settings: borrowing Settings, _ loader: inout SettingsLoader, fro
     return try inspectSensors(settings, &loader, from: &arena)
   } catch {
     return false
+  }
+}
+
+/// Looks at what an update would take.
+private func inspectFirmware(
+  _ settings: borrowing Settings, _ loader: inout SettingsLoader, from arena: inout Arena
+) {
+  let isOwn = settings.firmware.installer == .agent
+  if !isOwn, let fault = ProgramFile.fault(settings.bytes(settings.firmware.run)) {
+    loader.report(
+      .installer, "which cannot be executed", programWords.word(Int(fault.rawValue)),
+      programRemedies.word(Int(fault.rawValue)))
+  }
+  if !settings.firmware.keyFile.isEmpty {
+    do throws(PublicKeyFailure) {
+      _ = try PublicKey(readingFrom: settings.bytes(settings.firmware.keyFile), from: &arena)
+    } catch {
+      let index = keyWord(error)
+      loader.report(.keys, "where no key can be had", keyWords.word(index), keyRemedies.word(index))
+    }
+  }
+  if let obstacle = FirmwareStorage.obstacle(in: stateFolder, isExecuted: isOwn) {
+    loader.report(
+      .images, "but /var/lib/mote can keep no image", obstacle.name.bytes,
+      imageRemedies.word(Int(obstacle.rawValue)))
+  }
+}
+
+private func keyWord(_ failure: PublicKeyFailure) -> Int {
+  switch failure {
+  case .file(.notFound): 0
+  case .file(.notPermitted): 1
+  case .file: 2
+  case .noKey: 3
+  case .notP256: 4
   }
 }
 
@@ -94,6 +130,24 @@ private var trustRemedies: WordList {
     """
     install ca-certificates, or name a PEM file in ca-file|let the agent's user read it\
     |the kernel's log may say more|expected certificates in PEM|trust a smaller one
+    """)
+}
+
+private var keyWords: WordList { WordList("not-found|not-permitted|input-output-error|no-key|not-p256") }
+
+private var keyRemedies: WordList {
+  WordList(
+    """
+    put the keys there, or mend the path|let the agent's user read it|the kernel's log may say more\
+    |expected PEM, as `openssl pkey -pubout` writes it|expected keys of P-256
+    """)
+}
+
+private var imageRemedies: WordList {
+  WordList(
+    """
+    make the folder|let the agent's user write to it|mount it to be written to|it is in memory; mount flash there\
+    |mount it without noexec
     """)
 }
 

@@ -34,6 +34,7 @@ private func carryOut(_ arguments: borrowing Arguments) -> ExitStatus {
     case .sensors: try listSensors(asJSON: invocation.isJSON)
     case .firmware: try inspectBundle(invocation, arguments)
     case .ask: try ask(invocation, arguments)
+    case .supervise: try supervise(invocation, arguments)
     case .version: try printVersion()
     case .help: try printOut(helpText(for: invocation.topic).bytes)
     }
@@ -50,7 +51,7 @@ func explain(_ status: ExitStatus) {
   case .system: say("mote: the system refuses memory (ulimit -v, RLIMIT_AS) or file descriptors (ulimit -n)\n")
   case .software: say("mote: the memory is too small for this configuration (ulimit -v, RLIMIT_AS)\n")
   case .output: say("mote: standard output cannot be written\n")
-  case .ok, .usage, .data, .configuration, .unavailable, .temporary, .notPermitted: break
+  case .ok, .usage, .data, .configuration, .unavailable, .temporary, .notPermitted, .slotsChanged, .trialFailed: break
   }
 }
 

@@ -7,7 +7,7 @@ import HostInterface
 import LinuxHost
 
 /// What the agent keeps between starts is there, if there is such a folder.
-private let stateFolder: StaticString = "/var/lib/mote"
+let stateFolder: StaticString = "/var/lib/mote"
 
 /// Runs the agent until a signal, or the end of `--for`.
 ///
@@ -43,9 +43,15 @@ private func runOnce(
   var running = try start(&next, invocation.logBytesMax)
   try turn(
     &running.agent.pointee, &running.host.pointee, &running.configuration, &next, until: end, invocation, arguments)
+  let end = running.host.pointee.supervisedEnd
   running.host.pointee.close(holdingSignals: next != nil)
   running.configuration.release()
   running.connection.release()
+  switch end {
+  case .slotsChanged: throw .slotsChanged
+  case .trialFailed: throw .trialFailed
+  case nil: break
+  }
 }
 
 /// Turns the loop until the agent has ended.
@@ -204,11 +210,22 @@ private func makePlan(
     let isAdded = host.addProgram(path: settings.bytes(command.run), commandName: settings.bytes(command.name))
     guard isAdded else { throw .software }
   }
+  try useFirmware(settings, host: &host, arena: &arena)
   do throws(ArenaExhausted) {
     return try Plan(settings: settings, sources: sources, now: host.now(), from: &arena)
   } catch {
     throw .software
   }
+}
+
+/// Tells the host what is configured about firmware.
+private func useFirmware(
+  _ settings: borrowing Settings, host: inout LinuxHost, arena: inout Arena
+) throws(ExitStatus) {
+  let plan = FirmwarePlan(
+    isConfigured: settings.firmware.isConfigured, isOwn: settings.firmware.installer == .agent,
+    run: settings.bytes(settings.firmware.run), keyFile: settings.bytes(settings.firmware.keyFile))
+  do throws(ArenaExhausted) { try host.useFirmware(plan, from: &arena) } catch { throw .software }
 }
 
 private func makeSourceTable(_ count: Int, from arena: inout Arena) throws(ExitStatus) -> FixedArray<Int> {

@@ -14,7 +14,7 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
   case .unknownCommand(let index):
     line.append("unknown command ")
     line.append(quoted: arguments[index])
-    line.append("; expected run, quickstart, check, sensors, status, publish, firmware, version or help")
+    line.append("; expected run, quickstart, check, sensors, status, publish, firmware, supervise, version or help")
     line.append(nearestTo: arguments[index], of: Command.words)
     line.append(nearestTo: arguments[index], of: ControlVerb.words)
   case .unknownOption(let index):
@@ -41,6 +41,7 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
   case .surplus(let index):
     line.append("unexpected argument ")
     line.append(quoted: arguments[index])
+  case .missingWords: line.append("expected `mote supervise [--key FILE] COMMAND…`")
   case .missingFile: line.append("expected `mote firmware inspect FILE`")
   case .badDuration(let index):
     line.append(quoted: arguments[index])

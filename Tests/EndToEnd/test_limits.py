@@ -33,6 +33,7 @@ INNER = {
     "SourceLimits.quickReadsNeededMax", "ConfigurationLimits.entriesMax", "ConfigurationLimits.plainEntriesMax",
     "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval", "ControlLimits.pieceBytesMax",
     "ControlLimits.rowBytesMax", "ControlLimits.piecesPerTurnMax", "AgentLimits.passedOverBytesMax",
+    "FirmwareLimits.slotRecordBytes", "FirmwareLimits.writeBytesMax", "FirmwareLimits.readBackBytesPerSecond",
 }
 
 

@@ -54,12 +54,28 @@ def test_the_page_has_every_word_and_no_other():
     assert sorted(alert_words) == sorted(re.findall(r'return "([^"]+)"', alerts)) == sorted(ALERTS.keys() - {"99"})
     assert sorted(event_words) == sorted(re.findall(r'log\.begin\(\.(?:error|warning), "([^"]+)"', outbox))
     words = re.findall(r'var \w+Words: WordList {\s+WordList\("([^"]+)"\)', check)
-    assert len(words) == 2 and set(check_words) == set("|".join(words).split("|"))
+    obstacles = source("HostInterface/Firmware.swift", "public enum FirmwareObstacle", "\n  }\n")
+    words += [word for word in re.findall(r'case \.\w+: "([^"]+)"', obstacles) if word != "not-supervised"]
+    assert len(words) == 9 and set(check_words) == set("|".join(words).split("|"))
     assert own_words == (
         re.findall(r'log\.begin\(\.warning, "([^"]+)"', clock) + re.findall(r'logAnswer\(answer, "([^"]+)"', clock)
         + re.findall(r'"(?:warning )?(log lines-[a-z-]+)[" ]', log))
     assert failure_words == re.findall(r'case \.\w+: "([^"]+)"', failures)
     assert fault_words == re.findall(r'case \.serverSpeaks\w+: "([^"]+)"', faults)
+
+
+def test_the_page_has_every_word_about_images():
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    receiver = source("Agent/Firmware/ImageReceiver.swift", "struct ImageReceiver", "\x00")
+    reasons = set(re.findall(r'(?:status|orFail): [245], "([a-z-]+)"', receiver))
+    assert len(reasons) > 10
+    supervisor = source("LinuxHost/Firmware/Supervisor.swift", "public struct Supervisor", "\x00")
+    events = set(re.findall(r'tell\((?:record.trial == nil \? )?"([a-z-]+)"(?: : "([a-z-]+)")?', supervisor))
+    reverts = source("Firmware/SlotRecord.swift", "public enum RevertReason", "\n  }\n")
+    words = reasons | {f"supervise {event}" for pair in events for event in pair if event}
+    words |= set(re.findall(r'case \.\w+: "([^"]+)"', reverts)) - {"none"}
+    for word in words:
+        assert f"`{word}`" in page, word
 
 
 def test_the_page_has_every_warning():

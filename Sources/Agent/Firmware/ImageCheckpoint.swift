@@ -13,10 +13,10 @@ struct ImageCheckpoint: BitwiseCopyable, Sendable {
   var header: Digest
   /// The next block, and what its SHA-256 must be.
   var chain: BlockChain
-  /// SHA-256 of the file so far.
-  var file: RunningHash
+  /// The state of SHA-256 of the file so far.
+  var file: InlineArray<8, UInt32>
 
-  init(header: Digest, chain: BlockChain, file: RunningHash) {
+  init(header: Digest, chain: BlockChain, file: InlineArray<8, UInt32>) {
     self.header = header
     self.chain = chain
     self.file = file
@@ -32,19 +32,16 @@ struct ImageCheckpoint: BitwiseCopyable, Sendable {
       return value
     }
     let index = number(8)
-    let fileBytes = number(8)
     var words = InlineArray<8, UInt32>(repeating: 0)
     for word in words.indices { words[word] = UInt32(truncatingIfNeeded: number(4)) }
     header = Digest(bytes.extracting(offset..<bytes.count))
     chain = BlockChain(index: index, expected: Digest(bytes.extracting((offset + Digest.byteCount)..<bytes.count)))
-    // A multiple of 64, whatever was stored: it is only shifted out here, and would be found out by the verifier.
-    file = RunningHash(words: words, byteCount: fileBytes & ~63)
+    file = words
   }
 
   func append(to buffer: inout ByteBuffer) {
     buffer.append(word: chain.index, byteCount: 8)
-    buffer.append(word: file.byteCount, byteCount: 8)
-    for index in file.words.indices { buffer.append(word: UInt64(file.words[index]), byteCount: 4) }
+    for index in file.indices { buffer.append(word: UInt64(file[index]), byteCount: 4) }
     buffer.append(header.bytes.span)
     buffer.append(chain.expected.bytes.span)
   }

@@ -4,9 +4,9 @@
 //                 (the transfer goes on here)    ├─ flushing ─ collecting …
 //                                                └─ finishing ─ reading back ─ verified
 //
-// A bundle begins with a signed header, and each block pins the next one (Firmware/BUNDLE.md). A file of another kind is
-// only taken where no key is configured, for an installer that knows what it is; it is written as it comes, and checked
-// by the SHA-256 that came with the request.
+// A bundle begins with a signed header, and each block pins the next one (Firmware/BUNDLE.md). A file of another kind
+// is only taken where no key is configured, for an installer that knows what it is; it is written as it comes, and
+// checked by the SHA-256 that came with the request.
 
 import AgentConfiguration
 import Bytes
@@ -104,6 +104,8 @@ struct ImageReceiver: ~Copyable {
   private let pinned = Pinned()
   private var phase = Phase.idle
   private(set) var place = FirmwarePlace.file
+  /// Which byte of the file comes next.
+  private(set) var position: UInt64 = 0
   private var header: ByteBuffer
   private var block: ByteBuffer
   /// Nil of a file without a header.
@@ -164,6 +166,7 @@ struct ImageReceiver: ~Copyable {
     isResumed = false
     bundle = nil
     header.removeAll()
+    position = 0
     phase = .header
   }
 
@@ -180,13 +183,6 @@ struct ImageReceiver: ~Copyable {
     }
   }
 
-  /// Which byte of the file comes next.
-  var position: UInt64 {
-    if case .header = phase { return UInt64(header.count) }
-    return UInt64(bundle == nil ? 0 : BundleLimits.headerBytes) + chain.index * UInt64(blockByteCount)
-      + UInt64(block.count)
-  }
-
   /// The version of a bundle whose header has come.
   var bundleVersion: Span<UInt8> {
     @_lifetime(borrow self)
@@ -199,6 +195,11 @@ struct ImageReceiver: ~Copyable {
 
   private var blockByteCount: Int { bundle?.blocks.blockByteCount ?? 1 << ImageReceiver.foreignExponent }
 
+  /// Where in the file the next block begins.
+  private var chainPosition: UInt64 {
+    UInt64(bundle == nil ? 0 : BundleLimits.headerBytes) + chain.index * UInt64(blockByteCount)
+  }
+
   /// How many bytes the next block has; of a file without a header as many as come.
   private var wantedByteCount: Int {
     guard let bundle else { return blockByteCount }
@@ -208,8 +209,8 @@ struct ImageReceiver: ~Copyable {
   // MARK: Taking
 
   /// Takes the beginning of `bytes`, which stand at `position` of the file. Handles one block at most. To be called
-  /// again after `.took` as long as there are bytes, and after `.pending` in a later turn; without bytes it goes on with
-  /// what it has.
+  /// again after `.took` as long as there are bytes, and after `.pending` in a later turn; without bytes it goes on
+  /// with what it has.
   ///
   /// - Parameters:
   ///   - isComplete: whether nothing comes behind `bytes`.
@@ -224,6 +225,7 @@ struct ImageReceiver: ~Copyable {
     case .header:
       let count = min(bytes.count, BundleLimits.headerBytes - header.count)
       header.append(bytes.extracting(0..<count))
+      position += UInt64(count)
       let isAll = isComplete && count == bytes.count
       guard header.count == BundleLimits.headerBytes || isAll else { return .took(count) }
       return check(total, settings, slots, host) ?? .took(count)
@@ -231,6 +233,7 @@ struct ImageReceiver: ~Copyable {
     case .collecting:
       let count = min(bytes.count, wantedByteCount - block.count)
       block.append(bytes.extracting(0..<count))
+      position += UInt64(count)
       return check(count, hasMore: count < bytes.count, isAll: isComplete && count == bytes.count, host)
     case .writing: return write(&host)
     case .flushing: return flush(&host)
@@ -266,9 +269,16 @@ struct ImageReceiver: ~Copyable {
       chain = BlockChain(index: 0, expected: headerDigest)
     }
     written = 0
-    if let earlier, earlier.header.equals(headerDigest), bundle.map({ earlier.chain.index < $0.blocks.count }) ?? true {
+    isLast = false
+    block.removeAll()
+    // A file without a header begins with its content.
+    if bundle == nil { block.append(header) }
+    // Whatever a record says, there is no block behind the last one.
+    let blocksMax = bundle?.blocks.count ?? imageBytesMax >> UInt64(ImageReceiver.foreignExponent)
+    if let earlier, earlier.header.equals(headerDigest), earlier.chain.index < blocksMax {
       chain = earlier.chain
-      file = earlier.file
+      block.removeAll()
+      file = RunningHash(words: earlier.file, byteCount: chainPosition)
       written = chain.index * UInt64(blockByteCount - (bundle == nil ? 0 : Digest.byteCount))
       isResumed = true
     } else {
@@ -332,19 +342,11 @@ struct ImageReceiver: ~Copyable {
     let kept = bundle == nil ? 0 : header.count
     let answer = host.prepareImage(
       place, header: header.span.extracting(0..<kept), byteCount: byteCount, from: written)
-    switch answer {
-    case .pending: return .pending
-    case .damaged where isResumed: return retry(orFail: 2, answer.name)
-    case .done: break
-    default: return .failed(status: 2, answer.name)
-    }
-    block.removeAll()
-    isLast = false
+    guard answer == .done else { return given(answer) }
     phase = .collecting
-    if isResumed { return .wants(position) }
-    // A file without a header begins with its content.
-    if bundle == nil { block.append(header) }
-    return .took(0)
+    guard isResumed else { return .took(0) }
+    position = chainPosition
+    return .wants(position)
   }
 
   // MARK: Blocks
@@ -405,7 +407,7 @@ struct ImageReceiver: ~Copyable {
     guard answer == .done else { return given(answer) }
     flushed = written
     // Only now: what is stored about the image must never be ahead of it.
-    checkpoint = ImageCheckpoint(header: headerDigest, chain: chain, file: file)
+    checkpoint = ImageCheckpoint(header: headerDigest, chain: chain, file: file.words)
     phase = .collecting
     return .took(0)
   }

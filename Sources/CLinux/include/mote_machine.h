@@ -91,6 +91,27 @@ int mote_output_pipe(int *_Nonnull reading, int *_Nonnull writing);
 // A file in memory with these bytes, to be read from its beginning; -1 with errno.
 int mote_memory_file(const void *_Nullable bytes, size_t byte_count);
 
+// MARK: Supervising
+
+// Takes all signals for `mote_wait_supervised`; returns a descriptor for it, or -1 with errno.
+int mote_take_all_signals(void);
+
+// Where this process is root's, makes it that of the owner of the folder at `path`, for good: 0, or -1 with errno.
+int mote_become_owner(const char *_Nonnull path);
+
+// Executes `path` in a child, with all words of `arguments` but the first one, which becomes `path`, in the folder that
+// `home` is open on. Its environment has MOTE_SUPERVISOR besides, this process's number. It ends with this process.
+// Returns its process id, or -1 with errno, also where it could not be executed.
+pid_t mote_start_supervised(const char *_Nonnull path, char *_Nullable *_Nonnull arguments, int home);
+
+// Waits until `child` has ended, at most `milliseconds`, -1 for as long as it takes; meanwhile collects all other
+// children, and hands on signals. Returns 1 with the child's status, or 0. `*is_asked` becomes 1 where it was asked to
+// end.
+int mote_wait_supervised(int signals, pid_t child, int milliseconds, int *_Nonnull status, int *_Nonnull is_asked);
+
+// Ends as a child has ended that had this status.
+_Noreturn void mote_end_like(int status);
+
 // MARK: Secrets
 
 // Moves the variables of the environment that hold secrets to where /proc/PID/environ does not show them, and closes
@@ -109,6 +130,11 @@ int mote_reboot(void);
 // is PATH. Where it cannot be executed it ends with status 126. An empty path: writes all file systems and restarts the
 // machine; ends with errno where that failed. Returns its process id, or -1 with errno.
 pid_t mote_start_action(const char *_Nonnull path);
+
+// The same with `argument`, with `variable` besides in its environment, and with `output` as its standard output and
+// error.
+pid_t mote_start_installer(const char *_Nonnull path, const char *_Nonnull argument, const char *_Nonnull variable,
+                           int output);
 
 // MARK: Readers
 
@@ -171,6 +197,15 @@ ssize_t mote_read_directory(int descriptor, void *_Nullable buffer, size_t room)
 // Forks a child that touches the flash for this process. In it the call returns 0; `reply` (for -1, /dev/null) is open
 // as its standard descriptors, and no other is. It dies with its parent. Returns its process id, or -1 with errno.
 pid_t mote_fork_for_storage(int reply);
+
+// Two connected sockets that keep messages apart (SOCK_SEQPACKET); 0, or -1 with errno.
+int mote_message_sockets(int *_Nonnull ours, int *_Nonnull theirs);
+
+// The flags of the file system that holds `path`, as statvfs(3) has them; 0 where that cannot be told.
+long mote_file_system_flags(const char *_Nonnull path);
+
+// Makes a folder in the present one if need be, and goes there: 0, or -1 with errno. With `keep`, its name is durable.
+int mote_enter_folder(const char *_Nonnull name, int keep);
 
 // Opens the present folder. A literal in Swift would be a String on its way here.
 static inline int mote_open_folder(void) { return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }

@@ -2,6 +2,7 @@
 
 import Bytes
 import CMbedTLS
+import HostInterface
 
 /// Why there is no key.
 public enum PublicKeyFailure: Error, Equatable {
@@ -41,23 +42,17 @@ public struct PublicKey: BitwiseCopyable {
 
   /// Reads the first key of the PEM file at `path`, with scratch memory from `arena`. May wait for the file system.
   public init(readingFrom path: Span<UInt8>, from arena: inout Arena) throws(PublicKeyFailure) {
-    guard var reader = try? PEMReader(PEMReader.publicKeyLine, for: "keys", from: &arena) else { throw .noKey }
-    let stream: FileStream
-    let isFound: Bool
-    do throws(FileFailure) { stream = try FileStream(path) } catch { throw .file(error) }
-    do throws(Errno) { isFound = try PublicKey.findKey(&reader, stream.descriptor) } catch {
-      throw .file(FileFailure(error))
-    }
-    guard isFound else { throw .noKey }
-    guard let key = PublicKey(reader.content) else { throw .notP256 }
-    self = key
+    guard var keys = try? TrustedKeys(from: &arena) else { throw .noKey }
+    try keys.read(path)
+    self = keys.first
   }
 
-  private static func findKey(_ reader: inout PEMReader, _ descriptor: Int32) throws(Errno) -> Bool {
+  fileprivate static func findKey(_ reader: inout PEMReader, _ descriptor: Int32) throws(Errno) -> Bool {
     // A file of keys is small: whatever else was named is given up.
     for _ in 0..<64 {
-      guard try reader.fill(from: descriptor) else { return false }
+      // What is left of the last piece comes first.
       if reader.next() { return true }
+      guard try reader.fill(from: descriptor) else { return false }
     }
     return false
   }
@@ -74,4 +69,50 @@ public struct PublicKey: BitwiseCopyable {
       }
     }
   }
+}
+
+/// The keys of a file.
+struct TrustedKeys: ~Copyable {
+  private var keys: FixedArray<PublicKey>
+
+  private var reader: PEMReader
+
+  /// None yet; with room for them, and to read them, from `arena`.
+  init(from arena: inout Arena) throws(ArenaExhausted) {
+    let reader = try PEMReader(PEMReader.publicKeyLine, for: "keys", from: &arena)
+    let keys = try FixedArray<PublicKey>(capacity: FirmwareLimits.keysMax, for: "keys", from: &arena)
+    self.reader = reader
+    self.keys = keys
+  }
+
+  /// Takes the keys of the PEM file at `path`; more than fit are left out, and other kinds of keys passed over. May
+  /// wait for the file system.
+  @inline(never)
+  mutating func read(_ path: Span<UInt8>) throws(PublicKeyFailure) {
+    let descriptor = try openKeys(path)
+    defer { System.close(descriptor) }
+    var isAny = false
+    do throws(Errno) {
+      while try PublicKey.findKey(&reader, descriptor) {
+        isAny = true
+        if let key = PublicKey(reader.content), !keys.append(key) { break }
+      }
+    } catch { throw .file(FileFailure(error)) }
+    guard keys.count > 0 else { throw isAny ? .notP256 : .noKey }
+  }
+
+  var count: Int { keys.count }
+  var first: PublicKey { keys[0] }
+
+  /// Whether one of them has this identifier and has signed the message with this SHA-256.
+  func haveSigned(_ digest: InlineArray<32, UInt8>, _ identifier: UInt32, _ signature: Span<UInt8>) -> Bool {
+    for index in 0..<keys.count where keys[index].identifier == identifier {
+      if keys[index].hasSigned(digest, signature) { return true }
+    }
+    return false
+  }
+}
+
+private func openKeys(_ path: Span<UInt8>) throws(PublicKeyFailure) -> Int32 {
+  do throws(FileFailure) { return try FileStream(path).descriptor } catch { throw .file(error) }
 }

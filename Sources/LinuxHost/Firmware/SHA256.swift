@@ -2,6 +2,7 @@
 
 import Bytes
 import CMbedTLS
+import HostInterface
 
 /// SHA-256 (FIPS 180-4) of bytes that come in pieces.
 public struct SHA256: ~Copyable {
@@ -12,6 +13,26 @@ public struct SHA256: ~Copyable {
   public init() {
     precondition(MemoryLayout.size(ofValue: context) >= Int(MOTE_SHA256_BYTES_MAX))
     withContext { mote_sha256_start($0) }
+  }
+
+  /// Of what `hash` is of.
+  public init(resuming hash: RunningHash) {
+    self.init()
+    hash.words.span.withUnsafeBufferPointer { words in
+      guard let start = words.baseAddress else { return }
+      withContext { mote_sha256_resume($0, start, hash.byteCount) }
+    }
+  }
+
+  /// Where it stands, after a multiple of 64 bytes.
+  public mutating func state(after byteCount: UInt64) -> RunningHash {
+    var words = InlineArray<8, UInt32>(repeating: 0)
+    var room = words.mutableSpan
+    room.withUnsafeMutableBufferPointer { target in
+      guard let start = target.baseAddress else { return }
+      withContext { mote_sha256_state($0, start) }
+    }
+    return RunningHash(words: words, byteCount: byteCount)
   }
 
   /// Adds `bytes`.

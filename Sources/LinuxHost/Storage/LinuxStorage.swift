@@ -13,7 +13,7 @@ import Storage
 /// The state folder of this machine, as seen from the loop.
 public struct LinuxStorage: ~Copyable, HostStorage {
   /// Nil where nothing is kept.
-  private let folder: CString?
+  let folder: CString?
   private var desk = StorageDesk()
   /// The child of the operation that is under way or was given up.
   private var process: pid_t = 0

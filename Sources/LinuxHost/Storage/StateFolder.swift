@@ -31,7 +31,22 @@ struct StateFolder: ~Copyable, StorageMedium {
     folder = opened
   }
 
-  // Nothing is closed at the end: the child ends, too.
+  /// Goes on into the folder of images in the folder at `path`, which `isKept` makes where it is missing.
+  init(firmwareIn path: CString, isKept: Bool) throws(StorageFailure) {
+    _ = try checked(chdir(path.start))
+    let name: StaticString = "firmware"
+    // DEVIATION(unsafe-pointer): literals end with a zero.
+    let start = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+    _ = try checked(mote_enter_folder(start, isKept ? 1 : 0))
+    let opened = mote_open_folder()
+    _ = try checked(opened)
+    folder = opened
+  }
+
+  /// For a process that goes on behind it.
+  consuming func close() { _ = CLinux.close(folder) }
+
+  // Elsewhere nothing is closed at the end: the child ends, too.
 
   func create(_ name: borrowing StorageName) throws(StorageFailure) -> Int32 {
     Int32(truncatingIfNeeded: try checked(name.withPointer { mote_open_in_folder($0, O_WRONLY | O_CREAT | O_EXCL) }))
@@ -83,6 +98,16 @@ struct StateFolder: ~Copyable, StorageMedium {
   }
 
   func flushFolder() throws(StorageFailure) { try flush(folder) }
+
+  func freeByteCount() throws(StorageFailure) -> UInt64 {
+    var sizes = statfs()
+    _ = try checked(fstatfs(folder, &sizes))
+    return UInt64(sizes.f_bavail) &* UInt64(truncatingIfNeeded: sizes.f_bsize)
+  }
+
+  func makeExecutable(_ file: Int32) throws(StorageFailure) { _ = try checked(fchmod(file, 0o700)) }
+
+  func forgetCache(of file: Int32) { _ = posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) }
 
   func forEachFile(_ body: (Span<UInt8>, Int) -> Void) throws(StorageFailure) {
     let isRead = Directory.forEachEntry(of: folder) { name in

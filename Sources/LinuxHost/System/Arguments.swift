@@ -15,6 +15,12 @@ public struct Arguments: ~Copyable {
     self.count = Int(count)
   }
 
+  /// The words from `index` on, and a null behind them.
+  func words(from index: Int) -> UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> {
+    precondition(index >= 0 && index < count)
+    return words + index
+  }
+
   /// The word at `index`, 0 being the program's name.
   public subscript(index: Int) -> Span<UInt8> {
     @_lifetime(borrow self)

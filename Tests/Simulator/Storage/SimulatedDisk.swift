@@ -42,6 +42,8 @@ final class SimulatedFile {
   var durable: [UInt8] = []
   /// What is not, in order.
   var pending: [Change] = []
+  /// Whether its owner may execute it. It has no history: nobody asks before it is flushed.
+  var isExecutable = false
 }
 
 /// The disk. Its calls are those of `StorageMedium`.
@@ -273,6 +275,23 @@ public final class SimulatedDisk: StorageMedium {
     for (name, file) in pendingNames { durableNames[name] = file }
     pendingNames = []
   }
+
+  /// What is left of the capacity.
+  public func freeByteCount() throws(StorageFailure) -> UInt64 {
+    try begin("free", isWriting: false)
+    return UInt64(max(0, faults.capacity - usedBytes))
+  }
+
+  /// Notes it; a file that is made anew has lost it.
+  public func makeExecutable(_ descriptor: Int32) throws(StorageFailure) {
+    try begin("make executable", isWriting: true)
+    let file = try file(descriptor)
+    if isFailing { throw .failed }
+    file.isExecutable = true
+  }
+
+  /// There is no cache.
+  public func forgetCache(of descriptor: Int32) {}
 
   /// All files and their lengths.
   public func forEachFile(_ body: (Span<UInt8>, Int) -> Void) throws(StorageFailure) {
