@@ -58,7 +58,8 @@ public struct Agent: ~Copyable {
     options.acknowledgesByHand = true
     // All that can fail comes before the first stored property: a noncopyable value cannot be half made.
     // The small ones first: together they share pages, while of the large ones little more than the beginning is used.
-    let log = try LogWriter(threshold: plan.settings.agent.logLevel, from: &arena)
+    let log = try LogWriter(
+      threshold: plan.settings.agent.logLevel, isManaged: plan.settings.management.isManaged, from: &arena)
     let clock = try ClockFloor(buildTime: buildTime, now: now, from: &arena)
     var uplink = try Uplink(random: random, connectDelayMax: mqtt.connectDelayMax, now: now, from: &arena)
     let client = try Client(options: options, packetBytesMax: mqtt.packetBytesMax, from: &arena)
@@ -84,6 +85,7 @@ public struct Agent: ~Copyable {
     self.management = management
     self.control = control
     settings = plan.settings
+    self.log.isDiagnosing = settings.management.tellsFaults && self.management.isManaged
   }
 
   // MARK: The loop
@@ -92,7 +94,7 @@ public struct Agent: ~Copyable {
   /// one round of due events, and the programs.
   public mutating func step<H: Host & ~Copyable>(_ host: inout H) -> Instant {
     let now = host.now()
-    log.beginTurn(now, &host)
+    if log.beginTurn(now, &host) { management.wake() }
     clock.advance(now, &log, &host)
     guard clock.isSettled(at: now) else { return clock.deadline(now) ?? now + AgentLimits.idleMax }
     let isEnding = stopDeadline != nil
@@ -175,7 +177,7 @@ public struct Agent: ~Copyable {
   @inline(never)  // beside the turns in which nothing of it is due
   private mutating func manage<H: Host & ~Copyable>(isEnding: Bool, _ now: Instant, _ host: inout H) {
     let subscription = uplink.subscriptions.state(of: Topics.managementFilter)
-    management.advance(isEnding: isEnding, subscription, settings, &outbox, now, &log, &host)
+    management.advance(isEnding: isEnding, subscription, settings, clock, &outbox, now, &log, &host)
     if isEnding { return }
     if management.keepsOffline { uplink.hold(&outbox.client, now, &log, &host) } else { uplink.release() }
   }
@@ -199,6 +201,8 @@ public struct Agent: ~Copyable {
     case nil: control.finish(.unknownVerb)
     case .status:
       control.writeStatus(uplink, outbox, events, commands, management, settings, now, &host)
+    case .location, .diagnose, .unmanage, .manage:
+      control.finish(takeLocal(control, &management, now, &log, &host))
     case .publish:
       do throws(ControlOutcome) {
         control.finish(try events.push(control.request, settings, clock, &outbox, now, &log, &host))
@@ -292,6 +296,7 @@ public struct Agent: ~Copyable {
     events.replaceTable(plan.table, settings, plan.settings)
     settings = plan.settings
     log.threshold = settings.agent.logLevel
+    log.isDiagnosing = settings.management.tellsFaults && management.isManaged
     outbox.limitRate(messagesPerSecond: settings.mqtt.messagesPerSecondMax)
     management.noteSettings(host.now())
     log.writeReloaded(connection: "kept", to: &host)
@@ -355,4 +360,13 @@ public struct Agent: ~Copyable {
       eventsSetAside: outbox.counters.setAside,
       commands: commands.count)
   }
+}
+
+// As members of one value the request and what takes it would overlap.
+private func takeLocal<H: HostLog & ~Copyable>(
+  _ control: borrowing Control, _ management: inout Management, _ now: Instant, _ log: inout LogWriter,
+  _ host: inout H
+) -> ControlOutcome {
+  guard let verb = control.verb else { return .unknownVerb }
+  return management.take(verb, control.request, now, &log, &host)
 }

@@ -41,7 +41,19 @@ public enum AgentLimits {
   public static var outcomeBytesMax: Int { (outcomeOutputBytesMax + commandNameBytesMax) * 6 + 256 }
   /// The longest message of device management that is written, and all that wait together.
   public static var managementBytesMax: Int { 4096 }
-  /// How long the server may take for its answer to a manage request.
+  /// Room for requests of the device that wait, in bytes.
+  public static var deviceRequestBytesMax: Int { 2048 }
+  /// How often one that the server does not answer is sent again.
+  public static var deviceRequestRetriesMax: Int { 3 }
+  /// How soon one that needs the time of day is looked at again where nobody knows it.
+  static var clockPause: TimeSpan { .minutes(1) }
+  /// How much of a log line the platform is told where it tells of a fault, in bytes.
+  public static var diagnosisBytesMax: Int { 256 }
+  /// For how long the same fault is not told again.
+  public static var diagnosisPause: TimeSpan { .minutes(60) }
+  /// How soon others are told.
+  public static var diagnosisInterval: TimeSpan { .seconds(1) }
+  /// How long the server may take for its answer to a request of the device, that to be managed included.
   public static var manageTimeout: TimeSpan { .seconds(60) }
   /// How long an action waits until the server has been told that it will be done.
   public static var answerTimeout: TimeSpan { .seconds(10) }

@@ -51,6 +51,7 @@ extension Settings {
     case .lifetime: .time(management.lifetime)
     case .reboot: management.rebootsBySystem ? .word("yes") : .text(management.reboot)
     case .factoryReset: .text(management.factoryReset)
+    case .diagnostics: .boolean(management.tellsFaults)
     case .serialNumber, .manufacturer, .model, .deviceClass, .deviceDescription, .firmwareVersion, .hardwareVersion,
       .descriptiveLocation:
       .text(management.information[Int(key.rawValue - Key.serialNumber.rawValue)])

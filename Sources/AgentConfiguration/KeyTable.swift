@@ -91,6 +91,9 @@ enum KeyTable {
     text(
       .factoryReset, "factory-reset", .management, otherwise: "`no`", .goesOn,
       "the absolute path of a program that resets it"),
+    boolean(
+      .diagnostics, "diagnostics", .management, default: true, .goesOn,
+      "`no`: the platform is not told of faults of the device's own"),
     text(
       .serialNumber, "serial-number", .management, otherwise: "the board's", .goesOn,
       "at most 128 bytes, as all below"),

@@ -9,6 +9,7 @@ extension SettingsLoader {
     settings.management.lifetime = duration(.lifetime)
     settings.management.reboot = program(.reboot, of: &settings, orYes: true)
     settings.management.factoryReset = program(.factoryReset, of: &settings, orYes: false)
+    settings.management.tellsFaults = boolean(.diagnostics)
     for index in settings.management.information.indices {
       guard let key = Key(rawValue: Key.serialNumber.rawValue + UInt8(index)) else { continue }
       settings.management.information[index] = information(key, of: &settings)

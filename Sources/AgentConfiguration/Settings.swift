@@ -114,6 +114,8 @@ public struct ManagementSettings: Sendable, BitwiseCopyable {
   public internal(set) var reboot: Text = .none
   /// The absolute path of a program that resets the machine; empty without one.
   public internal(set) var factoryReset: Text = .none
+  /// Whether the platform is told of faults of the device's own.
+  public internal(set) var tellsFaults = true
   /// What is told about the device, in the order of its keys; empty where nothing is known.
   public internal(set) var information = InlineArray<8, Text>(repeating: .none)
 

@@ -80,11 +80,19 @@ private let askHelp: StaticString = """
   mote status [--json]
   mote publish EVENT NAME=VALUE… [--qos N]
   mote publish EVENT [--qos N] --json OBJECT
+  mote location LAT LON [--elevation M] [--accuracy M]
+  mote diagnose add-error N|clear-errors|clear-log
+  mote diagnose add-log TEXT [--severity info|warning|error]
+  mote unmanage
+  mote manage
 
   Ask the running agent, by its control socket: the one of --socket, of the configuration, or /run/mote/control.
 
   status says how it is; exit status 0 if it is connected, 75 if not. publish sends an event: values are numbers, true,
   false, JSON strings or other text. It says `sent`, or `queued` for one that waits for the network.
+
+  The others tell the platform of a managed device where it is and what is wrong with it, in degrees, metres and whole
+  numbers; or have it leave the platform's management, and come back. They say `queued`.
 
   """
 

@@ -14,7 +14,8 @@ func explain(_ error: UsageError, _ arguments: borrowing Arguments) {
   case .unknownCommand(let index):
     line.append("unknown command ")
     line.append(quoted: arguments[index])
-    line.append("; expected run, quickstart, check, sensors, status, publish, firmware, supervise, version or help")
+    line.append("; expected run, quickstart, check, sensors, status, publish, location, diagnose, unmanage, manage, ")
+    line.append("firmware, supervise, version or help")
     line.append(nearestTo: arguments[index], of: Command.words)
     line.append(nearestTo: arguments[index], of: ControlVerb.words)
   case .unknownOption(let index):

@@ -54,7 +54,8 @@ import Testing
   private func answers(_ rig: Rig) throws -> [String] {
     for _ in 0..<4 {
       rig.management.advance(
-        isEnding: false, .granted(.atLeastOnce), rig.settings, &rig.outbox, rig.host.time, &rig.log, &rig.host)
+        isEnding: false, .granted(.atLeastOnce), rig.settings, rig.clock, &rig.outbox, rig.host.time, &rig.log,
+        &rig.host)
     }
     return try rig.sentPackets().compactMap { packet in
       if case .puback(let identifier) = packet.packet { return "ack \(identifier)" }

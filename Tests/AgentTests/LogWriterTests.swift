@@ -75,10 +75,10 @@ import Testing
   @Test func aFloodOfOneKindIsABurstAndACount() throws {
     let lines = try lines { log, host in
       for millisecond in 0..<5000 {
-        log.beginTurn(Instant(milliseconds: Int64(millisecond)), &host)
+        _ = log.beginTurn(Instant(milliseconds: Int64(millisecond)), &host)
         for _ in 0..<20 { log.write(.info, "command finished", "outcome", "unknown", to: &host) }
       }
-      log.beginTurn(Instant(milliseconds: 15_000), &host)
+      _ = log.beginTurn(Instant(milliseconds: 15_000), &host)
     }
     #expect(lines.count == LogWriter.burstMax + 1)
     #expect(lines[0] == "info command finished outcome=unknown")
@@ -90,7 +90,7 @@ import Testing
     let hours = 24
     let lines = try lines { log, host in
       for second in 0..<(hours * 3600) {
-        log.beginTurn(Instant(milliseconds: Int64(second) * 1000), &host)
+        _ = log.beginTurn(Instant(milliseconds: Int64(second) * 1000), &host)
         for _ in 0..<3 { log.write(.debug, "mqtt message-ignored", "a", "b", to: &host) }
       }
       log.tellLeftOut(&host)
@@ -107,7 +107,7 @@ import Testing
       for _ in 0..<1000 { log.write(.warning, "command finished", "outcome", "refused", to: &host) }
       log.write(.info, "agent stopping", "reason", "SIGTERM", to: &host)
       // A kind that has been quiet gets its burst again.
-      log.beginTurn(Instant(milliseconds: 3_600_000), &host)
+      _ = log.beginTurn(Instant(milliseconds: 3_600_000), &host)
       for _ in 0..<1000 { log.write(.warning, "command finished", "outcome", "refused", to: &host) }
     }
     #expect(lines[LogWriter.burstMax] == "info agent stopping reason=SIGTERM")

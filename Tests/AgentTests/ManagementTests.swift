@@ -9,9 +9,9 @@ import Testing
 @testable import Agent
 
 /// Device management over a scripted host, without the rest of the agent.
-private final class Managed {
+final class Managed {
   let rig: Rig
-  fileprivate var management: Management
+  var management: Management
   fileprivate var arena = makeArena(byteCount: 1 << 17)
 
   static let example = """
@@ -48,7 +48,7 @@ private final class Managed {
   func advance(_ subscription: SubscriptionState = .granted(.atLeastOnce), isEnding: Bool = false) {
     for _ in 0..<8 {
       management.advance(
-        isEnding: isEnding, subscription, rig.settings, &rig.outbox, rig.host.time, &rig.log, &rig.host)
+        isEnding: isEnding, subscription, rig.settings, rig.clock, &rig.outbox, rig.host.time, &rig.log, &rig.host)
       guard management.deadline <= rig.host.time else { break }
     }
     rig.sendQueued()

@@ -45,7 +45,7 @@ final class Rig {
 
       """ + configuration, from: &arena)
     let now = host.time
-    let newLog = try LogWriter(threshold: .debug, from: &arena)
+    let newLog = try LogWriter(threshold: .debug, isManaged: true, from: &arena)
     let newClock = try ClockFloor(buildTime: Rig.buildTime, now: now, from: &arena)
     let newUplink = try Uplink(random: RandomSource(seed: 1), connectDelayMax: .zero, now: now, from: &arena)
     var options = ClientOptions(cleanSession: false, inflightMax: 4, firstPacketIdentifier: 1)

@@ -24,7 +24,7 @@ def machine(tmp_path):
 @pytest.fixture
 def start_mote(service, start_agent, tmp_path, machine):
     """Starts the agent as device e1, managed, with a program for each action that notes that it ran."""
-    def start(body="", **sections):
+    def start(body="", management=None, **sections):
         for name in ("restart", "reset"):
             (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path / 'ran'}\n{body}\n")
             (tmp_path / name).chmod(0o755)
@@ -35,7 +35,8 @@ def start_mote(service, start_agent, tmp_path, machine):
             "server": {"host": "127.0.0.1", "port": service.port, "tls": "no", "allow-plaintext-token": "yes"},
             "mqtt": {"connect-delay-max": "0s"},
             "management": {"reboot": tmp_path / "restart", "factory-reset": tmp_path / "reset",
-                           "firmware-version": "1.4.0", "location": "hall 3"},
+                           "firmware-version": "1.4.0", "location": "hall 3", **(management or {})},
+            "agent": {"control-socket": tmp_path / "control"},
             "event status": {"interval": "1h"}, **sections}))
         agent = start_agent("run", "--config", path, prefix=machine.prefix)
         agent.wait_log("info", "management", "managed")
@@ -130,6 +131,40 @@ def test_a_custom_action(service, start_mote, tmp_path):
         wait_until(lambda ended=ended: ended()["complete"], DEADLINE, "the request is complete")
         assert ended()["status"] == status and (message is None or message in str(ended()))
     assert ran(tmp_path) == ["17", "-17"]
+
+
+def test_what_the_device_says_of_itself(service, start_mote, program, tmp_path):
+    """Its location, error codes and log come from local programs, and from the agent where a sensor is lost."""
+    start_mote(**{"sensor gone": {"event": "status", "read": "file:/nonexistent"}})
+    device = "/device/types/edge/devices/e1"
+
+    def mote(*arguments, status=0):
+        done = program.run(*arguments, "--socket", tmp_path / "control")
+        assert done.returncode == status, done
+        return done.stdout
+
+    def get(path):
+        return api(service, "GET", f"{device}/{path}").json
+
+    wait_until(lambda: get("diag/logs"), DEADLINE, "the agent's own entry")
+    entry, = get("diag/logs")
+    assert entry["message"] == "sensor failed sensor=gone reason=not-found" and entry["severity"] == 1
+    assert [code["errorCode"] for code in get("diag/errorCodes")] == [1001]
+    assert mote("location", "48.1371", "11.5754", "--accuracy", "12") == "queued\n"
+    wait_until(lambda: get("location").get("accuracy") == 12, DEADLINE, "the location")
+    assert get("location")["latitude"] == 48.1371 and "elevation" not in get("location")
+    mote("diagnose", "add-log", 'disk "91%" full', "--severity", "error")
+    mote("diagnose", "add-error", "4711")
+    wait_until(lambda: len(get("diag/errorCodes")) == 2, DEADLINE, "the error code")
+    assert ('disk "91%" full', 2) in [(entry["message"], entry["severity"]) for entry in get("diag/logs")]
+    mote("diagnose", "clear-errors")
+    mote("diagnose", "clear-log")
+    wait_until(lambda: not get("diag/logs") and not get("diag/errorCodes"), DEADLINE, "both are empty")
+    mote("location", "91", "0", status=65)
+    mote("unmanage")
+    wait_until(lambda: api(service, "GET", f"{device}/mgmt").status == 404, DEADLINE, "the device has left")
+    mote("manage")
+    wait_until(lambda: api(service, "GET", f"{device}/mgmt").status == 200, DEADLINE, "the device is back")
 
 
 def test_firmware_is_not_supported(operator, start_mote, tmp_path):

@@ -5,10 +5,10 @@ import Bytes
 /// What can be asked. A verb has its case and its word here, its line in `Agent.answer`, and in docs/control.md; the
 /// program `mote` hands each of them on as it is.
 public enum ControlVerb: UInt8, Sendable, BitwiseCopyable {
-  case status, publish
+  case status, publish, location, diagnose, unmanage, manage
 
   /// Their words, in the order of the cases.
-  public static var words: WordList { WordList("status|publish") }
+  public static var words: WordList { WordList("status|publish|location|diagnose|unmanage|manage") }
 
   /// The verb of this word.
   public init?(named word: Span<UInt8>) {

@@ -26,19 +26,29 @@ public struct LogWriter: ~Copyable {
   private var limits = LineLimits()
   /// The moment of the present turn.
   private var now = Instant(milliseconds: 0)
-  /// When to tell what was left out.
+  private(set) var diagnosis: Diagnosis
+  /// Whether faults of the device's own are collected in `diagnosis`.
+  var isDiagnosing = false
+  /// When to tell what was left out, or to look at the diagnosis.
   private(set) var nextAccount = Instant.never
 
   /// Takes room for one line from `arena`.
-  public init(threshold: LogLevel, from arena: inout Arena) throws(ArenaExhausted) {
+  ///
+  /// - Parameter isManaged: whether there may be somebody to tell of the device's own faults.
+  public init(threshold: LogLevel, isManaged: Bool = false, from arena: inout Arena) throws(ArenaExhausted) {
+    let line = try ByteBuffer(capacity: LogWriter.lineBytesMax, for: "log", from: &arena)
+    diagnosis = try Diagnosis(isManaged: isManaged, from: &arena)
+    self.line = line
     self.threshold = threshold
-    line = try ByteBuffer(capacity: LogWriter.lineBytesMax, for: "log", from: &arena)
   }
+
+  /// What was collected is told.
+  mutating func clearDiagnosis() { diagnosis.clear() }
 
   /// Begins a line; `end` writes it. `event` has the component in front of it, with a blank in between.
   @inline(never)  // small code
   public mutating func begin(_ level: LogLevel, _ event: StaticString) {
-    isOpen = level <= threshold
+    isOpen = level <= threshold || (isDiagnosing && level <= .info)
     guard isOpen else { return }
     self.level = level
     self.event = event
@@ -151,6 +161,8 @@ public struct LogWriter: ~Copyable {
   public mutating func end<H: HostLog & ~Copyable>(to host: inout H) {
     guard isOpen else { return }
     isOpen = false
+    if isDiagnosing, diagnose(event, level, line, now, &diagnosis) { nextAccount = now }
+    guard level <= threshold else { return }
     if limits.admit(event, at: now) {
       host.writeLog(level, line.span)
     } else {
@@ -159,10 +171,14 @@ public struct LogWriter: ~Copyable {
   }
 
   /// A turn of the loop begins.
+  ///
+  /// - Returns: whether there is a new diagnosis.
   @inline(__always)
-  mutating func beginTurn<H: HostLog & ~Copyable>(_ now: Instant, _ host: inout H) {
+  mutating func beginTurn<H: HostLog & ~Copyable>(_ now: Instant, _ host: inout H) -> Bool {
     self.now = now
-    if now >= nextAccount { tellLeftOut(&host) }
+    guard now >= nextAccount else { return false }
+    tellLeftOut(&host)
+    return diagnosis.kinds != 0
   }
 
   /// Tells how many lines of each kind were left out since the last time.
@@ -183,6 +199,14 @@ public struct LogWriter: ~Copyable {
     line.append(key)
     line.append(UInt8(ascii: "="))
   }
+}
+
+// As members of one value the two would overlap.
+private func diagnose(
+  _ event: StaticString, _ level: LogLevel, _ line: borrowing ByteBuffer, _ now: Instant,
+  _ diagnosis: inout Diagnosis
+) -> Bool {
+  diagnosis.take(event, level, line.span, now)
 }
 
 extension ByteBuffer {

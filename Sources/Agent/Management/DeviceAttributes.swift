@@ -169,6 +169,14 @@ struct DeviceAttributes: ~Copyable {
     }
   }
 
+  /// Sets the location, whose members are in `members`.
+  mutating func setLocation(_ members: borrowing ByteBuffer) {
+    location.removeAll()
+    location.append(UInt8(ascii: "{"))
+    location.append(members)
+    location.append(UInt8(ascii: "}"))
+  }
+
   /// Takes over members of the device's information; those that `object` has not stay as they are.
   private mutating func merge(_ object: Span<UInt8>, _ scratch: inout ByteBuffer) {
     scratch.removeAll()

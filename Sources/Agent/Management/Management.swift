@@ -16,8 +16,11 @@ struct Management: ~Copyable {
   let isManaged: Bool
   private var registration: Registration
   private var action: PendingAction
-  private var attributes: DeviceAttributes
-  private var answers: Answers
+  var attributes: DeviceAttributes
+  var answers: Answers
+  private var requests: DeviceRequests
+  /// From when on the next diagnosis may be told.
+  private var nextDiagnosis = Instant(milliseconds: 0)
   /// The answer that the pending action waits for.
   private var actionToken: UInt64 = 0
   /// The last requests that were answered, by their digests.
@@ -35,9 +38,13 @@ struct Management: ~Copyable {
     let action = try PendingAction(isManaged: isManaged, from: &arena)
     let attributes = try DeviceAttributes(isManaged: isManaged, from: &arena)
     let answers = try Answers(isManaged: isManaged, from: &arena)
+    var random = random
+    let requests = try DeviceRequests(
+      isManaged: isManaged, random: RandomSource(seed: random.next()), from: &arena)
     self.action = action
     self.attributes = attributes
     self.answers = answers
+    self.requests = requests
     self.isManaged = isManaged
     registration = Registration(random: random)
     self.answers.isBusy = isManaged
@@ -87,9 +94,9 @@ struct Management: ~Copyable {
   }
 
   /// Does what can be done; to be called when it is due.
-  mutating func advance<H: HostStorage & HostPower & HostLog & ~Copyable>(
-    isEnding: Bool, _ subscription: SubscriptionState, _ settings: borrowing Settings, _ outbox: inout Outbox,
-    _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  mutating func advance<H: HostClock & HostStorage & HostPower & HostLog & ~Copyable>(
+    isEnding: Bool, _ subscription: SubscriptionState, _ settings: borrowing Settings, _ clock: borrowing ClockFloor,
+    _ outbox: inout Outbox, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     answers.deadline = .never
     answers.isBusy = false
@@ -101,6 +108,8 @@ struct Management: ~Copyable {
     if !isEnding {
       registration.advance(
         isAllowed: action.allowsManage, subscription, settings, attributes, &answers, &outbox, now, &log, &host)
+      if log.diagnosis.kinds != 0 { tellDiagnosis(now, &log, &host) }
+      if registration.isManaged { requests.advance(at: clock.wallTime(&host), &answers, &outbox, now, &log, &host) }
       answers.isBusy = answers.isBusy || action.isBusy
       answers.noteDeadline(action.hasMoved ? now : action.deadline(now))
       action.hasMoved = false
@@ -112,7 +121,7 @@ struct Management: ~Copyable {
 
   /// Something has happened: there may be something to do.
   @inline(never)  // small code
-  private mutating func wake() {
+  mutating func wake() {
     answers.isBusy = true
     noteNextTurn()
   }
@@ -138,14 +147,54 @@ struct Management: ~Copyable {
     actionToken = answers.lastToken
   }
 
+  /// Has the server told of the device's own faults: an error code for each kind, and one log entry.
+  @inline(never)  // small code
+  private mutating func tellDiagnosis<H: HostLog & ~Copyable>(
+    _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) {
+    guard now >= nextDiagnosis else { return answers.noteDeadline(nextDiagnosis) }
+    nextDiagnosis = now + AgentLimits.diagnosisInterval
+    for kind in 0..<Diagnosis.kindCount where log.diagnosis.kinds >> UInt8(kind) & 1 != 0 {
+      answers.payload.removeAll()
+      answers.payload.append(errorCode: Diagnosis.firstCode + kind)
+      requests.add(.addErrorCode, answers.payload, now, &log, &host)
+    }
+    answers.payload.removeAll()
+    answers.payload.append("\"message\":\"")
+    answers.payload.appendJSON(insideString: log.diagnosis.text.span)
+    if log.diagnosis.otherCount > 0 {
+      answers.payload.append(", and others: ")
+      answers.payload.append(decimal: log.diagnosis.otherCount)
+    }
+    answers.payload.append(severity: log.diagnosis.severity)
+    requests.add(.addLog, answers.payload, now, &log, &host)
+    log.clearDiagnosis()
+  }
+
+  /// Has the server asked what `answers.payload` has the data of; nil is to be managed again.
+  mutating func ask<H: HostLog & ~Copyable>(
+    _ kind: DeviceRequest?, _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) {
+    if let kind { requests.add(kind, answers.payload, now, &log, &host) } else { registration.rejoin(now) }
+    // The turn may be over as far as this part is concerned.
+    answers.noteDeadline(now)
+    noteNextTurn()
+  }
+
   /// Takes an answer of the server.
   mutating func takeAnswer<H: HostLog & ~Copyable>(
     _ text: Span<UInt8>, _ settings: borrowing Settings, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let message = ManagementMessage(parsing: text)
-    guard let range = message.requestIdentifier, registration.waits(for: text.extracting(range)),
-      let code = message.returnCode
-    else {
+    let identifier = text.extracting(message.requestIdentifier ?? 0..<0)
+    if let code = message.returnCode, requests.waits(for: identifier) {
+      wake()
+      guard requests.takeAnswer(code, now, &log, &host) else { return }
+      registration.leave()
+      log.begin(.info, "management left")
+      return log.end(to: &host)
+    }
+    guard registration.waits(for: identifier), let code = message.returnCode else {
       log.begin(.debug, "management unknown-answer")
       return log.end(to: &host)
     }

@@ -23,6 +23,8 @@ struct Registration {
 
   private var state = State.offline
   private var random: RandomSource
+  /// Whether the device is not to be managed until somebody wants it again.
+  private var hasLeft = false
   private var attempts = 0
   /// Whether the server does not know the bundles of our custom actions, and is not told of them now.
   private var withholdsBundles = false
@@ -33,9 +35,22 @@ struct Registration {
 
   /// The server has accepted a connection.
   mutating func beginConnection() {
-    state = .subscribing
+    state = hasLeft ? .offline : .subscribing
     attempts = 0
     withholdsBundles = false
+  }
+
+  /// The server has let the device go.
+  mutating func leave() {
+    hasLeft = true
+    state = .offline
+  }
+
+  /// It is to be managed again.
+  mutating func rejoin(_ now: Instant) {
+    guard hasLeft else { return repeatManage(now) }
+    hasLeft = false
+    state = .subscribing
   }
 
   /// Whether the server knows the device, so that other requests may be sent.
@@ -47,7 +62,7 @@ struct Registration {
   /// The word for it.
   var stateName: StaticString {
     switch state {
-    case .offline: "offline"
+    case .offline: hasLeft ? "left" : "offline"
     case .subscribing: "subscribing"
     case .due: "waiting"
     case .asked: "asked"
@@ -57,6 +72,7 @@ struct Registration {
 
   /// The server is told what is new about the device.
   mutating func repeatManage(_ now: Instant) {
+    if case .offline = state { return }
     // Bundles may be installed any time.
     withholdsBundles = false
     state = .due(from: now)
@@ -140,7 +156,7 @@ struct Registration {
     let start = payload.count
     attributes.appendInformation(settings, to: &payload)
     if payload.count == start + 2 { payload.truncate(to: end) }
-    payload.append(UInt8(ascii: "}"))
+    payload.append("},")
     payload.append(requestIdentifier: identifier)
     payload.append(UInt8(ascii: "}"))
   }
@@ -219,10 +235,10 @@ extension Settings {
 }
 
 extension ByteBuffer {
-  /// Appends the identifier of a request of ours as its last member: `,"reqId":"0123456789abcdef"`.
+  /// Appends the identifier of a request of ours: `"reqId":"0123456789abcdef"`.
   @inline(never)  // small code
   mutating func append(requestIdentifier identifier: UInt64) {
-    append(",\"reqId\":\"")
+    append("\"reqId\":\"")
     for index in 0..<8 {
       append(hexadecimal: UInt8(truncatingIfNeeded: identifier >> UInt64(56 - 8 * index)))
     }
