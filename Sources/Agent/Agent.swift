@@ -224,16 +224,17 @@ public struct Agent: ~Copyable {
         message, topic, isAction: false, settings, clock, &outbox, &management, now, &log, &host)
       carryOut(request, of: message, now, &host)
     case .managementRequest(let request):
-      let isAction = management.take(
+      let turn = management.take(
         request, outbox.input.extracting(message.payload), isDuplicate: message.isDuplicate, settings, now, &log,
         &host)
-      if isAction {
+      switch turn {
+      case .taken: outbox.client.acknowledge(message.packetIdentifier, now: now)
+      case .pending: management.hold(message.packetIdentifier)
+      case .customAction:
         _ = commands.take(
           message, Topics.customAction(outbox.input.extracting(message.topic)), isAction: true, settings, clock,
           &outbox, &management, now, &log, &host)
-        return
       }
-      outbox.client.acknowledge(message.packetIdentifier, now: now)
     case .managementAnswer:
       management.takeAnswer(outbox.input.extracting(message.payload), settings, now, &log, &host)
       outbox.client.acknowledge(message.packetIdentifier, now: now)

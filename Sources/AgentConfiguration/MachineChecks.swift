@@ -16,6 +16,8 @@ public enum NamedThing: Equatable, Sendable {
   case keys
   /// Where images are kept.
   case images
+  /// The programs that restart and reset the machine.
+  case reboot, factoryReset
 }
 
 extension SettingsLoader {
@@ -44,6 +46,8 @@ extension SettingsLoader {
     switch thing {
     case .trust: winner(.caFile) ?? winner(.rootCertificateFile) ?? winner(.serverCertificateFile)
     case .sensor(let index): winner(.read, in: section(.sensor, at: index))
+    case .reboot: winner(.reboot)
+    case .factoryReset: winner(.factoryReset)
     case .command(let index): winner(.run, in: programSection(at: index))
     case .installer: winner(.installerRun)
     case .keys: winner(.keyFile)

@@ -15,14 +15,12 @@ private var inspectionPatience: TimeSpan { .seconds(65) }
 ///
 /// - Returns: whether there was memory for it, and no signal ended it.
 func inspect(_ settings: borrowing Settings, _ loader: inout SettingsLoader, from arena: inout Arena) -> Bool {
-  for index in 0..<settings.commands.count where !settings.commands[index].run.isEmpty {
-    if let fault = ProgramFile.fault(settings.bytes(settings.commands[index].run)) {
-      loader.report(
-        .command(index), "which cannot be executed", programWords.word(Int(fault.rawValue)),
-        programRemedies.word(Int(fault.rawValue)))
-    }
+  for index in 0..<settings.commands.count {
+    inspect(.command(index), settings.bytes(settings.commands[index].run), &loader)
   }
   if settings.firmware.isConfigured { inspectFirmware(settings, &loader, from: &arena) }
+  inspect(.reboot, settings.bytes(settings.management.reboot), &loader)
+  inspect(.factoryReset, settings.bytes(settings.management.factoryReset), &loader)
   do throws(ArenaExhausted) {
     if settings.server.security == .verified {
       let path = settings.bytes(settings.server.caFile)
@@ -43,11 +41,7 @@ private func inspectFirmware(
   _ settings: borrowing Settings, _ loader: inout SettingsLoader, from arena: inout Arena
 ) {
   let isOwn = settings.firmware.installer == .agent
-  if !isOwn, let fault = ProgramFile.fault(settings.bytes(settings.firmware.run)) {
-    loader.report(
-      .installer, "which cannot be executed", programWords.word(Int(fault.rawValue)),
-      programRemedies.word(Int(fault.rawValue)))
-  }
+  if !isOwn { inspect(.installer, settings.bytes(settings.firmware.run), &loader) }
   if !settings.firmware.keyFile.isEmpty {
     do throws(PublicKeyFailure) {
       _ = try PublicKey(readingFrom: settings.bytes(settings.firmware.keyFile), from: &arena)
@@ -71,6 +65,15 @@ private func keyWord(_ failure: PublicKeyFailure) -> Int {
   case .noKey: 3
   case .notP256: 4
   }
+}
+
+/// Looks at the program at `path`, if there is one.
+@inline(never)  // small code
+private func inspect(_ thing: NamedThing, _ path: Span<UInt8>, _ loader: inout SettingsLoader) {
+  guard !path.isEmpty, let fault = ProgramFile.fault(path) else { return }
+  loader.report(
+    thing, "which cannot be executed", programWords.word(Int(fault.rawValue)),
+    programRemedies.word(Int(fault.rawValue)))
 }
 
 /// Reads each sensor once, as the agent would.

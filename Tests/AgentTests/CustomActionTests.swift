@@ -41,10 +41,12 @@ import Testing
       Issue.record("a request was expected")
       return
     }
-    let isAction = rig.management.take(
+    let turn = rig.management.take(
       request, rig.outbox.input.extracting(message.payload), isDuplicate: isDuplicate, rig.settings, rig.host.time,
       &rig.log, &rig.host)
-    guard isAction else { return rig.outbox.client.acknowledge(message.packetIdentifier, now: rig.host.time) }
+    guard case .customAction = turn else {
+      return rig.outbox.client.acknowledge(message.packetIdentifier, now: rig.host.time)
+    }
     _ = rig.commands.take(
       message, Topics.customAction(rig.outbox.input.extracting(message.topic)), isAction: true, rig.settings,
       rig.clock, &rig.outbox, &rig.management, rig.host.time, &rig.log, &rig.host)

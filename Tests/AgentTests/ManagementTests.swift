@@ -75,6 +75,32 @@ final class Managed {
     advance()
   }
 
+  /// A request of the server in a packet, as the agent takes it; gives the packets that were acknowledged since.
+  func deliver(_ path: String, _ payload: String, packet: UInt8, isDuplicate: Bool = false) throws -> [UInt16] {
+    let topic = Array(text: "iotdm-1/" + path)
+    let body = [0, UInt8(topic.count)] + topic + [0, packet] + Array(text: payload)
+    let message = try #require(try rig.receive([0x32 | (isDuplicate ? 8 : 0), UInt8(body.count)] + body))
+    let bytes = Array(text: payload)
+    guard case .managementRequest(let request) = Topics.classify(topic.span) else { return [] }
+    let turn = management.take(
+      request, bytes.span, isDuplicate: isDuplicate, rig.settings, rig.host.time, &rig.log, &rig.host)
+    switch turn {
+    case .taken: rig.outbox.client.acknowledge(message.packetIdentifier, now: rig.host.time)
+    case .pending: management.hold(message.packetIdentifier)
+    case .customAction: Issue.record("nobody is here to carry it out")
+    }
+    advance()
+    return try acknowledged()
+  }
+
+  /// The packets that were acknowledged since the last time.
+  func acknowledged() throws -> [UInt16] {
+    try rig.sentPackets().compactMap { sent in
+      guard case .puback(let identifier) = sent.packet else { return nil }
+      return identifier
+    }
+  }
+
   /// What was published since the last time, as `TOPIC PAYLOAD`.
   func published() throws -> [String] {
     try rig.sentPackets().compactMap { packet in packet.topic.map { "\($0) \(packet.payload ?? "")" } }
@@ -436,6 +462,34 @@ final class Managed {
     managed.advance()
     #expect(try managed.answers() == ["{\"rc\":202,\"reqId\":\"a\"}"])
     #expect(managed.rig.host.actions == [])
+  }
+
+  /// Until it is on flash, the server is to keep it as well.
+  @Test func aRequestIsAcknowledgedWhenItIsKept() throws {
+    let managed = try Managed()
+    try managed.connect()
+    _ = try managed.published()
+    managed.rig.host.storeAnswers = Array(repeating: .pending, count: 40)
+    #expect(try managed.deliver(reboot, "{\"reqId\":\"a\"}", packet: 7) == [])
+    // On another connection it comes in another packet, and the first is nobody's.
+    managed.rig.disconnect()
+    try managed.connect()
+    #expect(try managed.deliver(reboot, "{\"reqId\":\"a\"}", packet: 8, isDuplicate: true) == [])
+    managed.rig.host.storeAnswers = []
+    managed.advance()
+    #expect(try managed.acknowledged() == [8])
+    // What is refused, or known already, is acknowledged at once.
+    #expect(try managed.deliver(reboot, "{\"reqId\":\"b\"}", packet: 9) == [9])
+    #expect(try managed.deliver(reboot, "{\"reqId\":\"a\"}", packet: 10) == [10])
+  }
+
+  @Test(arguments: [StorageAnswer.noSpace, .readOnly, .failed]) func whatCannotBeKeptIsAcknowledged(
+    answer: StorageAnswer
+  ) throws {
+    let managed = try Managed()
+    try managed.connect()
+    managed.rig.host.storeAnswers = [answer]
+    #expect(try managed.deliver(reboot, "{\"reqId\":\"a\"}", packet: 7) == [7])
   }
 
   @Test(arguments: [StorageAnswer.noSpace, .readOnly, .failed]) func whatCannotBeKeptIsRefused(answer: StorageAnswer)

@@ -238,7 +238,7 @@ def test_a_token_readable_by_others_is_warned_about(program, write_configuration
 def check_machine(program, path, *options):
     """Checks a configuration; gives the warnings about the machine: key, word and remedy by line."""
     done = program.run("check", "--config", path, *options)
-    line = r'^(\S+):(\d+):\d+: (warning|error): (read|run|ca-file): found ".*", .* \((\S+)\); (.+)$'
+    line = r'^(\S+):(\d+):\d+: (warning|error): (read|run|ca-file|reboot|factory-reset): found ".*", .* \((\S+)\); (.+)$'
     found = re.findall(line, done.stderr, re.MULTILINE)
     assert all(file == str(path) for file, *_ in found)
     return done, {(key, word): remedy for *_, key, word, remedy in found}
@@ -305,6 +305,10 @@ def test_check_names_what_is_wrong_with_a_program(program, write_configuration, 
     sections = {**status(a="uptime"), "command a": {"run": file}}
     done, found = check_machine(program, write_configuration(1883, sections))
     assert list(found) == [("run", word)], done.stderr
+    sections = {**status(a="uptime"), "management": {"reboot": file, "factory-reset": file},
+                "action a/b": {"run": file}, "command b": {"run": "/bin/sh"}}
+    done, found = check_machine(program, write_configuration(1883, sections))
+    assert sorted(found) == [("factory-reset", word), ("reboot", word), ("run", word)], done.stderr
 
 
 BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"\n-----END CERTIFICATE-----\n"

@@ -9,6 +9,16 @@ import HostInterface
 import IoTPlatform
 import MQTT
 
+/// What is left to do about a request of the server.
+enum RequestTurn {
+  /// Nothing but to acknowledge it.
+  case taken
+  /// It is acknowledged when it is certain that it will not be forgotten.
+  case pending
+  /// It is for a custom action, which others carry out and acknowledge.
+  case customAction
+}
+
 /// Device management.
 struct Management: ~Copyable {
   private let pinned = Pinned()
@@ -21,6 +31,8 @@ struct Management: ~Copyable {
   private var requests: DeviceRequests
   /// From when on the next diagnosis may be told.
   private var nextDiagnosis = Instant(milliseconds: 0)
+  /// The packet of the request for the pending action, while it is not acknowledged; 0 where none waits for that.
+  private var heldPacket: UInt16 = 0
   /// The answer that the pending action waits for.
   private var actionToken: UInt64 = 0
   /// The last requests that were answered, by their digests.
@@ -76,6 +88,8 @@ struct Management: ~Copyable {
   mutating func beginConnection() {
     guard isManaged else { return }
     registration.beginConnection()
+    // The server delivers it again.
+    heldPacket = 0
     wake()
   }
 
@@ -102,7 +116,10 @@ struct Management: ~Copyable {
     answers.isBusy = false
     if !isEnding {
       let isDrained = !outbox.client.isConnected || (answers.isEmpty && outbox.isDrained)
-      take(action.advance(isDrained: isDrained, settings, now, &log, &host), &log, &host)
+      if take(action.advance(isDrained: isDrained, settings, now, &log, &host), &log, &host), heldPacket != 0 {
+        outbox.client.acknowledge(heldPacket, now: now)
+        heldPacket = 0
+      }
     }
     answers.send(&outbox, now)
     if !isEnding {
@@ -126,13 +143,19 @@ struct Management: ~Copyable {
     noteNextTurn()
   }
 
-  /// The server is told what the action has come to.
-  private mutating func take<H: HostLog & ~Copyable>(_ news: ActionNews, _ log: inout LogWriter, _ host: inout H) {
+  /// The request for the pending action came in this packet, and is acknowledged when the action is on flash, or is not
+  /// to be.
+  mutating func hold(_ packetIdentifier: UInt16) { heldPacket = packetIdentifier }
+
+  /// The server is told what the action has come to, if it has.
+  private mutating func take<H: HostLog & ~Copyable>(
+    _ news: ActionNews, _ log: inout LogWriter, _ host: inout H
+  ) -> Bool {
     var code = ManagementCode.failed
     var message: StaticString?
     var status = 0
     switch news {
-    case .none: return
+    case .none: return false
     case .accepted: code = ManagementCode.accepted
     case .refused(let answer):
       log.write(.warning, "management not-stored", "reason", answer.name, to: &host)
@@ -145,6 +168,7 @@ struct Management: ~Copyable {
     answers.appendMessage(message, status)
     answers.finish(&log, &host)
     actionToken = answers.lastToken
+    return true
   }
 
   /// Has the server told of the device's own faults: an error code for each kind, and one log entry.
@@ -216,13 +240,12 @@ struct Management: ~Copyable {
 
   /// Takes a request of the server; `text` is its payload.
   ///
-  /// - Returns: whether it is one for a custom action, which others have to carry out and to acknowledge.
   @inline(never)  // small code
   mutating func take<H: HostPower & HostLog & ~Copyable>(
     _ request: ManagementRequest, _ text: Span<UInt8>, isDuplicate: Bool, _ settings: borrowing Settings,
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
-  ) -> Bool {
-    guard isManaged else { return false }
+  ) -> RequestTurn {
+    guard isManaged else { return .taken }
     wake()
     var message = ManagementMessage(parsing: text)
     let range = message.requestIdentifier ?? 0..<0
@@ -231,26 +254,30 @@ struct Management: ~Copyable {
       log.begin(.warning, "management malformed")
       log.end(to: &host)
     }
-    if request == .customAction, !message.isMalformed, range.count <= PendingAction.identifierBytesMax { return true }
+    if request == .customAction, !message.isMalformed, range.count <= PendingAction.identifierBytesMax {
+      return .customAction
+    }
     // Its answer is on its way: it is sent again by itself until the server has it.
-    if isDuplicate, !range.isEmpty, isRecent(identifier.digest) { return false }
+    if isDuplicate, !range.isEmpty, isRecent(identifier.digest) {
+      return action.standing(of: identifier) == .undecided ? .pending : .taken
+    }
     if !range.isEmpty { noteRecent(identifier.digest) }
     guard !message.isMalformed else {
       answers.add(ManagementCode.badRequest, "malformed", identifier, &log, &host)
-      return false
+      return .taken
     }
     switch request {
     case .update: update(&message, text, identifier, settings, &log, &host)
     case .observe: observe(message, text, identifier, settings, &log, &host)
     case .cancel:
       answers.add(message.hasFields ? ManagementCode.ok : ManagementCode.badRequest, nil, identifier, &log, &host)
-    case .reboot: act(.reboot, identifier, settings, &log, &host)
-    case .factoryReset: act(.factoryReset, identifier, settings, &log, &host)
+    case .reboot: return act(.reboot, identifier, settings, &log, &host)
+    case .factoryReset: return act(.factoryReset, identifier, settings, &log, &host)
     case .customAction:
       answers.add(ManagementCode.badRequest, "the identifier is too long", identifier, &log, &host)
     case .other: answers.add(ManagementCode.notImplemented, "not supported", identifier, &log, &host)
     }
-    return false
+    return .taken
   }
 
   private func isRecent(_ digest: UInt64) -> Bool {
@@ -266,20 +293,25 @@ struct Management: ~Copyable {
   private mutating func act<H: HostPower & HostLog & ~Copyable>(
     _ kind: MachineAction, _ identifier: Span<UInt8>, _ settings: borrowing Settings, _ log: inout LogWriter,
     _ host: inout H
-  ) {
+  ) -> RequestTurn {
     // Without an identifier nobody could tell it from the same request once more.
     guard !identifier.isEmpty else {
       log.write(.warning, "management no-identifier", "action", kind.name, to: &host)
-      return
+      return .taken
     }
     guard let program = settings.management.program(for: kind) else {
-      return answers.add(ManagementCode.notImplemented, "not supported", identifier, &log, &host)
+      answers.add(ManagementCode.notImplemented, "not supported", identifier, &log, &host)
+      return .taken
     }
     switch action.standing(of: identifier) {
     case .unknown: break
-    case .undecided: return
-    case .accepted: return answers.add(ManagementCode.accepted, nil, identifier, &log, &host)
-    case .failed: return answers.add(ManagementCode.failed, "it has failed", identifier, &log, &host)
+    case .undecided: return .pending
+    case .accepted:
+      answers.add(ManagementCode.accepted, nil, identifier, &log, &host)
+      return .taken
+    case .failed:
+      answers.add(ManagementCode.failed, "it has failed", identifier, &log, &host)
+      return .taken
     }
     var obstacle: StaticString?
     if identifier.count > PendingAction.identifierBytesMax {
@@ -289,12 +321,13 @@ struct Management: ~Copyable {
     } else if !action.begin(kind, for: identifier, &host) {
       obstacle = "another action is pending"
     }
-    guard let obstacle else { return }
+    guard let obstacle else { return .pending }
     log.begin(.warning, "management action-refused")
     log.add("action", kind.name)
     log.add("reason", text: obstacle.bytes)
     log.end(to: &host)
     answers.add(ManagementCode.failed, obstacle, identifier, &log, &host)
+    return .taken
   }
 
   // MARK: Attributes
