@@ -61,6 +61,11 @@ struct AnswerWriter: BitwiseCopyable {
     end(&answer)
   }
 
+  /// Writes yes or no.
+  mutating func flag(_ isSet: Bool, to answer: inout ByteBuffer) {
+    text(isSet ? StaticString("yes").bytes : StaticString("no").bytes, to: &answer)
+  }
+
   /// Writes the text that another buffer has from `start` on.
   mutating func text(_ buffer: borrowing ByteBuffer, from start: Int, to answer: inout ByteBuffer) {
     text(buffer.span.extracting(min(start, buffer.count)..<buffer.count), to: &answer)

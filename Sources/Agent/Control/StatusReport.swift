@@ -66,7 +66,7 @@ extension Control {
     }
     writer.text(settings.bytes(settings.server.host), to: &answer)
     writer.number(UInt64(settings.server.port), to: &answer)
-    writer.text((settings.server.tls ? "yes" : "no" as StaticString).bytes, to: &answer)
+    writer.flag(settings.server.tls, to: &answer)
     // Behind the request is room.
     let end = line.count
     host.describeLink(.message, into: &line)
@@ -125,42 +125,45 @@ extension Control {
   ) {
     var writer = beginRow(index, "],\"sensors\":[", "sensor|event|value|unit|age|failing|failure")
     guard isJSON ? index >= 0 : settings.sensors.count > 0 else { return }
-    let sensor = settings.sensors[max(index, 0)]
+    // Each member is asked for by itself: a sensor's settings are many words.
+    let sensor = max(index, 0)
+    let event = settings.sensors[sensor].event
     // In the table they stand in another order.
-    var entry = events.table.events[sensor.event].firstSensor
-    while events.table.sensors[entry].name != sensor.name { entry += 1 }
-    let readAt = events.table.readingTime(ofSensor: entry, of: sensor.event)
-    let channel = events.table.sensors[entry].channel
-    writer.text(settings.bytes(sensor.name), to: &answer)
-    writer.text(settings.bytes(settings.events[sensor.event].name), to: &answer)
+    var entry = events.table.events[event].firstSensor
+    while events.table.sensors[entry].name != settings.sensors[sensor].name { entry += 1 }
+    let readAt = events.table.readingTime(ofSensor: entry, of: event)
+    let type = settings.sensors[sensor].valueType
+    writer.text(settings.bytes(settings.sensors[sensor].name), to: &answer)
+    writer.text(settings.bytes(settings.events[event].name), to: &answer)
     let value = events.table.sensors[entry].value
-    if readAt == EventTable.unknown || channel.quantity == .text {
+    if readAt == EventTable.unknown || type == .text {
       writer.text(Span(), to: &answer)
     } else {
       if writer.begin(&answer) {
-        if channel.quantity != .boolean {
-          answer.append(value)
-        } else {
-          answer.append(value == Decimal(0) ? "false" : "true")
-        }
+        if type == .number { answer.append(value) } else { answer.append(value.significand == 0 ? "false" : "true") }
       }
       writer.end(&answer)
     }
-    let hasUnit = sensor.valueType == .number && sensor.scale == Decimal(1)
-    writer.text(hasUnit ? sensor.kind.description.unit(of: settings.bytes(sensor.argument)) : Span(), to: &answer)
+    let hasUnit = type == .number && settings.sensors[sensor].scale == Decimal(1)
+    writer.text(
+      hasUnit
+        ? settings.sensors[sensor].kind.description.unit(of: settings.bytes(settings.sensors[sensor].argument))
+        : Span(), to: &answer)
     writeAge(of: readAt, &writer, now)
-    writer.text((channel.isFailing ? "yes" : "no" as StaticString).bytes, to: &answer)
-    writer.text((events.table.sensors[entry].failure?.name ?? "").bytes, to: &answer)
+    writer.flag(events.table.sensors[entry].channel.isFailing, to: &answer)
+    writer.text(events.table.failureName(ofSensor: entry), to: &answer)
     writer.finish(&answer)
   }
 
   /// How long ago something was that may never have been.
+  @inline(never)
   private mutating func writeAge(of moment: Instant, _ writer: inout AnswerWriter, _ now: Instant) {
     if moment == EventTable.unknown { return writer.text(Span(), to: &answer) }
     writer.span(now - moment, to: &answer)
   }
 
   /// Begins the row `index` of a table, or its heading where that is -1.
+  @inline(never)
   private mutating func beginRow(_ index: Int, _ words: StaticString, _ keys: StaticString) -> AnswerWriter {
     if index < 0 {
       answer.append(isJSON ? words : "\n")

@@ -219,6 +219,13 @@ extension EventTable {
     if !events[event].hasSlowSources { sensors[index].readAt = events[event].published }
   }
 
+  /// The word for why a sensor failed last; empty where it never has.
+  @_lifetime(immortal)
+  func failureName(ofSensor index: Int) -> Span<UInt8> {
+    guard let failure = sensors[index].failure else { return Span() }
+    return failure.name.bytes
+  }
+
   /// When the value of a sensor of `event` was read; `unknown` where it has none.
   func readingTime(ofSensor index: Int, of event: Int) -> Instant {
     let isEvents = !events[event].hasSlowSources && !sensors[index].channel.isFailing

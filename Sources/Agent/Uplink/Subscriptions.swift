@@ -43,9 +43,11 @@ struct Subscriptions {
   }
 
   /// The filter at `index`; empty where there is none.
+  @inline(never)  // Otherwise all of them are copied for the one.
   func filter(_ index: Int) -> StaticString { entries[index].filter }
 
   /// The word for what became of it.
+  @inline(never)  // as above
   func stateName(_ index: Int) -> StaticString {
     switch entries[index].state {
     case .unwanted: ""
