@@ -155,8 +155,7 @@ struct Download: ~Copyable {
       position = offset
       return settle()
     }
-    host.closeLink(.transfer)
-    input.removeAll()
+    hangUp(&host)
     position = offset
     phase = .waiting(until: now)
   }
@@ -165,6 +164,12 @@ struct Download: ~Copyable {
   mutating func stop<H: HostLinks & ~Copyable>(_ host: inout H) {
     if case .idle = phase { return }
     phase = .idle
+    hangUp(&host)
+  }
+
+  /// Ends the link, and forgets what has come over it.
+  @inline(never)  // small code: called from every way in which an attempt ends
+  mutating func hangUp<H: HostLinks & ~Copyable>(_ host: inout H) {
     host.closeLink(.transfer)
     input.removeAll()
   }
@@ -191,7 +196,7 @@ struct Download: ~Copyable {
   ) {
     switch phase {
     case .idle, .changed, .failed: return
-    case .complete: return host.closeLink(.transfer)
+    case .complete: return hangUp(&host)
     case .waiting, .opening, .sending, .head, .body: break
     }
     if end == .never { end = now + settings.firmware.deadline }

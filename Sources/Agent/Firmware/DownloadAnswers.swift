@@ -138,7 +138,7 @@ extension Download {
     case 408, 425, 429, 500...599: retry("busy", status: head.status, after: head.retryAfter, now, &log, &host)
     case 416 where head.range?.total == position && position > 0 && byteCount ?? position == position:
       complete()
-      host.closeLink(.transfer)
+      hangUp(&host)
     case 412, 416: change(now, &log, &host)
     default:
       log.begin(.warning, "transfer refused")
@@ -160,7 +160,7 @@ extension Download {
       return fail(.redirectInvalid, &host)
     }
     if from.isSecure, address?.isSecure != true { return fail(.redirectInsecure, &host) }
-    host.closeLink(.transfer)
+    hangUp(&host)
   }
 
   /// The server sends the file, or a part of it.
@@ -242,13 +242,14 @@ extension Download {
     phase = .complete
   }
 
+  @inline(never)  // small code: called from several places, as below
   mutating func fail<H: HostLinks & ~Copyable>(_ failure: DownloadFailure, _ host: inout H) {
-    host.closeLink(.transfer)
-    input.removeAll()
+    hangUp(&host)
     phase = .failed(failure)
   }
 
   /// The server breaks a rule: that may be a passing trouble of somebody in between, but not for ever.
+  @inline(never)
   private mutating func blame<H: HostLinks & HostLog & ~Copyable>(
     _ reason: StaticString, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
@@ -265,8 +266,7 @@ extension Download {
     entityTag.removeAll()
     byteCount = nil
     if changes > AgentLimits.fileChangesMax { return fail(.changed, &host) }
-    host.closeLink(.transfer)
-    input.removeAll()
+    hangUp(&host)
     phase = .changed
     log.begin(.warning, "transfer file-changed")
     log.end(to: &host)
@@ -286,8 +286,7 @@ extension Download {
     log.add("at", Int(truncatingIfNeeded: position))
     log.add("retry-in", pause)
     log.end(to: &host)
-    host.closeLink(.transfer)
-    input.removeAll()
+    hangUp(&host)
     phase = .waiting(until: now + pause)
   }
 
