@@ -238,7 +238,8 @@ def test_a_token_readable_by_others_is_warned_about(program, write_configuration
 def check_machine(program, path, *options):
     """Checks a configuration; gives the warnings about the machine: key, word and remedy by line."""
     done = program.run("check", "--config", path, *options)
-    line = r'^(\S+):(\d+):\d+: (warning|error): (read|run|ca-file|reboot|factory-reset): found ".*", .* \((\S+)\); (.+)$'
+    line = (r'^(\S+):(\d+):\d+: (warning|error): (read|run|ca-file|reboot|factory-reset): '
+            r'found ".*", .* \((\S+)\); (.+)$')
     found = re.findall(line, done.stderr, re.MULTILINE)
     assert all(file == str(path) for file, *_ in found)
     return done, {(key, word): remedy for *_, key, word, remedy in found}

@@ -31,7 +31,7 @@ INNER = {
     "ProgramLimits.chunksMax", "AgentLimits.outcomeCutBytes", "ClientLimits.unacknowledgedMax",
     "HostLimits.programOutputBytesMax", "SourceLimits.answerSlack", "SourceLimits.endTimeMax",
     "SourceLimits.quickReadsNeededMax", "ConfigurationLimits.entriesMax", "ConfigurationLimits.plainEntriesMax",
-    "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval", "ControlLimits.pieceBytesMax",
+    "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval", "AgentLimits.clockPause", "ControlLimits.pieceBytesMax",
     "ControlLimits.rowBytesMax", "ControlLimits.piecesPerTurnMax", "AgentLimits.passedOverBytesMax",
     "FirmwareLimits.slotRecordBytes", "FirmwareLimits.writeBytesMax", "FirmwareLimits.readBackBytesPerSecond",
 }

@@ -133,13 +133,13 @@ def test_a_custom_action(service, start_mote, tmp_path):
     assert ran(tmp_path) == ["17", "-17"]
 
 
-def test_what_the_device_says_of_itself(service, start_mote, program, tmp_path):
+def test_what_the_device_says_of_itself(service, start_mote, mote, tmp_path):
     """Its location, error codes and log come from local programs, and from the agent where a sensor is lost."""
     start_mote(**{"sensor gone": {"event": "status", "read": "file:/nonexistent"}})
     device = "/device/types/edge/devices/e1"
 
-    def mote(*arguments, status=0):
-        done = program.run(*arguments, "--socket", tmp_path / "control")
+    def tell(*arguments, status=0):
+        done = mote.run(*arguments, "--socket", tmp_path / "control")
         assert done.returncode == status, done
         return done.stdout
 
@@ -150,20 +150,20 @@ def test_what_the_device_says_of_itself(service, start_mote, program, tmp_path):
     entry, = get("diag/logs")
     assert entry["message"] == "sensor failed sensor=gone reason=not-found" and entry["severity"] == 1
     assert [code["errorCode"] for code in get("diag/errorCodes")] == [1001]
-    assert mote("location", "48.1371", "11.5754", "--accuracy", "12") == "queued\n"
+    assert tell("location", "48.1371", "11.5754", "--accuracy", "12") == "queued\n"
     wait_until(lambda: get("location").get("accuracy") == 12, DEADLINE, "the location")
     assert get("location")["latitude"] == 48.1371 and "elevation" not in get("location")
-    mote("diagnose", "add-log", 'disk "91%" full', "--severity", "error")
-    mote("diagnose", "add-error", "4711")
+    tell("diagnose", "add-log", 'disk "91%" full', "--severity", "error")
+    tell("diagnose", "add-error", "4711")
     wait_until(lambda: len(get("diag/errorCodes")) == 2, DEADLINE, "the error code")
     assert ('disk "91%" full', 2) in [(entry["message"], entry["severity"]) for entry in get("diag/logs")]
-    mote("diagnose", "clear-errors")
-    mote("diagnose", "clear-log")
+    tell("diagnose", "clear-errors")
+    tell("diagnose", "clear-log")
     wait_until(lambda: not get("diag/logs") and not get("diag/errorCodes"), DEADLINE, "both are empty")
-    mote("location", "91", "0", status=65)
-    mote("unmanage")
+    tell("location", "91", "0", status=65)
+    tell("unmanage")
     wait_until(lambda: api(service, "GET", f"{device}/mgmt").status == 404, DEADLINE, "the device has left")
-    mote("manage")
+    tell("manage")
     wait_until(lambda: api(service, "GET", f"{device}/mgmt").status == 200, DEADLINE, "the device is back")
 
 

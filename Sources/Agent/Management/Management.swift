@@ -7,6 +7,7 @@ import AgentConfiguration
 import Bytes
 import HostInterface
 import IoTPlatform
+import JSON
 import MQTT
 
 /// What is left to do about a request of the server.
