@@ -29,6 +29,23 @@ extension WordList {
     #expect(SourceKind(rawValue: UInt8(SourceKind.count)) == nil)
   }
 
+  @Test(arguments: [
+    ("thermal:cpu", "°C"), ("hwmon:chip/temp1", "°C"), ("hwmon:chip/in0", "V"), ("hwmon:chip@a/fan12", "rpm"),
+    ("hwmon:chip/Core 0", ""), ("hwmon:chip/temperature", ""), ("cpu:usage", "%"), ("loadavg:1", ""),
+    ("memory:swap-used", "B"), ("uptime:", "s"), ("network:eth0/tx-bytes", "B"), ("network:eth0/rx-packets", ""),
+    ("disk:/a/percent", "%"), ("disk:/a/free", "B"), ("file:/a", ""), ("constant:temp1", ""),
+  ])
+  func theUnitBelongsToWhatIsRead(_ read: String, _ unit: String) {
+    let parts = read.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    let (name, argument) = (Array(parts[0].utf8), Array(parts[1].utf8))
+    guard let kind = SourceKind.named(name.span) else {
+      Issue.record("no such kind")
+      return
+    }
+    let found = Array(kind.description.unit(of: argument.span)).text
+    #expect(found == unit)
+  }
+
   /// An argument as each grammar wants it, and the place that it names.
   private func example(_ source: SourceDescription, word: String) -> (argument: String, place: String) {
     switch source.argument {

@@ -30,6 +30,24 @@ import Testing
     report(tally, Self.rareThings)
   }
 
+  /// Local programs that are stuck, greedy or talk rubbish cost no event its time, and none that asks its answer.
+  @Test func answersLocalProgramsInAnyWeather() throws {
+    var tally = Tally()
+    for seed in Seeds.all(4) {
+      var scenario = Scenario()
+      scenario.weathers = Scenario.allWeathers
+      try run(seed, scenario, &tally) {
+        $0.startLocalPrograms()
+        $0.run()
+      }
+    }
+    report(
+      tally,
+      [
+        "local-greedy", "local-leaving", "local-plain", "local-rubbish", "local-silent", "local-slow", "local-stuck",
+      ])
+  }
+
   @Test func livesThroughADayOfEverything() throws {
     var tally = Tally()
     for seed in Seeds.all(6) { try run(seed, .dayOfEverything(seed: seed), &tally) }

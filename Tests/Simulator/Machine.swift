@@ -138,8 +138,12 @@ final class Machine {
   /// When the machine last woke from suspend: nothing could be done before.
   var awakeFrom = Instant(milliseconds: 0)
 
+  /// Whoever comes to the control socket.
+  let localPrograms: LocalPrograms
+
   init(world: World, sensors: [SensorBehaviour], commandTimeouts: [TimeSpan]) {
     self.world = world
+    localPrograms = LocalPrograms(world: world)
     self.sensors = sensors
     self.commandTimeouts = commandTimeouts
     dice = Dice(seed: world.seed, colour: 3)
