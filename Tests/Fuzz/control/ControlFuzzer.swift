@@ -1,5 +1,5 @@
-// Feeds lines to the parser of what local programs ask. Whatever the line: nothing traps, its words are those between its
-// blanks or tabs, and come to an end.
+// Feeds lines to the parser of what local programs ask. Whatever the line: nothing traps, its words are those between
+// its blanks or tabs, and come to an end.
 
 import Agent
 import Bytes
