@@ -215,7 +215,9 @@ final class Fetcher {
       let hasMoved = before != (file.count, host.requests.count, host.lines.count)
       idleTurns = hasMoved ? 0 : idleTurns + 1
       precondition(idleTurns < 10_000, "the loop spins: \(host.lines.suffix(3))")
-      if deadline > host.time { host.time = min(deadline, host.time + .seconds(1)) }
+      guard deadline > host.time else { continue }
+      host.time = min(deadline, host.time + .seconds(1))
+      idleTurns = 0
     }
     return "\(state)"
   }
