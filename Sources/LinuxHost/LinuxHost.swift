@@ -17,6 +17,8 @@ public struct LinuxHost: ~Copyable, Host, HostFirmware {
   private var actions = MachineActions()
   private var control = ControlSocket()
   private var firmware: LinuxFirmware
+  /// Whether anything has been asked of it that may not have come to its end.
+  private var isInstalling = false
   private var pollSet = PollSet()
   /// When to let go of what opening the link took, or a reload.
   private var releaseTime = Instant.never
@@ -87,7 +89,7 @@ public struct LinuxHost: ~Copyable, Host, HostFirmware {
   /// time for one more look at the clock, but for those things that forget the moment.
   public mutating func wait(until deadline: Instant = .never) {
     let isStoring = !storage.isIdle
-    let isLong = moment == .never || isStoring || firmware.isActive || sources.haveTakenTime
+    let isLong = moment == .never || isStoring || isInstalling || sources.haveTakenTime
     let now = isLong ? System.bootTime() : moment
     moment = .never
     sources.haveTakenTime = false
@@ -97,11 +99,7 @@ public struct LinuxHost: ~Copyable, Host, HostFirmware {
     if sources.hasReaders { first = min(first, sources.deadline) }
     if programs.haveOutput { programs.register(in: &pollSet) }
     if isStoring { first = min(first, storage.endTurn() ? now : storage.deadline) }
-    let isInstalling = firmware.isActive
-    if isInstalling {
-      firmware.register(in: &pollSet)
-      first = min(first, firmware.deadline)
-    }
+    if isInstalling { first = min(first, firmware.register(in: &pollSet)) }
     if releaseTime <= now {
       releaseTime = .never
       releaseUnused()
@@ -112,10 +110,7 @@ public struct LinuxHost: ~Copyable, Host, HostFirmware {
     let end = pollSet.wait(milliseconds: milliseconds(from: now, until: first))
     if end != .time { takeNews(hasSignal: end == .signal || pollSet.readyEvents(PollSet.signalIndex) != 0) }
     if isStoring { storage.expire(now: System.bootTime()) }
-    if isInstalling {
-      firmware.collect()
-      firmware.expire(now: System.bootTime())
-    }
+    if isInstalling { isInstalling = firmware.endTurn() }
     if sources.hasReaders { sources.expire(now: System.bootTime()) }
   }
 
@@ -344,34 +339,51 @@ public struct LinuxHost: ~Copyable, Host, HostFirmware {
   /// As it was when the configuration was taken over.
   public func firmwareObstacle() -> FirmwareObstacle? { firmware.obstacle }
 
+  /// What is asked takes time, and the loop waits for it.
+  private mutating func noteInstalling() {
+    moment = .never
+    isInstalling = true
+  }
+
   /// Opens a file for an image in a child.
   public mutating func prepareImage(
     _ place: FirmwarePlace, header: Span<UInt8>, byteCount: UInt64, from offset: UInt64
   ) -> StorageAnswer {
-    moment = .never
+    noteInstalling()
     return firmware.prepare(place, header, byteCount: byteCount, from: offset)
   }
 
   /// Hands bytes to the child.
   public mutating func writeImage(at offset: UInt64, _ bytes: Span<UInt8>) -> StorageAnswer {
-    firmware.write(at: offset, bytes)
+    noteInstalling()
+    return firmware.write(at: offset, bytes)
   }
 
   /// fsync(2) in the child.
-  public mutating func flushImage() -> StorageAnswer { firmware.flush() }
+  public mutating func flushImage() -> StorageAnswer {
+    noteInstalling()
+    return firmware.flush()
+  }
 
   /// Ends an image in the child.
-  public mutating func finishImage(byteCount: UInt64) -> StorageAnswer { firmware.finish(byteCount: byteCount) }
+  public mutating func finishImage(byteCount: UInt64) -> StorageAnswer {
+    noteInstalling()
+    return firmware.finish(byteCount: byteCount)
+  }
 
   /// Reads an image in a child.
   public mutating func readBackImage(
     _ place: FirmwarePlace, byteCount: UInt64, _ digest: inout InlineArray<32, UInt8>
   ) -> StorageAnswer {
-    firmware.readBack(place, byteCount: byteCount, &digest)
+    noteInstalling()
+    return firmware.readBack(place, byteCount: byteCount, &digest)
   }
 
   /// Removes an image in a child.
-  public mutating func discardImage(_ place: FirmwarePlace) -> StorageAnswer { firmware.discard(place) }
+  public mutating func discardImage(_ place: FirmwarePlace) -> StorageAnswer {
+    noteInstalling()
+    return firmware.discard(place)
+  }
 
   /// By device and number of the file that runs.
   public func runningSlot() -> FirmwarePlace? { firmware.running }
@@ -381,19 +393,19 @@ public struct LinuxHost: ~Copyable, Host, HostFirmware {
 
   /// Reads the slot record in a child.
   public mutating func readSlotRecord(into buffer: inout ByteBuffer) -> StorageAnswer {
-    moment = .never
+    noteInstalling()
     return firmware.readSlots(into: &buffer)
   }
 
   /// Replaces a copy of it in a child.
   public mutating func replaceSlotRecord(copy index: Int, _ content: Span<UInt8>) -> StorageAnswer {
-    moment = .never
+    noteInstalling()
     return firmware.replaceSlots(copy: index, content)
   }
 
   /// Starts the installer's program in a session of its own.
   public mutating func startInstaller(version: Span<UInt8>) -> Bool {
-    moment = .never
+    noteInstalling()
     return firmware.startInstaller(version: version)
   }
 

@@ -90,23 +90,32 @@ struct LinuxFirmware: ~Copyable {
 
   // MARK: The loop
 
-  /// Whether there may be anything to wait for.
-  var isActive: Bool { socket >= 0 || phase == .stuck || installer.isRunning }
-
   /// Whether a child has not ended.
   var isRunning: Bool { process > 0 }
 
-  /// When what is under way has to be given up.
-  var deadline: Instant { phase == .busy ? timeLimit : .never }
-
   /// Adds what has to be waited for.
-  func register(in set: inout PollSet) {
-    if phase == .busy { _ = set.add(socket, events: Int16(POLLIN)) }
+  ///
+  /// - Returns: when what is under way has to be given up.
+  @inline(never)
+  func register(in set: inout PollSet) -> Instant {
     installer.register(in: &set)
+    guard phase == .busy else { return .never }
+    _ = set.add(socket, events: Int16(POLLIN))
+    return timeLimit
+  }
+
+  /// A turn of the loop is over: takes what has come, and gives up what takes too long.
+  ///
+  /// - Returns: whether there may be more.
+  @inline(never)
+  mutating func endTurn() -> Bool {
+    collect()
+    if phase == .busy, timeLimit <= System.bootTime() { giveUp() }
+    return process > 0 || phase == .busy || phase == .stuck || installer.isRunning
   }
 
   /// Takes the answer if it has come.
-  mutating func collect() {
+  private mutating func collect() {
     guard phase == .busy else { return }
     reply?.removeAll()
     let count = receive()
@@ -136,9 +145,7 @@ struct LinuxFirmware: ~Copyable {
     }
   }
 
-  /// Gives up what is under way if its time is over.
-  mutating func expire(now: Instant) {
-    guard deadline <= now else { return }
+  private mutating func giveUp() {
     kill(process, SIGKILL)
     hasImage = false
     hangUp()

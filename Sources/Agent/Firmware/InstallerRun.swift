@@ -1,0 +1,82 @@
+// The program that installs an image: how long it may take, what its end means, and what of its output is told.
+
+import Bytes
+import HostInterface
+
+/// What became of an installation.
+enum InstallerOutcome: Equatable, Sendable, BitwiseCopyable {
+  /// It goes on.
+  case running
+  /// It is done.
+  case done
+  /// It is done once the machine has restarted.
+  case wantsRestart
+  /// It has failed, with this status, or 128 and the number of a signal.
+  case failed(Int)
+  /// It did not end in time, and was killed.
+  case timeout
+}
+
+/// An installer's program while it runs. One at a time.
+struct InstallerRun: ~Copyable {
+  /// The status by which a program says that a restart completes what it has done.
+  private static var restartStatus: Int { 10 }
+  /// How much of the output is kept: the end of it, in bytes.
+  private static var outputBytesMax: Int { 512 }
+  /// The longest line that is told, in bytes.
+  static var lineBytesMax: Int { 160 }
+
+  private let pinned = Pinned()
+  private var output: ByteBuffer
+  private var until = Instant.never
+  private var isLate = false
+
+  init(from arena: inout Arena) throws(ArenaExhausted) {
+    output = try ByteBuffer(capacity: InstallerRun.outputBytesMax, for: "firmware", from: &arena)
+  }
+
+  /// Starts the program, which has until `until`; false where it cannot be started.
+  mutating func begin<H: HostFirmware & ~Copyable>(
+    version: Span<UInt8>, until: Instant, _ host: inout H
+  ) -> Bool {
+    output.removeAll()
+    isLate = false
+    self.until = until
+    return host.startInstaller(version: version)
+  }
+
+  /// When it has to be ended.
+  var deadline: Instant { isLate ? .never : until }
+
+  /// Asks how it stands. To be called whenever the loop turns, until it answers something else than `.running`.
+  mutating func advance<H: HostFirmware & ~Copyable>(_ now: Instant, _ host: inout H) -> InstallerOutcome {
+    // Only the end of what it writes is of interest. Each turn takes at least a quarter of the room.
+    if output.freeCount < output.capacity / 4 { output.removeFirst(output.capacity / 2) }
+    let state = host.pollInstaller(output: &output)
+    switch state {
+    case .running:
+      if now >= until, !isLate {
+        isLate = true
+        host.stopInstaller()
+      }
+      return .running
+    case .exited(let status):
+      if isLate { return .timeout }
+      return status == 0 ? .done : status == InstallerRun.restartStatus ? .wantsRestart : .failed(status)
+    case .signalled(let number): return isLate ? .timeout : .failed(128 + number)
+    case .notStarted: return .failed(126)
+    }
+  }
+
+  /// The last line of what it has written that is not empty, for the log: printable ASCII, as far as that goes.
+  func appendLastLine(to line: inout ByteBuffer) {
+    var end = output.count
+    while end > 0, output[end - 1].isBlank || output[end - 1] == UInt8(ascii: "\n") { end -= 1 }
+    var start = end
+    while start > 0, end - start < InstallerRun.lineBytesMax, output[start - 1] != UInt8(ascii: "\n") { start -= 1 }
+    for index in start..<end {
+      let byte = output[index]
+      line.append(byte >= 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") ? byte : UInt8(ascii: "?"))
+    }
+  }
+}
