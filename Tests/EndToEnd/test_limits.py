@@ -31,8 +31,9 @@ INNER = {
     "ProgramLimits.chunksMax", "AgentLimits.outcomeCutBytes", "ClientLimits.unacknowledgedMax",
     "HostLimits.programOutputBytesMax", "SourceLimits.answerSlack", "SourceLimits.endTimeMax",
     "SourceLimits.quickReadsNeededMax", "ConfigurationLimits.entriesMax", "ConfigurationLimits.plainEntriesMax",
-    "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval", "AgentLimits.clockPause", "ControlLimits.pieceBytesMax",
+    "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval", "ControlLimits.pieceBytesMax",
     "ControlLimits.rowBytesMax", "ControlLimits.piecesPerTurnMax", "AgentLimits.passedOverBytesMax",
+    "AgentLimits.clockPause",
     "FirmwareLimits.slotRecordBytes", "FirmwareLimits.writeBytesMax", "FirmwareLimits.readBackBytesPerSecond",
 }
 
