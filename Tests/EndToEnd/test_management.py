@@ -67,6 +67,8 @@ def count(tmp_path):
 def test_it_is_managed(server, start):
     """The manage request is the protocol's own example, and comes again with each connection and each change."""
     agent = start(lifetime="2h", reboot="yes")
+    # No delay is configured. That its record is read first is no wait that anybody would notice.
+    assert not agent.find("info", "link", "waiting")
     manage = server.next_manage()
     identifier = manage.pop("reqId")
     assert isinstance(identifier, str) and len(identifier) == 16

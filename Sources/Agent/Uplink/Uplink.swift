@@ -179,7 +179,9 @@ struct Uplink: ~Copyable {
 
   /// Says how long the first connection is waited for, and why: it would look like a hang.
   func logFirstWait<H: HostClock & HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
-    guard case .waiting(let until) = phase, case let now = host.now(), until > now else { return }
+    // What holds it back now will have passed by then.
+    guard case .waiting(let next) = phase, case let until = held ?? next, case let now = host.now(), until > now
+    else { return }
     log.begin(.info, "link waiting")
     log.add("reason", "connect-delay-max")
     log.add("connect-in", until - now)
