@@ -544,6 +544,20 @@ final class Managed {
       ])
   }
 
+  /// The record of a refused action is still to be emptied: the next one waits for that, and is not in its own way.
+  @Test func anActionThatWaitsForTheRecordIsKnown() throws {
+    let managed = try Managed()
+    try managed.connect()
+    managed.rig.host.storeAnswers = [.noSpace, .noSpace]
+    managed.receive(reboot, "{\"reqId\":\"a\"}")
+    _ = try managed.answers()
+    managed.receive(reboot, "{\"reqId\":\"b\"}")
+    managed.receive(reboot, "{\"reqId\":\"b\"}")
+    #expect(try managed.answers() == [])
+    managed.pass(AgentLimits.storageRetryPause)
+    #expect(try managed.answers() == ["{\"rc\":202,\"reqId\":\"b\"}"])
+  }
+
   @Test func whatHasNoChanceIsRefused() throws {
     let managed = try Managed()
     try managed.connect()

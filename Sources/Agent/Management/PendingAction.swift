@@ -206,6 +206,7 @@ struct PendingAction: ~Copyable {
   func standing(of identifier: Span<UInt8>) -> Standing {
     guard !keepsOffline else { return .undecided }
     let wanted = identifier.digest
+    if waitingAction != nil, waiting.span.digest == wanted { return .undecided }
     for place in 0..<PendingAction.ringCount where digest(at: place) == wanted {
       guard self.identifier.digest == wanted else { return .accepted }
       if case .accepting = phase { return .undecided }
