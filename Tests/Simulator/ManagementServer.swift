@@ -58,6 +58,7 @@ final class ManagementServer: BrokerObserver {
     switch topic {
     case "iotdevice-1/mgmt/manage": takeManage(body, isDuplicate: message.isDuplicate)
     case "iotdevice-1/response": takeAnswer(body, isDuplicate: message.isDuplicate)
+    case "iotdevice-1/add/diag/errorCodes", "iotdevice-1/add/diag/log": takeDiagnosis(body, on: topic)
     default: world.violate("unknown topic \(topic)")
     }
   }
@@ -74,6 +75,20 @@ final class ManagementServer: BrokerObserver {
     guard code == 200 else { return }
     for index in jobs.indices where jobs[index].state == .accepted { jobs[index].state = .complete(run: machine.run) }
     observeManaged?()
+  }
+
+  /// An error code, or an entry for the device's log (protocol 4.8).
+  private func takeDiagnosis(_ body: [String: Any], on topic: String) {
+    guard let identifier = body["reqId"] as? String, let what = body["d"] as? [String: Any] else {
+      return world.violate("\(topic) without reqId or d")
+    }
+    let isWhole =
+      topic.hasSuffix("log")
+      ? what["message"] is String && what["timestamp"] is String && (0...2).contains(what["severity"] as? Int ?? -1)
+      : what["errorCode"] is Int
+    if !isWhole { world.violate("\(topic) with \(what)") }
+    if manages.isEmpty { world.violate("\(topic) of a device that is not managed") }
+    send("response", "{\"rc\":200,\"reqId\":\"\(identifier)\"}")
   }
 
   private func takeAnswer(_ body: [String: Any], isDuplicate: Bool) {
