@@ -215,6 +215,7 @@ public struct Agent: ~Copyable {
   // MARK: Routing
 
   /// Gives a message to the part that it is for.
+  @inline(never)  // beside the turns of events, whose code is resident all day
   private mutating func route<H: Host & ~Copyable>(
     _ message: IncomingMessage, _ now: Instant, _ host: inout H
   ) {
