@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 # With the code of daily work, what was touched of the buffers, and a stack as deep as a turn of the loop.
-PLAIN_KIB_MAX, TLS_KIB_MAX = 144, 208
+PLAIN_KIB_MAX, TLS_KIB_MAX = 136, 208
 # What it ever has for itself, without pages of its file: the kernel maps those along that are in its cache, more or
 # fewer of them in each run, and takes them back when it likes. While a configuration is read, while a certificate of
 # usual size is checked, and while the largest chain is.
