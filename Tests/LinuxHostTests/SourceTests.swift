@@ -416,15 +416,10 @@ extension MachineTests {
       #expect(host.readOnce(healthy).result == .pending)
       for index in hanging { #expect(host.read(index).result == .failed(.timeout)) }
       // When they are tried again, they leave one.
-      var result = SourceRead.pending
-      // A busy machine may take longer for one reader than it has: then all of it comes again.
-      for _ in 1...8 where result != .complete(exponent: 0) {
-        usleep(2_100_000)
-        host.prepare(hanging + [healthy], within: 0.5)
-        result = host.readOnce(healthy).result
-      }
-      #expect(result == .complete(exponent: 0))
-      #expect(!childStates(named: "mote-reader").isEmpty, "the others are tried again")
+      usleep(2_100_000)
+      host.prepare(hanging + [healthy], within: 0.5)
+      #expect(host.readOnce(healthy).result == .complete(exponent: 0))
+      #expect(host.readOnce(hanging[0]).result == .pending, "it is tried again")
     }
 
     @Test func aSourceThatBecomesSlowGoesBackToAChild() throws {
