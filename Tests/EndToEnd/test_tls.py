@@ -1,6 +1,5 @@
 """TLS: what is trusted, what is refused and with which reason, resumption."""
 
-import re
 import ssl
 import subprocess
 
@@ -11,10 +10,6 @@ from harness.agent import seconds
 from harness.certificates import Authority
 from harness.configuration import status, tls
 from harness.waiting import free_port
-
-SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-# What a bundle of all the system's authorities may cost more than a file with one: the noise of a measurement.
-BUNDLE_KIB_MAX = 24
 
 
 def with_tls(port, authority, **server):
@@ -263,23 +258,3 @@ def test_one_byte_at_a_time_over_tls(tls_broker, join_platform, start_proxy, run
     platform.next_event("status")
     platform.command("ping")
     assert platform.outcome("ping")["outcome"] == "ok"
-
-
-@pytest.mark.native
-def test_a_large_bundle_of_authorities_costs_no_more_memory_than_one(
-        tls_broker, join_platform, run_agent, authority, tmp_path):
-    bundle = tmp_path / "bundle.pem"
-    # The one that is needed comes last.
-    with open(SYSTEM_BUNDLE, encoding="ascii") as file:
-        bundle.write_text(file.read() + authority.certificate.read_text())
-    assert bundle.stat().st_size > 150_000
-    platform = join_platform(tls_broker)
-    highest = []
-    for trusted in (authority.certificate, bundle):
-        agent = run_agent(tls_broker.port, with_tls(tls_broker.port, authority, ca_file=trusted))
-        platform.forget()
-        platform.next_event("status")
-        with open(f"/proc/{agent.pid}/status", encoding="ascii") as file:
-            highest.append(int(re.search(r"VmHWM:\s+(\d+)", file.read())[1]))
-        assert agent.stop() == 0
-    assert highest[1] - highest[0] <= BUNDLE_KIB_MAX, f"{highest} KiB"
