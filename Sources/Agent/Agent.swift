@@ -314,6 +314,7 @@ public struct Agent: ~Copyable {
   public mutating func logReloadRefused<H: Host & ~Copyable>(_ host: inout H) { log.writeReloadRefused(to: &host) }
 
   /// Asks for a clean end: what is in flight gets `stopTimeout` to be acknowledged, then DISCONNECT is sent.
+  @inline(never)  // beside the turns of the loop
   public mutating func stop<H: Host & ~Copyable>(reason: StaticString, _ host: inout H) {
     guard stopDeadline == nil else { return }
     let now = host.now()
@@ -325,6 +326,7 @@ public struct Agent: ~Copyable {
 
   /// Carries a requested end through: without a connection as soon as what is known is stored, otherwise when nothing
   /// is owed either, or time is up.
+  @inline(never)  // beside the turns of an agent that goes on
   private mutating func endIfDone<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
     guard let stopDeadline, !uplink.isEnded else { return }
     let owesNothing = clock.isReadyToEnd && (!uplink.isOnline || (outbox.isDrained && management.isDrained))

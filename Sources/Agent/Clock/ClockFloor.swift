@@ -167,8 +167,17 @@ public struct ClockFloor: ~Copyable {
   mutating func advance<H: HostClock & HostStorage & HostLog & ~Copyable>(
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
-    if case .none = work, now < nextLook { return }
+    if case .none = work, now < nextLook || isAsKnown(now, &host) { return }
     work(now, &log, &host)
+  }
+
+  /// The look at the clocks that finds nothing to do, as nearly all do: what else there is need not be resident for it.
+  private mutating func isAsKnown<H: HostClock & ~Copyable>(_ now: Instant, _ host: inout H) -> Bool {
+    guard proof == nil || now < nextStore else { return false }
+    let system = host.systemTime()
+    guard system < floor ? isDisbelieved && system < buildTime : !isDisbelieved else { return false }
+    nextLook = now + ClockFloor.lookInterval
+    return true
   }
 
   @inline(never)

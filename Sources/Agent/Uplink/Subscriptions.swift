@@ -76,6 +76,7 @@ struct Subscriptions {
 
   /// Asks for what is wanted, as far as there is room: what is sent again after a reconnect may fill the output for a
   /// while.
+  @inline(never)  // beside the turns of events
   mutating func ask(_ client: inout Client, now: Instant) {
     for index in 0..<count {
       guard case .wanted = entries[index].state else { continue }

@@ -216,6 +216,7 @@ struct Uplink: ~Copyable {
     }
   }
 
+  @inline(never)  // beside the turns of a connection that stands
   private func openLink<H: HostLinks & ~Copyable>(
     _ settings: borrowing Settings, certificateTime: WallTime, deadline: Instant, _ host: inout H
   ) {
@@ -226,6 +227,7 @@ struct Uplink: ~Copyable {
     host.openLink(.message, to: endpoint, certificateTime: certificateTime, deadline: deadline)
   }
 
+  @inline(never)  // as above
   private mutating func pollOpening<H: HostClock & HostLinks & HostLog & ~Copyable>(
     deadline: Instant, _ settings: borrowing Settings, _ clock: inout ClockFloor, _ client: inout Client,
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
@@ -327,6 +329,16 @@ struct Uplink: ~Copyable {
     switch event {
     case .message(let message): return .message(message)
     case .acknowledged(let token): return .acknowledged(token: token)
+    case .unsubscribed, .pingResponse: return .handled
+    default: return handleSeldom(event, &client, now, &log, &host)
+    }
+  }
+
+  @inline(never)  // beside the turns of events
+  private mutating func handleSeldom<H: HostLinks & HostLog & ~Copyable>(
+    _ event: ClientEvent, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
+  ) -> Received {
+    switch event {
     case .connected(let sessionPresent):
       becomeOnline(sessionPresent: sessionPresent, now, &log, &host)
       return .connected(sessionPresent: sessionPresent)
@@ -342,7 +354,7 @@ struct Uplink: ~Copyable {
     case .qosLowered:
       log.write(.warning, "mqtt qos-lowered", "to", "1", to: &host)
       return .handled
-    case .unsubscribed, .pingResponse: return .handled
+    case .message, .acknowledged, .unsubscribed, .pingResponse: return .handled
     }
   }
 
@@ -427,6 +439,7 @@ struct Uplink: ~Copyable {
   }
 
   /// The peer broke a rule or did not answer in time.
+  @inline(never)  // beside the turns of events
   private mutating func drop<H: HostLinks & HostLog & ~Copyable>(
     for fault: PeerFault, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
@@ -443,6 +456,7 @@ struct Uplink: ~Copyable {
   /// The link ended by itself.
   ///
   /// - Returns: whether the peer may have ended it.
+  @inline(never)  // beside the turns of events
   private mutating func lose<H: HostLinks & HostLog & ~Copyable>(
     for failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> Bool {

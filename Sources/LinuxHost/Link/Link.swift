@@ -333,6 +333,7 @@ public struct Link: ~Copyable {
     return socket.pointee.isUnanswered ? .unanswered : failure
   }
 
+  @inline(never)  // beside the turns in which something was moved
   private mutating func end(_ cause: LinkFailure) -> LinkTransfer {
     let failure = endOfPeer(cause)
     account.note(failure, code: socket.pointee.failureCode, address: nextAddress - 1)

@@ -136,6 +136,7 @@ struct TLSConnection: ~Copyable {
   }
 
   /// Receives into the free room of `buffer`, which must not be full; `count` is positive if the step is `.done`.
+  @inline(never)  // beside what a plain connection has resident
   mutating func receive(into buffer: inout ByteBuffer) -> (step: TLSStep, count: Int) {
     for ticket in 0..<TLSConnection.ticketsMax {
       var room = buffer.freeSpan
@@ -160,6 +161,7 @@ struct TLSConnection: ~Copyable {
 
   /// Sends the beginning of `bytes`, at most one record; `count` is positive if the step is `.done`. After
   /// `.wantsOutput` the same bytes must come again.
+  @inline(never)  // as above
   mutating func send(_ bytes: Span<UInt8>) -> (step: TLSStep, count: Int) {
     let result = bytes.withUnsafeBufferPointer { bytes -> Int32 in
       guard let start = bytes.baseAddress else { return Int32(MOTE_TLS_WANTS_OUTPUT) }

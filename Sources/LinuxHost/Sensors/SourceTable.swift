@@ -255,6 +255,7 @@ struct SourceTable: ~Copyable {
     return true
   }
 
+  @inline(never)  // beside the turns of quick sources
   private mutating func receiveAnswer(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     let now = System.bootTime()
     var answer = mote_answer()
