@@ -69,7 +69,8 @@ public struct Agent: ~Copyable {
     let commands = try CommandRunner(
       packetBytesMax: mqtt.packetBytesMax, hasActions: plan.settings.management.isManaged, from: &arena)
     let management = try Management(
-      isManaged: plan.settings.management.isManaged, random: RandomSource(seed: random.next()), from: &arena)
+      isManaged: plan.settings.management.isManaged, updates: plan.settings.firmware.isConfigured,
+      random: RandomSource(seed: random.next()), from: &arena)
     let control = try Control(now: now, from: &arena)
     if management.isManaged {
       uplink.subscribe(to: Topics.managementFilter, qos: .atLeastOnce)
@@ -179,6 +180,7 @@ public struct Agent: ~Copyable {
     let subscription = uplink.subscriptions.state(of: Topics.managementFilter)
     management.advance(isEnding: isEnding, subscription, settings, clock, &outbox, now, &log, &host)
     if isEnding { return }
+    if management.wantsEnd { stop(reason: "update", &host) }
     if management.keepsOffline { uplink.hold(&outbox.client, now, &log, &host) } else { uplink.release() }
   }
 

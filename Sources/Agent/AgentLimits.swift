@@ -53,6 +53,24 @@ public enum AgentLimits {
   public static var diagnosisPause: TimeSpan { .minutes(60) }
   /// How soon others are told.
   public static var diagnosisInterval: TimeSpan { .seconds(1) }
+  /// The same where firmware is updated: what the server observes has the address of the image.
+  public static var firmwareBytesMax: Int { 2 * managementBytesMax }
+  /// The longest address of an image, in bytes: what is signed for a day has two thousand.
+  public static var uriBytesMax: Int { 4096 }
+  /// Pieces of an image that are taken in one step: a block and what follows from it.
+  static var imageStepsMax: Int { 4 }
+  /// What is logged of the last line that an installer has written, in bytes.
+  public static var installerOutputBytesMax: Int { 160 }
+  /// How long a program that is on trial has to have been in touch with the server, when events arrive.
+  public static var trialTime: TimeSpan { .seconds(30) }
+  /// The same where none has arrived: half of what its supervisor gives it.
+  public static var silentTrialTime: TimeSpan { .seconds(300) }
+  /// How soon it is looked at again whether they have.
+  static var trialPause: TimeSpan { .seconds(5) }
+  /// How long an installer's program may take.
+  public static var installTimeout: TimeSpan { .minutes(60) }
+  /// In how many runs of the agent a server is told what an image came to, if it does not say that it knows.
+  public static var reportsMax: UInt8 { 10 }
   /// How long the server may take for its answer to a request of the device, that to be managed included.
   public static var manageTimeout: TimeSpan { .seconds(60) }
   /// How long an action waits until the server has been told that it will be done.

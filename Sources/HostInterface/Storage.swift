@@ -91,6 +91,8 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
   case clock = 1
   /// What device management has been asked to do to the machine, and is not done with.
   case action = 2
+  /// Which firmware is wanted, and how far it has come.
+  case firmware = 3
 
   /// The name of its file, at most `StorageRecord.nameBytesMax` bytes.
   public var fileName: StaticString {
@@ -99,6 +101,7 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
     // time does not make good.
     case .clock: "clock-floor"
     case .action: "action"
+    case .firmware: "firmware-job"
     }
   }
 
@@ -110,6 +113,7 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
     switch self {
     case .clock: 16
     case .action: 288
+    case .firmware: 5120
     }
   }
 

@@ -15,6 +15,10 @@ public enum ManagementRequest: UInt8, Sendable, BitwiseCopyable {
   case reboot
   /// It is to forget what it has learned.
   case factoryReset
+  /// It is to fetch the image that it was told of.
+  case downloadFirmware
+  /// It is to install it.
+  case installFirmware
   /// Something of the device's own is to be done.
   case customAction
   /// Something that this agent does not do.
@@ -26,7 +30,11 @@ public enum ManagementRequest: UInt8, Sendable, BitwiseCopyable {
       self = .customAction
       return
     }
-    let words = WordList("device/update|observe|cancel|mgmt/initiate/device/reboot|mgmt/initiate/device/factory_reset")
+    let words = WordList(
+      """
+      device/update|observe|cancel|mgmt/initiate/device/reboot|mgmt/initiate/device/factory_reset|\
+      mgmt/initiate/firmware/download|mgmt/initiate/firmware/update
+      """)
     self = words.index(of: topic).flatMap { ManagementRequest(rawValue: UInt8($0)) } ?? .other
   }
 }

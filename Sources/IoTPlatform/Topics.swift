@@ -32,6 +32,8 @@ public enum Topics {
   public static var managementFilter: StaticString { "iotdm-1/#" }
   /// Where a device asks to be managed.
   public static var manage: StaticString { "iotdevice-1/mgmt/manage" }
+  /// Where a device tells about attributes that the server observes.
+  public static var notify: StaticString { "iotdevice-1/notify" }
   /// Where a device answers whatever the server asks.
   public static var managementAnswer: StaticString { "iotdevice-1/response" }
   /// The topic of the event that reports the outcome of commands.

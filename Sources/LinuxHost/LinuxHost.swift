@@ -5,7 +5,7 @@ import CLinux
 import HostInterface
 
 /// The machine that the agent runs on. There can be one at a time in a process, as it owns the signal handlers.
-public struct LinuxHost: ~Copyable, Host, HostFirmware {
+public struct LinuxHost: ~Copyable, Host {
   private let pinned = Pinned()
   private let roots: MachineRoots
   private var signals: Signals

@@ -12,7 +12,7 @@ import Testing
 final class Managed {
   let rig: Rig
   var management: Management
-  fileprivate var arena = makeArena(byteCount: 1 << 17)
+  var arena = makeArena(byteCount: 1 << 17)
 
   static let example = """
     [management]
@@ -32,11 +32,14 @@ final class Managed {
 
   init(
     _ configuration: String = Managed.example, queueBytes: Int = 8192, messagesPerSecond: Int = 0,
-    packetBytes: Int = 2048
+    packetBytes: Int = 2048, inflightMax: Int = 4, host: ScriptedHost = ScriptedHost()
   ) throws {
     rig = try Rig(
-      configuration, packetBytes: packetBytes, queueBytes: queueBytes, messagesPerSecond: messagesPerSecond)
-    management = try Management(isManaged: true, random: RandomSource(seed: 7), from: &arena)
+      configuration, packetBytes: packetBytes, queueBytes: queueBytes, messagesPerSecond: messagesPerSecond,
+      inflightMax: inflightMax)
+    rig.host = host
+    management = try Management(
+      isManaged: true, updates: rig.settings.firmware.isConfigured, random: RandomSource(seed: 7), from: &arena)
     advance()
   }
 
@@ -641,7 +644,8 @@ extension Managed {
   }
 
   private func readAgain() throws {
-    management = try Management(isManaged: true, random: RandomSource(seed: 7), from: &arena)
+    management = try Management(
+      isManaged: true, updates: rig.settings.firmware.isConfigured, random: RandomSource(seed: 7), from: &arena)
     advance()
   }
 }

@@ -28,7 +28,7 @@ final class Rig {
   /// `configuration` follows a valid `[device]`; `sources` are the host's sources of its sensors.
   init(
     _ configuration: String = "", sources: [Int] = [], packetBytes: Int = 2048, queueBytes: Int = 8192,
-    messagesPerSecond: Int = 0, id: String = "e7-0042", isAligned: Bool = true
+    messagesPerSecond: Int = 0, inflightMax: Int = 4, id: String = "e7-0042", isAligned: Bool = true
   ) throws {
     var arena = makeArena(byteCount: 4 << 20)
     let settings = try makeSettings(
@@ -48,7 +48,7 @@ final class Rig {
     let newLog = try LogWriter(threshold: .debug, isManaged: true, from: &arena)
     let newClock = try ClockFloor(buildTime: Rig.buildTime, now: now, from: &arena)
     let newUplink = try Uplink(random: RandomSource(seed: 1), connectDelayMax: .zero, now: now, from: &arena)
-    var options = ClientOptions(cleanSession: false, inflightMax: 4, firstPacketIdentifier: 1)
+    var options = ClientOptions(cleanSession: false, inflightMax: inflightMax, firstPacketIdentifier: 1)
     options.acknowledgesByHand = true
     let client = try Client(options: options, packetBytesMax: packetBytes, from: &arena)
     let newOutbox = try Outbox(
@@ -57,7 +57,7 @@ final class Rig {
       settings: settings, sources: try fixed(sources, from: &arena), now: now, from: &arena)
     let newEvents = try EventCollector(table: table, packetBytesMax: packetBytes, from: &arena)
     let newCommands = try CommandRunner(packetBytesMax: packetBytes, hasActions: true, from: &arena)
-    let newManagement = try Management(isManaged: true, random: RandomSource(seed: 7), from: &arena)
+    let newManagement = try Management(isManaged: true, updates: false, random: RandomSource(seed: 7), from: &arena)
     log = newLog
     clock = newClock
     uplink = newUplink

@@ -26,6 +26,8 @@ struct ScriptedHost: Host {
   var readAnswer: StorageAnswer?
   var storeAnswers: [StorageAnswer] = []
   private(set) var stored: [[UInt8]] = []
+  /// The record of the firmware.
+  var firmwareRecord: [UInt8]?
 
   // Sensors.
   var texts: [Int: String] = [:]
@@ -64,6 +66,9 @@ struct ScriptedHost: Host {
   private var hasArrivals = false
   private(set) var client: ScriptedClient?
   private(set) var departed: [ScriptedClient] = []
+
+  // Firmware.
+  var firmware = ScriptedFirmware()
 
   // Log.
   private(set) var lines: [String] = []
@@ -141,6 +146,11 @@ struct ScriptedHost: Host {
 
   mutating func readRecord(_ record: StorageRecord, into buffer: inout ByteBuffer) -> StorageAnswer {
     if let readAnswer { return readAnswer }
+    if record == .firmware {
+      guard let firmwareRecord else { return .notFound }
+      buffer.append(firmwareRecord.span)
+      return .done
+    }
     guard let storedClock else { return .notFound }
     buffer.append(storedClock.span)
     return .done
@@ -149,6 +159,7 @@ struct ScriptedHost: Host {
   mutating func replaceRecord(_ record: StorageRecord, _ content: Span<UInt8>) -> StorageAnswer {
     let answer = storeAnswers.isEmpty ? .done : storeAnswers.removeFirst()
     if answer != .pending { stored.append(Array(content)) }
+    if record == .firmware, answer == .done { firmwareRecord = Array(content) }
     return answer
   }
 

@@ -80,8 +80,8 @@ import Testing
   @Test(
     arguments: [
       ("device/update", .update), ("observe", .observe), ("cancel", .cancel), ("mgmt/initiate/device/reboot", .reboot),
-      ("mgmt/initiate/device/factory_reset", .factoryReset), ("mgmt/initiate/firmware/download", .other),
-      ("mgmt/initiate/firmware/update", .other), ("mgmt/custom/a/b", .customAction),
+      ("mgmt/initiate/device/factory_reset", .factoryReset), ("mgmt/initiate/firmware/download", .downloadFirmware),
+      ("mgmt/initiate/firmware/update", .installFirmware), ("mgmt/custom/a/b", .customAction),
       ("mgmt/custom", .other), ("", .other), ("observe/", .other),
     ] as [(String, ManagementRequest)])
   func knowsRequestsByTheirTopics(path: String, expected: ManagementRequest) {

@@ -501,6 +501,22 @@ struct SimulatedHost: Host, HostOutputs {
   let machine: Machine
   let attempts: AttemptLog
   let storage: SimulatedStorage
+  let firmware: ImageFlash
+  /// Where images come from; nil where nobody may ask for any.
+  let images: ImageServer?
+
+  init(
+    world: World, network: Network, machine: Machine, attempts: AttemptLog, storage: SimulatedStorage,
+    firmware: ImageFlash? = nil, images: ImageServer? = nil
+  ) {
+    self.world = world
+    self.network = network
+    self.machine = machine
+    self.attempts = attempts
+    self.storage = storage
+    self.firmware = firmware ?? ImageFlash(world: world)
+    self.images = images
+  }
 
   mutating func now() -> Instant { world.now }
   mutating func systemTime() -> WallTime { machine.systemTime() }
@@ -509,22 +525,35 @@ struct SimulatedHost: Host, HostOutputs {
   mutating func openLink(
     _ slot: LinkSlot, to endpoint: borrowing LinkEndpoint, certificateTime: WallTime, deadline: Instant
   ) {
+    if slot == .transfer, let images { return images.open() }
     if slot != .message { world.violate("host: a link that nobody needs is opened") }
     attempts.noteOpen(at: world.now)
     network.open(deadline: deadline, isExpired: certificateTime > Machine.certificateEnd && machine.storedTime != nil)
   }
 
-  mutating func pollLink(_ slot: LinkSlot) -> LinkState { network.state }
+  mutating func pollLink(_ slot: LinkSlot) -> LinkState {
+    slot == .transfer ? images?.poll() ?? .closed : network.state
+  }
   func checkedCertificateStart(_ slot: LinkSlot) -> WallTime? { Machine.certificateStart }
-  mutating func send(_ bytes: Span<UInt8>, on slot: LinkSlot) -> LinkTransfer { network.send(bytes) }
-
-  mutating func receive(on slot: LinkSlot, into buffer: inout ByteBuffer) -> LinkTransfer {
-    network.receive(into: &buffer)
+  mutating func send(_ bytes: Span<UInt8>, on slot: LinkSlot) -> LinkTransfer {
+    if slot == .transfer, let images { return images.send(Array(bytes)) }
+    return network.send(bytes)
   }
 
-  func mayReceive(on slot: LinkSlot) -> Bool { network.mayReceive }
+  mutating func receive(on slot: LinkSlot, into buffer: inout ByteBuffer) -> LinkTransfer {
+    if slot == .transfer, let images { return images.receive(into: &buffer) }
+    return network.receive(into: &buffer)
+  }
+
+  func mayReceive(on slot: LinkSlot) -> Bool {
+    slot == .transfer ? images?.mayReceive ?? false : network.mayReceive
+  }
 
   mutating func closeLink(_ slot: LinkSlot) {
+    if slot == .transfer {
+      images?.close()
+      return
+    }
     attempts.noteClose(at: world.now)
     network.close()
   }

@@ -40,6 +40,8 @@ public struct Scenario: Sendable {
 
   /// The lines of `[management]`; nil without it.
   public var management: String?
+  /// The lines of `[firmware]`; nil without it.
+  public var firmware: String?
 
   /// Whether the organisation is the one without registration.
   public var isQuickstart = false
@@ -161,6 +163,7 @@ public struct Scenario: Sendable {
 
       """
     if let management { text += "[management]\n\(management)\n" }
+    if let firmware { text += "[firmware]\n\(firmware)\n" }
     for (index, event) in events.enumerated() {
       text += """
         [event \(event.name)]

@@ -14,6 +14,9 @@ public enum Seeds {
     return (0..<UInt64(max(1, Double(count) * factor))).map { first + $0 }
   }
 
+  /// Whether more runs than usual were asked for: what enumerates rather than draws lots then leaves nothing out.
+  public static var isThorough: Bool { variable("MOTE_SIMULATOR_FACTOR").flatMap { Double($0) } ?? 1 > 1 }
+
   /// The one seed that was asked for. Marks of rare things are not demanded of it.
   public static var single: UInt64? { variable("MOTE_SIMULATOR_SEED").flatMap { UInt64($0) } }
 

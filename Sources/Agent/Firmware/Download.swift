@@ -149,6 +149,7 @@ struct Download: ~Copyable {
   }
 
   /// Goes on at the byte `offset` of the file, with a new request as a rule. Also behind `.changed`.
+  @inline(never)  // small code
   mutating func seek<H: HostLinks & ~Copyable>(to offset: UInt64, _ now: Instant, _ host: inout H) {
     if case .body = phase, offset >= position, offset - position <= AgentLimits.passedOverBytesMax {
       surplus += offset - position
@@ -175,6 +176,7 @@ struct Download: ~Copyable {
   }
 
   /// The first `count` bytes of `body` are done with.
+  @inline(never)  // small code
   mutating func consume(_ count: Int) {
     guard count > 0 else { return }
     precondition(count <= bodyCount)

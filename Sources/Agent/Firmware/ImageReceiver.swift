@@ -137,11 +137,12 @@ struct ImageReceiver: ~Copyable {
   /// The longest version that may be asked for is longer than any header has.
   private static var versionBytesMax: Int { BundleLimits.versionBytesMax + 1 }
 
-  init(from arena: inout Arena) throws(ArenaExhausted) {
-    let header = try ByteBuffer(capacity: BundleLimits.headerBytes, for: "firmware", from: &arena)
-    let version = try ByteBuffer(capacity: ImageReceiver.versionBytesMax, for: "firmware", from: &arena)
+  /// Takes buffers from `arena` where it is used.
+  init(isUsed: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+    let header = try ByteBuffer(capacity: isUsed ? BundleLimits.headerBytes : 0, for: "firmware", from: &arena)
+    let version = try ByteBuffer(capacity: isUsed ? ImageReceiver.versionBytesMax : 0, for: "firmware", from: &arena)
     // Pages of it that no block needs are never touched.
-    let block = try ByteBuffer(capacity: FirmwareLimits.writeBytesMax, for: "firmware", from: &arena)
+    let block = try ByteBuffer(capacity: isUsed ? FirmwareLimits.writeBytesMax : 0, for: "firmware", from: &arena)
     self.header = header
     self.version = version
     self.block = block
@@ -205,6 +206,9 @@ struct ImageReceiver: ~Copyable {
     guard let bundle else { return blockByteCount }
     return chain.index < bundle.blocks.count ? bundle.blocks.byteCount(ofBlock: chain.index) : 0
   }
+
+  /// The length of an image that is verified, in bytes.
+  var imageByteCount: UInt64 { written }
 
   // MARK: Taking
 

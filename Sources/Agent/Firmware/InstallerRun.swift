@@ -23,16 +23,15 @@ struct InstallerRun: ~Copyable {
   private static var restartStatus: Int { 10 }
   /// How much of the output is kept: the end of it, in bytes.
   private static var outputBytesMax: Int { 512 }
-  /// The longest line that is told, in bytes.
-  static var lineBytesMax: Int { 160 }
 
   private let pinned = Pinned()
   private var output: ByteBuffer
   private var until = Instant.never
   private var isLate = false
 
-  init(from arena: inout Arena) throws(ArenaExhausted) {
-    output = try ByteBuffer(capacity: InstallerRun.outputBytesMax, for: "firmware", from: &arena)
+  init(isUsed: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+    output = try ByteBuffer(
+      capacity: isUsed ? InstallerRun.outputBytesMax : 0, for: "firmware", from: &arena)
   }
 
   /// Starts the program, which has until `until`; false where it cannot be started.
@@ -68,15 +67,21 @@ struct InstallerRun: ~Copyable {
     }
   }
 
-  /// The last line of what it has written that is not empty, for the log: printable ASCII, as far as that goes.
-  func appendLastLine(to line: inout ByteBuffer) {
-    var end = output.count
-    while end > 0, output[end - 1].isBlank || output[end - 1] == UInt8(ascii: "\n") { end -= 1 }
-    var start = end
-    while start > 0, end - start < InstallerRun.lineBytesMax, output[start - 1] != UInt8(ascii: "\n") { start -= 1 }
-    for index in start..<end {
-      let byte = output[index]
-      line.append(byte >= 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") ? byte : UInt8(ascii: "?"))
+  /// The last line of what it has written that is not empty.
+  var lastLine: Span<UInt8> {
+    @_lifetime(borrow self)
+    get {
+      var end = output.count
+      while end > 0, output[end - 1].isBlank || output[end - 1] == UInt8(ascii: "\n") { end -= 1 }
+      var start = end
+      while start > 0, end - start < AgentLimits.installerOutputBytesMax, output[start - 1] != UInt8(ascii: "\n") {
+        start -= 1
+      }
+      let span = output.span.extracting(start..<end)
+      return _overrideLifetime(span, borrowing: self)
     }
   }
+
+  /// What it has written is not of interest any more.
+  mutating func forget() { output.removeAll() }
 }

@@ -1,7 +1,7 @@
 // What device management has to tell the server and waits for its turn: answers to requests.
 //
 // Answers wait here, apart from events, until window and rate have room for them; the outbox sends them in front of
-// whatever waits there.
+// whatever waits there. Those that promise something are held until it is durable: then they are released, or refused.
 
 import Bytes
 import HostInterface
@@ -18,6 +18,8 @@ struct Answers: ~Copyable {
   var payload: ByteBuffer
   /// Answers that wait: for each its length in two bytes, and its payload.
   private var waiting: ByteBuffer
+  /// The same, of answers that are held.
+  private var held: ByteBuffer
   private var count: UInt64 = 0
   private var sentCount: UInt64 = 0
   /// Whether something waits for what wakes the loop by itself.
@@ -25,16 +27,22 @@ struct Answers: ~Copyable {
   /// When time alone moves something on.
   var deadline = Instant.never
 
-  init(isManaged: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    let byteCount = isManaged ? AgentLimits.managementBytesMax : 0
+  /// - Parameter holds: whether there may be answers that are held.
+  init(isManaged: Bool, holds: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+    let byteCount = !isManaged ? 0 : holds ? AgentLimits.firmwareBytesMax : AgentLimits.managementBytesMax
     let waiting = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
     let payload = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
+    let held = try ByteBuffer(capacity: holds ? byteCount : 0, for: "management", from: &arena)
     self.waiting = waiting
+    self.held = held
     self.payload = payload
   }
 
-  /// Whether none waits.
-  var isEmpty: Bool { waiting.isEmpty }
+  /// Whether none waits, and none is held.
+  var isEmpty: Bool { waiting.isEmpty && held.isEmpty }
+
+  /// How many bytes are held: those that are now will be in front of others.
+  var heldCount: Int { held.count }
 
   /// The token of the answer that was finished last.
   var lastToken: UInt64 { Answers.firstToken + count }
@@ -67,16 +75,49 @@ struct Answers: ~Copyable {
   /// Ends the answer that has been begun, and has it wait for its turn.
   @inline(never)  // small code
   mutating func finish<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
-    isBusy = true
     payload.append(UInt8(ascii: "}"))
-    guard !payload.hasOverflowed, payload.count + 2 <= waiting.freeCount else {
-      log.begin(.error, "management answer-dropped")
-      log.end(to: &host)
-      return
-    }
-    waiting.append(bigEndian: UInt16(truncatingIfNeeded: payload.count))
-    waiting.append(payload)
+    enqueue(&log, &host)
+  }
+
+  private mutating func enqueue<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
+    isBusy = true
+    guard append(payload, to: &waiting) else { return noteDropped(&log, &host) }
     count += 1
+  }
+
+  @inline(never)  // small code
+  private func noteDropped<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
+    log.begin(.error, "management answer-dropped")
+    log.end(to: &host)
+  }
+
+  // MARK: Holding
+
+  /// Ends the answer that has been begun, and holds it.
+  mutating func hold<H: HostLog & ~Copyable>(_ log: inout LogWriter, _ host: inout H) {
+    payload.append(UInt8(ascii: "}"))
+    guard append(payload, to: &held) else { return noteDropped(&log, &host) }
+  }
+
+  /// What the first `byteCount` bytes promise that are held is durable. With `refusal`, it cannot be: that is what the
+  /// server is told instead.
+  mutating func release<H: HostLog & ~Copyable>(
+    _ byteCount: Int, refusal: StaticString? = nil, _ log: inout LogWriter, _ host: inout H
+  ) {
+    let rest = held.count - byteCount
+    while held.count > rest {
+      let end = messageEnd(held)
+      payload.removeAll()
+      append(2..<end, of: held, to: &payload)
+      if let refusal {
+        let range = ManagementMessage(parsing: payload.span).requestIdentifier ?? 0..<0
+        begin(ManagementCode.failed, to: (range.lowerBound + 2)..<(range.upperBound + 2), of: held, &payload)
+        appendMessage(refusal)
+        payload.append(UInt8(ascii: "}"))
+      }
+      enqueue(&log, &host)
+      held.removeFirst(end)
+    }
   }
 
   /// Says in the answer what is the matter.
@@ -98,11 +139,11 @@ struct Answers: ~Copyable {
   mutating func send(_ outbox: inout Outbox, _ now: Instant) {
     let topic = TopicName(alreadyChecked: Topics.managementAnswer.bytes)
     while !waiting.isEmpty {
-      let byteCount = Int(waiting[0]) << 8 | Int(waiting[1])
+      let end = messageEnd(waiting)
       payload.removeAll()
-      append(2..<(2 + byteCount), of: waiting, to: &payload)
+      append(2..<end, of: waiting, to: &payload)
       guard publish(on: topic, Answers.firstToken + sentCount + 1, &outbox, now) else { return }
-      waiting.removeFirst(2 + byteCount)
+      waiting.removeFirst(end)
       sentCount += 1
     }
   }
@@ -129,6 +170,24 @@ struct Answers: ~Copyable {
     }
     return true
   }
+}
+
+/// Where the first of the messages of `buffer` ends: each has its length in front, in two bytes.
+private func messageEnd(_ buffer: borrowing ByteBuffer) -> Int { (Int(buffer[0]) << 8 | Int(buffer[1])) + 2 }
+
+/// Appends a message with its length; false where there is no room, or it has not become whole.
+@inline(never)  // small code
+private func append(_ payload: borrowing ByteBuffer, to buffer: inout ByteBuffer) -> Bool {
+  guard !payload.hasOverflowed, payload.count + 2 <= buffer.freeCount else { return false }
+  buffer.append(bigEndian: UInt16(truncatingIfNeeded: payload.count))
+  buffer.append(payload)
+  return true
+}
+
+private func begin(
+  _ code: Int, to range: Range<Int>, of buffer: borrowing ByteBuffer, _ payload: inout ByteBuffer
+) {
+  payload.beginManagementAnswer(code, to: buffer.span.extracting(range))
 }
 
 // As members of one value the two would overlap.

@@ -53,19 +53,21 @@ struct DeviceAttributes: ~Copyable {
   /// - Returns: false when there is none; nothing was appended then.
   @inline(never)  // small code
   func appendValue(
-    of name: Range<Int>, in text: Span<UInt8>, _ settings: borrowing Settings, to payload: inout ByteBuffer
+    of name: Range<Int>, in text: Span<UInt8>, _ settings: borrowing Settings, _ updater: borrowing Updater,
+    to payload: inout ByteBuffer
   ) -> Bool {
+    if updater.appendValue(of: name, in: text, to: &payload) { return true }
     if text.jsonString(name, equals: "location") { return append(location, to: &payload) }
     if text.jsonString(name, equals: "metadata") { return append(metadata, to: &payload) }
     if text.jsonString(name, equals: "deviceInfo") {
-      appendInformation(settings, to: &payload)
+      appendInformation(settings, updater, to: &payload)
       return true
     }
     guard text.extracting(name).starts(with: "deviceInfo.") else { return false }
     let member = (name.lowerBound + 11)..<name.upperBound
     for index in 0..<DeviceAttributes.memberCount
     where text.jsonString(member, equals: DeviceAttributes.memberName(index)) {
-      return appendMember(index, settings, to: &payload)
+      return appendMember(index, settings, updater, to: &payload)
     }
     return false
   }
@@ -76,13 +78,15 @@ struct DeviceAttributes: ~Copyable {
   }
 
   /// Appends what is known about the device, as an object.
-  func appendInformation(_ settings: borrowing Settings, to payload: inout ByteBuffer) {
+  func appendInformation(
+    _ settings: borrowing Settings, _ updater: borrowing Updater, to payload: inout ByteBuffer
+  ) {
     payload.append(UInt8(ascii: "{"))
     let start = payload.count
     for index in 0..<DeviceAttributes.memberCount {
       let before = payload.count
       DeviceAttributes.appendName(index, from: start, to: &payload)
-      if !appendMember(index, settings, to: &payload), !payload.hasOverflowed { payload.truncate(to: before) }
+      if !appendMember(index, settings, updater, to: &payload), !payload.hasOverflowed { payload.truncate(to: before) }
     }
     payload.append(UInt8(ascii: "}"))
   }
@@ -96,8 +100,12 @@ struct DeviceAttributes: ~Copyable {
     payload.append("\":")
   }
 
-  private func appendMember(_ index: Int, _ settings: borrowing Settings, to payload: inout ByteBuffer) -> Bool {
+  private func appendMember(
+    _ index: Int, _ settings: borrowing Settings, _ updater: borrowing Updater, to payload: inout ByteBuffer
+  ) -> Bool {
     if DeviceAttributes.appendMember(index, of: changes.span, to: &payload) { return true }
+    let isVersion = index == ManagementSettings.firmwareVersionPlace
+    if isVersion, updater.appendInstalledVersion(settings, to: &payload) { return true }
     let value = settings.management.information[index]
     if value.isEmpty { return false }
     payload.appendJSON(string: settings.bytes(value))
@@ -156,6 +164,7 @@ struct DeviceAttributes: ~Copyable {
   }
 
   /// Gives the attribute at `name` the value at `value`, which `check` has allowed; `scratch` is emptied.
+  @inline(never)  // small code
   mutating func change(_ name: Range<Int>, _ value: Range<Int>, in text: Span<UInt8>, _ scratch: inout ByteBuffer) {
     let object = text.extracting(value)
     if text.jsonString(name, equals: "location") {

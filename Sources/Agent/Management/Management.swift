@@ -29,6 +29,7 @@ struct Management: ~Copyable {
   private var action: PendingAction
   var attributes: DeviceAttributes
   var answers: Answers
+  private var updater: Updater
   private var requests: DeviceRequests
   /// From when on the next diagnosis may be told.
   private var nextDiagnosis = Instant(milliseconds: 0)
@@ -47,15 +48,17 @@ struct Management: ~Copyable {
   private var nextTurn = Instant.never
 
   /// Takes buffers from `arena` where the device is to be managed.
-  init(isManaged: Bool, random: RandomSource, from arena: inout Arena) throws(ArenaExhausted) {
+  init(isManaged: Bool, updates: Bool, random: RandomSource, from arena: inout Arena) throws(ArenaExhausted) {
+    var random = random
     let action = try PendingAction(isManaged: isManaged, from: &arena)
     let attributes = try DeviceAttributes(isManaged: isManaged, from: &arena)
-    let answers = try Answers(isManaged: isManaged, from: &arena)
-    var random = random
+    let updater = try Updater(isSupported: updates, random: RandomSource(seed: random.next()), from: &arena)
+    let answers = try Answers(isManaged: isManaged, holds: updates, from: &arena)
     let requests = try DeviceRequests(
       isManaged: isManaged, random: RandomSource(seed: random.next()), from: &arena)
     self.action = action
     self.attributes = attributes
+    self.updater = updater
     self.answers = answers
     self.requests = requests
     self.isManaged = isManaged
@@ -71,7 +74,10 @@ struct Management: ~Copyable {
   func isDue(_ now: Instant) -> Bool { now >= nextTurn }
 
   /// Whether there may be no connection now.
-  var keepsOffline: Bool { action.keepsOffline }
+  var keepsOffline: Bool { action.keepsOffline || updater.keepsOffline }
+
+  /// Whether the agent is to end, for its supervisor to start another one.
+  var wantsEnd: Bool { updater.wantsEnd }
 
   /// The word for how far the device is known as a managed one.
   var stateName: StaticString { isManaged ? registration.stateName : "no" }
@@ -89,6 +95,7 @@ struct Management: ~Copyable {
   mutating func beginConnection() {
     guard isManaged else { return }
     registration.beginConnection()
+    updater.beginConnection()
     // The server delivers it again.
     heldPacket = 0
     wake()
@@ -103,13 +110,13 @@ struct Management: ~Copyable {
 
   /// The server has a message of ours.
   mutating func acknowledge(_ token: UInt64, _ now: Instant) {
-    guard token == actionToken else { return }
-    action.noteAnswered(now)
+    updater.noteArrived(token)
+    if token == actionToken { action.noteAnswered(now) }
     wake()
   }
 
   /// Does what can be done; to be called when it is due.
-  mutating func advance<H: HostClock & HostStorage & HostPower & HostLog & ~Copyable>(
+  mutating func advance<H: Host & ~Copyable>(
     isEnding: Bool, _ subscription: SubscriptionState, _ settings: borrowing Settings, _ clock: borrowing ClockFloor,
     _ outbox: inout Outbox, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
@@ -117,22 +124,41 @@ struct Management: ~Copyable {
     answers.isBusy = false
     if !isEnding {
       let isDrained = !outbox.client.isConnected || (answers.isEmpty && outbox.isDrained)
-      if take(action.advance(isDrained: isDrained, settings, now, &log, &host), &log, &host), heldPacket != 0 {
+      if take(action.advance(isDrained: isDrained, settings, now, &log, &host), now, &log, &host), heldPacket != 0 {
         outbox.client.acknowledge(heldPacket, now: now)
         heldPacket = 0
       }
+      updater.hasPublished = outbox.counters.messages > 0 && outbox.isDrained
+      update(settings, clock, now, &log, &host)
     }
     answers.send(&outbox, now)
     if !isEnding {
       registration.advance(
-        isAllowed: action.allowsManage, subscription, settings, attributes, &answers, &outbox, now, &log, &host)
+        isAllowed: action.allowsManage, subscription, settings, attributes, updater, &answers, &outbox, now, &log,
+        &host)
       if log.diagnosis.kinds != 0 { tellDiagnosis(now, &log, &host) }
-      if registration.isManaged { requests.advance(at: clock.wallTime(&host), &answers, &outbox, now, &log, &host) }
-      answers.isBusy = answers.isBusy || action.isBusy
-      answers.noteDeadline(action.hasMoved ? now : action.deadline(now))
+      if registration.isManaged {
+        updater.notify(&answers, &outbox, now)
+        requests.advance(at: clock.wallTime(&host), &answers, &outbox, now, &log, &host)
+      }
+      answers.isBusy = answers.isBusy || action.isBusy || updater.isBusy
+      answers.noteDeadline(action.hasMoved || updater.hasMoved ? now : min(action.deadline(now), updater.deadline(now)))
       action.hasMoved = false
+      updater.hasMoved = false
     }
     noteNextTurn()
+  }
+
+  /// Moves the update of the firmware forward.
+  private mutating func update<H: Host & ~Copyable>(
+    _ settings: borrowing Settings, _ clock: borrowing ClockFloor, _ now: Instant, _ log: inout LogWriter,
+    _ host: inout H
+  ) {
+    updater.advance(isManaged: registration.isManaged, settings, clock, &answers, now, &log, &host)
+    if registration.isManaged, updater.takeNewVersion() { registration.repeatManage(now) }
+    if updater.wantsRestart, settings.management.program(for: .reboot) == nil || action.beginRestart(now, &host) {
+      updater.wantsRestart = false
+    }
   }
 
   private mutating func noteNextTurn() { nextTurn = isBusy ? Instant(milliseconds: .min) : deadline }
@@ -150,7 +176,7 @@ struct Management: ~Copyable {
 
   /// The server is told what the action has come to, if it has.
   private mutating func take<H: HostLog & ~Copyable>(
-    _ news: ActionNews, _ log: inout LogWriter, _ host: inout H
+    _ news: ActionNews, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> Bool {
     var code = ManagementCode.failed
     var message: StaticString?
@@ -164,6 +190,12 @@ struct Management: ~Copyable {
     case .failed:
       message = action.failure.reason.name
       status = action.failure.status
+    }
+    // A restart that an update needs nobody has asked for, and nobody is told what it has come to.
+    guard !action.identifier.isEmpty else {
+      if code == ManagementCode.failed { updater.noteRestartFailed() }
+      action.noteAnswered(now)
+      return true
     }
     answers.payload.beginManagementAnswer(code, to: action.identifier)
     answers.appendMessage(message, status)
@@ -219,12 +251,16 @@ struct Management: ~Copyable {
       log.begin(.info, "management left")
       return log.end(to: &host)
     }
-    guard registration.waits(for: identifier), let code = message.returnCode else {
+    guard let code = message.returnCode, registration.waits(for: identifier) || updater.waits(for: identifier) else {
       log.begin(.debug, "management unknown-answer")
       return log.end(to: &host)
     }
     wake()
-    if registration.takeAnswer(code, settings, now, &log, &host) { action.noteManaged(now) }
+    guard registration.waits(for: identifier) else { return updater.takeAnswer(code, now) }
+    if registration.takeAnswer(code, settings, now, &log, &host) {
+      action.noteManaged(now)
+      updater.noteManaged(now)
+    }
   }
 
   // MARK: Answering
@@ -240,9 +276,8 @@ struct Management: ~Copyable {
   }
 
   /// Takes a request of the server; `text` is its payload.
-  ///
   @inline(never)  // small code
-  mutating func take<H: HostPower & HostLog & ~Copyable>(
+  mutating func take<H: Host & ~Copyable>(
     _ request: ManagementRequest, _ text: Span<UInt8>, isDuplicate: Bool, _ settings: borrowing Settings,
     _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> RequestTurn {
@@ -269,11 +304,11 @@ struct Management: ~Copyable {
     }
     switch request {
     case .update: update(&message, text, identifier, settings, &log, &host)
-    case .observe: observe(message, text, identifier, settings, &log, &host)
-    case .cancel:
-      answers.add(message.hasFields ? ManagementCode.ok : ManagementCode.badRequest, nil, identifier, &log, &host)
+    case .observe: observe(message, text, identifier, isDuplicate: isDuplicate, settings, &log, &host)
+    case .cancel: cancel(message, text, identifier, &log, &host)
     case .reboot: return act(.reboot, identifier, settings, &log, &host)
     case .factoryReset: return act(.factoryReset, identifier, settings, &log, &host)
+    case .downloadFirmware, .installFirmware: initiate(request, identifier, settings, now, &log, &host)
     case .customAction:
       answers.add(ManagementCode.badRequest, "the identifier is too long", identifier, &log, &host)
     case .other: answers.add(ManagementCode.notImplemented, "not supported", identifier, &log, &host)
@@ -319,6 +354,8 @@ struct Management: ~Copyable {
       obstacle = "the identifier is too long"
     } else if !host.mayStartAction(settings.bytes(program)) {
       obstacle = "not permitted, or not executable"
+    } else if updater.isInstalling {
+      obstacle = "an update is being installed"
     } else if !action.begin(kind, for: identifier, &host) {
       obstacle = "another action is pending"
     }
@@ -331,12 +368,55 @@ struct Management: ~Copyable {
     return .taken
   }
 
+  private mutating func initiate<H: Host & ~Copyable>(
+    _ request: ManagementRequest, _ identifier: Span<UInt8>, _ settings: borrowing Settings, _ now: Instant,
+    _ log: inout LogWriter, _ host: inout H
+  ) {
+    // As above.
+    guard !identifier.isEmpty else {
+      let name: StaticString = request == .installFirmware ? "update" : "download"
+      return log.write(.warning, "management no-identifier", "action", name, to: &host)
+    }
+    updater.initiate(
+      request, identifier, isActing: !action.isIdle, settings, &answers, now, &log, &host)
+  }
+
   // MARK: Attributes
+
+  /// Ends an answer, and holds it where what it says has to become durable first.
+  @inline(never)  // small code
+  private mutating func finish<H: HostLog & ~Copyable>(isHeld: Bool, _ log: inout LogWriter, _ host: inout H) {
+    if isHeld { answers.hold(&log, &host) } else { answers.finish(&log, &host) }
+  }
+
+  /// Notes whether the server wants to be told of changes of the attributes.
+  ///
+  /// - Returns: whether the answer is to be held.
+  private mutating func observe(
+    _ message: ManagementMessage, _ text: Span<UInt8>, _ isObserved: Bool, isDuplicate: Bool
+  ) -> Bool {
+    var fields = message
+    var isHeld = false
+    while case .field(let name, _) = fields.nextField(in: text) {
+      if updater.observe(name, in: text, isObserved, isDuplicate: isDuplicate) { isHeld = true }
+    }
+    return isHeld
+  }
+
+  private mutating func cancel<H: HostLog & ~Copyable>(
+    _ message: ManagementMessage, _ text: Span<UInt8>, _ identifier: Span<UInt8>, _ log: inout LogWriter,
+    _ host: inout H
+  ) {
+    guard message.hasFields else { return answers.add(ManagementCode.badRequest, nil, identifier, &log, &host) }
+    // A server that is told once more will say so.
+    _ = observe(message, text, false, isDuplicate: false)
+    answers.add(ManagementCode.ok, nil, identifier, &log, &host)
+  }
 
   /// Answers with the value of each attribute, or with the names of those that there are not.
   private mutating func observe<H: HostLog & ~Copyable>(
-    _ message: ManagementMessage, _ text: Span<UInt8>, _ identifier: Span<UInt8>, _ settings: borrowing Settings,
-    _ log: inout LogWriter, _ host: inout H
+    _ message: ManagementMessage, _ text: Span<UInt8>, _ identifier: Span<UInt8>, isDuplicate: Bool,
+    _ settings: borrowing Settings, _ log: inout LogWriter, _ host: inout H
   ) {
     guard !identifier.isEmpty else { return }
     guard message.hasFields else { return answers.add(ManagementCode.badRequest, "no fields", identifier, &log, &host) }
@@ -352,17 +432,17 @@ struct Management: ~Copyable {
       case .field(let name, _):
         beginField(name, in: text, from: start)
         answers.payload.append(",\"value\":")
-        let isKnown = attributes.appendValue(of: name, in: text, settings, to: &answers.payload)
+        let isKnown = attributes.appendValue(of: name, in: text, settings, updater, to: &answers.payload)
         answers.payload.append(UInt8(ascii: "}"))
         if !isKnown { code = ManagementCode.notFound }
       }
     }
     if answers.payload.hasOverflowed { code = ManagementCode.failed }
     guard code == ManagementCode.ok else {
-      return answerUnknown(code, message, text, identifier, settings, &log, &host)
+      return answerUnknown(code, nil, message, text, identifier, settings, &log, &host)
     }
     answers.payload.append("]}")
-    answers.finish(&log, &host)
+    finish(isHeld: observe(message, text, true, isDuplicate: isDuplicate), &log, &host)
   }
 
   @inline(never)  // small code
@@ -376,10 +456,11 @@ struct Management: ~Copyable {
   /// Answers `code`, and where that is "not found" with the names of what was not.
   @inline(never)  // small code
   private mutating func answerUnknown<H: HostLog & ~Copyable>(
-    _ code: Int, _ message: ManagementMessage, _ text: Span<UInt8>, _ identifier: Span<UInt8>,
+    _ code: Int, _ complaint: StaticString?, _ message: ManagementMessage, _ text: Span<UInt8>,
+    _ identifier: Span<UInt8>,
     _ settings: borrowing Settings, _ log: inout LogWriter, _ host: inout H
   ) {
-    guard code == ManagementCode.notFound else { return answers.add(code, nil, identifier, &log, &host) }
+    guard code == ManagementCode.notFound else { return answers.add(code, complaint, identifier, &log, &host) }
     guard !identifier.isEmpty else { return }
     answers.payload.beginManagementAnswer(code, to: identifier)
     answers.payload.append(",\"d\":{\"fields\":[")
@@ -389,10 +470,10 @@ struct Management: ~Copyable {
       let before = answers.payload.count
       let isKnown: Bool
       if value == nil {
-        isKnown = attributes.appendValue(of: name, in: text, settings, to: &answers.payload)
+        isKnown = attributes.appendValue(of: name, in: text, settings, updater, to: &answers.payload)
         answers.payload.truncate(to: before)
       } else {
-        isKnown = attributes.check(name, value, in: text) != ManagementCode.notFound
+        isKnown = check(name, value, in: text) != ManagementCode.notFound
       }
       guard !isKnown else { continue }
       beginField(name, in: text, from: start)
@@ -408,24 +489,38 @@ struct Management: ~Copyable {
     _ settings: borrowing Settings, _ log: inout LogWriter, _ host: inout H
   ) {
     var fields = message
+    updater.complaint = nil
     var code = message.hasFields ? ManagementCode.changed : ManagementCode.badRequest
     checking: while code == ManagementCode.changed {
       switch fields.nextField(in: text) {
       case .end: break checking
       case .wrong: code = ManagementCode.badRequest
-      case .field(let name, let value): code = attributes.check(name, value, in: text)
+      case .field(let name, let value): code = check(name, value, in: text)
       }
     }
     guard code == ManagementCode.changed else {
-      return answerUnknown(code, message, text, identifier, settings, &log, &host)
+      return answerUnknown(code, updater.complaint, message, text, identifier, settings, &log, &host)
     }
+    var isHeld = false
     while case .field(let name, let value) = message.nextField(in: text) {
       guard let value else { continue }
-      attributes.change(name, value, in: text, &answers.payload)
+      if updater.isRecord(name, in: text) {
+        if updater.change(value, in: text, &answers.payload) { isHeld = true }
+      } else {
+        attributes.change(name, value, in: text, &answers.payload)
+      }
       log.begin(.info, "management updated")
       log.add("field", text: text.extracting(name))
       log.end(to: &host)
     }
-    answers.add(code, nil, identifier, &log, &host)
+    guard !identifier.isEmpty else { return }
+    answers.payload.beginManagementAnswer(code, to: identifier)
+    finish(isHeld: isHeld, &log, &host)
+  }
+
+  /// Whether an attribute may get a value: the code to answer.
+  private mutating func check(_ name: Range<Int>, _ value: Range<Int>?, in text: Span<UInt8>) -> Int {
+    updater.isRecord(name, in: text)
+      ? updater.check(value, in: text) : attributes.check(name, value, in: text)
   }
 }

@@ -241,6 +241,27 @@ struct PendingAction: ~Copyable {
     }
   }
 
+  /// Whether nothing is about to happen to the machine.
+  var isIdle: Bool {
+    switch phase {
+    case .idle, .clearing: true
+    default: false
+    }
+  }
+
+  /// Begins a restart that nobody has asked for: one that an update needs.
+  ///
+  /// - Returns: false when something else is going on, after which it can be tried again.
+  mutating func beginRestart<H: HostPower & ~Copyable>(_ now: Instant, _ host: inout H) -> Bool {
+    guard case .idle = phase else { return false }
+    prepareRecord(.reboot, host.bootIdentifier())
+    setStage(.accepted)
+    // There is nobody to be told.
+    record[3] = 1
+    phase = .draining(until: now + AgentLimits.stopTimeout)
+    return true
+  }
+
   private mutating func prepareRecord(_ action: MachineAction, _ run: BootIdentifier) {
     record[1] = action.rawValue
     record[3] = 0

@@ -91,7 +91,8 @@ struct Registration {
   /// - Parameter isAllowed: whether the server may be told now.
   mutating func advance<H: HostLog & ~Copyable>(
     isAllowed: Bool, _ subscription: SubscriptionState, _ settings: borrowing Settings,
-    _ attributes: borrowing DeviceAttributes, _ answers: inout Answers, _ outbox: inout Outbox, _ now: Instant,
+    _ attributes: borrowing DeviceAttributes, _ updater: borrowing Updater, _ answers: inout Answers,
+    _ outbox: inout Outbox, _ now: Instant,
     _ log: inout LogWriter, _ host: inout H
   ) {
     guard outbox.client.isConnected else {
@@ -116,7 +117,7 @@ struct Registration {
     if case .due(let from) = state, now >= from {
       // What does not allow it moves on by itself, or its deadline is what comes next.
       guard isAllowed else { return }
-      if answers.isEmpty { manage(settings, attributes, &answers, &outbox, now) }
+      if answers.isEmpty { manage(settings, attributes, updater, &answers, &outbox, now) }
     }
     switch state {
     case .due(let from) where from > now: answers.noteDeadline(from)
@@ -127,11 +128,11 @@ struct Registration {
 
   /// Asks the server to take the device for managed.
   private mutating func manage(
-    _ settings: borrowing Settings, _ attributes: borrowing DeviceAttributes, _ answers: inout Answers,
-    _ outbox: inout Outbox, _ now: Instant
+    _ settings: borrowing Settings, _ attributes: borrowing DeviceAttributes, _ updater: borrowing Updater,
+    _ answers: inout Answers, _ outbox: inout Outbox, _ now: Instant
   ) {
     identifier = random.next()
-    writeManage(settings, attributes, &answers.payload)
+    writeManage(settings, attributes, updater, &answers.payload)
     let topic = TopicName(alreadyChecked: Topics.manage.bytes)
     guard !answers.payload.hasOverflowed else { return state = .due(from: .never) }
     if answers.publish(on: topic, Answers.firstToken, &outbox, now) {
@@ -140,21 +141,23 @@ struct Registration {
   }
 
   private func writeManage(
-    _ settings: borrowing Settings, _ attributes: borrowing DeviceAttributes, _ payload: inout ByteBuffer
+    _ settings: borrowing Settings, _ attributes: borrowing DeviceAttributes, _ updater: borrowing Updater,
+    _ payload: inout ByteBuffer
   ) {
     payload.removeAll()
     payload.append("{\"d\":{\"lifetime\":")
     payload.append(decimal: settings.management.lifetime.milliseconds / 1000)
     payload.append(",\"supports\":{\"deviceActions\":")
     payload.append(settings.management.hasActions ? "true" : "false")
-    payload.append(",\"firmwareActions\":false")
+    payload.append(",\"firmwareActions\":")
+    payload.append(updater.isAvailable ? "true" : "false")
     if !withholdsBundles { settings.appendBundles(to: &payload) }
     payload.append(UInt8(ascii: "}"))
     // One that is empty has got no answer from some servers.
     let end = payload.count
     payload.append(",\"deviceInfo\":")
     let start = payload.count
-    attributes.appendInformation(settings, to: &payload)
+    attributes.appendInformation(settings, updater, to: &payload)
     if payload.count == start + 2 { payload.truncate(to: end) }
     payload.append("},")
     payload.append(requestIdentifier: identifier)

@@ -1,0 +1,297 @@
+// Images and slots of a simulated machine: what is durable, what is not, and a supervisor that starts what the slot
+// record says.
+
+import Bytes
+import Firmware
+import HostInterface
+import TestSupport
+
+/// The flash on which images are kept, and what is started from it.
+final class ImageFlash {
+  private let world: World
+  /// What a reader sees, and what a power cut leaves.
+  private(set) var images: [FirmwarePlace: [UInt8]] = [:]
+  private var durable: [FirmwarePlace: [UInt8]] = [:]
+  /// Both copies of the slot record.
+  var slotCopies: [[UInt8]] = [[UInt8]](repeating: [UInt8](repeating: 0, count: 256), count: 2)
+  var hasSlots: Bool { slotCopies.contains { $0.contains { $0 != 0 } } }
+  private var prepared: FirmwarePlace?
+
+  /// What is under way: an operation and its answer.
+  private var operation: (key: String, number: Int, answer: StorageAnswer?)?
+  private(set) var operationCount = 0
+  /// The operation in which the power fails, and whether it has its effect before that.
+  var cutAt: Int?
+  var cutsBehind = false
+  private(set) var isOff = false
+  /// Operations that fail.
+  var failing: [Int: StorageAnswer] = [:]
+  var failingFrom: Int?
+
+  /// Which program runs: a slot's, or the one that came with the system.
+  var running: FirmwarePlace?
+  var isSupervised = true
+  var end: SupervisedEnd?
+
+  /// What an installer does, and what it has come to.
+  var installerStatus = 0
+  private(set) var installs: [String] = []
+  private var installerEnd: ProgramState?
+  /// The version that runs now, and the one that does after a restart.
+  var version = "1.4.0"
+  var pendingVersion: String?
+
+  init(world: World) { self.world = world }
+
+  // MARK: Power
+
+  /// The power comes back. With `keepsAll`, what was not durable is there all the same.
+  func restart(keepsAll: Bool) {
+    if !keepsAll { images = durable }
+    durable = images
+    (isOff, operation, prepared, installerEnd) = (false, nil, nil, nil)
+    if let pendingVersion { version = pendingVersion }
+    pendingVersion = nil
+  }
+
+  /// The agent ends; what it has asked for ends as well.
+  func forget() { (operation, prepared, installerEnd) = (nil, nil, nil) }
+
+  // MARK: Operations
+
+  private func ask(_ key: String, _ perform: @escaping () -> StorageAnswer) -> StorageAnswer {
+    if let operation, operation.key == key {
+      guard let answer = operation.answer else { return .pending }
+      self.operation = nil
+      return answer
+    }
+    let number = operationCount
+    operationCount += 1
+    operation = (key, number, nil)
+    world.after(.milliseconds(3)) { [self] in
+      guard operation?.number == number else { return }
+      if number == cutAt {
+        isOff = true
+        if cutsBehind { _ = perform() }
+        return
+      }
+      let failure = failing[number] ?? failingFrom.flatMap { number >= $0 ? .failed : nil }
+      operation?.answer = failure ?? perform()
+      world.hasNews = true
+    }
+    return .pending
+  }
+
+  func prepare(_ place: FirmwarePlace, from offset: UInt64) -> StorageAnswer {
+    if place == running { world.violate("host: what runs is written to") }
+    return ask("prepare \(place) \(offset)") { [self] in
+      guard offset <= images[place]?.count ?? 0 else { return .damaged }
+      images[place] = Array(images[place, default: []].prefix(Int(offset)))
+      prepared = place
+      return .done
+    }
+  }
+
+  func write(at offset: UInt64, _ bytes: [UInt8]) -> StorageAnswer {
+    ask("write \(offset) \(bytes.count)") { [self] in
+      guard let prepared, images[prepared]?.count == Int(offset) else { return .failed }
+      images[prepared, default: []] += bytes
+      return .done
+    }
+  }
+
+  func flush(_ key: String) -> StorageAnswer {
+    ask(key) { [self] in
+      guard let prepared else { return .failed }
+      durable[prepared] = images[prepared]
+      return .done
+    }
+  }
+
+  func readBack(_ place: FirmwarePlace, byteCount: UInt64, _ digest: inout InlineArray<32, UInt8>) -> StorageAnswer {
+    let answer = ask("read-back \(place)") { [self] in
+      images[place]?.count == Int(byteCount) ? .done : .damaged
+    }
+    if answer == .done { digest = standInDigest(images[place] ?? []) }
+    return answer
+  }
+
+  func discard(_ place: FirmwarePlace) -> StorageAnswer {
+    ask("discard \(place)") { [self] in
+      images[place] = nil
+      durable[place] = nil
+      return .done
+    }
+  }
+
+  func readSlots(into buffer: inout ByteBuffer) -> StorageAnswer {
+    let answer = ask("read-slots") { [self] in hasSlots ? .done : .notFound }
+    if answer == .done {
+      for copy in slotCopies { buffer.append(copy.span) }
+    }
+    return answer
+  }
+
+  func replaceSlots(copy index: Int, _ content: [UInt8]) -> StorageAnswer {
+    ask("replace-slots \(index)") { [self] in
+      slotCopies[index] = content
+      return .done
+    }
+  }
+
+  /// One copy of the record is as a power cut in the middle of its writing leaves it.
+  func tear(_ index: Int) {
+    slotCopies[index] = Array(slotCopies[index].prefix(128)) + [UInt8](repeating: 0, count: 128)
+  }
+
+  // MARK: The supervisor
+
+  /// What the record says.
+  var slots: SlotRecord {
+    get {
+      let copies = slotCopies.flatMap { $0 }
+      guard let newest = SlotRecord.newest(of: copies.span) else { return SlotRecord() }
+      return newest.record
+    }
+    set {
+      var record = newValue
+      record.advance()
+      let bytes = record.bytes
+      let copies = slotCopies.flatMap { $0 }
+      var index = 0
+      if let newest = SlotRecord.newest(of: copies.span) { index = newest.nextCopy }
+      slotCopies[index] = (0..<256).map { bytes[$0] }
+    }
+  }
+
+  /// Starts what the record says.
+  ///
+  /// - Returns: false when the program died at once; then the next one is to be started.
+  func start() -> Bool {
+    var record = slots
+    let (start, hasChanged) = record.prepareStart()
+    if hasChanged { slots = record }
+    end = nil
+    switch start {
+    case .packaged: running = nil
+    case .good(let place):
+      running = place
+      check(place, record)
+    case .trial(let place):
+      running = place
+      let image = images[place] ?? []
+      guard Digest(standInDigest(image)).equals(record[place].digest) else {
+        fail(.damaged)
+        return false
+      }
+      world.mark("trial")
+      // Images of the tests say whether they work.
+      guard !image.starts(with: Array("BROKEN".utf8)) else {
+        fail(.exited)
+        return false
+      }
+    }
+    version = running.map { Array(record[$0].version).text } ?? "1.4.0"
+    return true
+  }
+
+  private func check(_ place: FirmwarePlace, _ record: SlotRecord) {
+    guard Digest(standInDigest(images[place] ?? [])).equals(record[place].digest) else {
+      return world.violate("a slot is started whose image is not what was verified")
+    }
+  }
+
+  /// What is on trial has failed.
+  func fail(_ reason: RevertReason, isFinal: Bool = false) {
+    var record = slots
+    record.noteFailure(reason, isFinal: isFinal)
+    slots = record
+  }
+
+  // MARK: The installer
+
+  func startInstaller(_ version: String) -> Bool {
+    installs.append(version)
+    installerEnd = nil
+    let number = installs.count
+    world.after(.milliseconds(800)) { [self] in
+      guard installs.count == number, !isOff else { return }
+      installerEnd = .exited(installerStatus)
+      if installerStatus == 0 { self.version = version }
+      if installerStatus == 10 { pendingVersion = version }
+      world.hasNews = true
+    }
+    return true
+  }
+
+  func pollInstaller() -> ProgramState { installerEnd ?? .running }
+  func stopInstaller() { installerEnd = .signalled(9) }
+}
+
+/// A digest that is none, but differs where bytes do.
+private func standIn(_ bytes: [UInt8], _ start: [UInt32]) -> [UInt32] {
+  var words = start
+  for (index, byte) in bytes.enumerated() {
+    let place = index % 8
+    words[place] = (words[place] ^ UInt32(byte)) &* 0x0100_0193 &+ words[(place + 1) % 8]
+  }
+  return words
+}
+
+/// The digest of all of `bytes`.
+func standInDigest(_ bytes: [UInt8]) -> InlineArray<32, UInt8> { standInDigest(bytes, behind: RunningHash()) }
+
+private func standInDigest(_ rest: [UInt8], behind hash: RunningHash) -> InlineArray<32, UInt8> {
+  let old = hash.words
+  let words = standIn(rest, (0..<8).map { old[$0] })
+  return InlineArray<32, UInt8> { UInt8(truncatingIfNeeded: words[$0 / 4] >> UInt32(8 * ($0 % 4))) }
+}
+
+extension SimulatedHost: HostFirmware {
+  func add(_ bytes: Span<UInt8>, to hash: inout RunningHash) {
+    let old = hash.words
+    let words = standIn(Array(bytes), (0..<8).map { old[$0] })
+    for index in 0..<8 { hash.words[index] = words[index] }
+    hash.byteCount += UInt64(bytes.count)
+  }
+
+  func digest(of rest: Span<UInt8>, behind hash: RunningHash) -> InlineArray<32, UInt8> {
+    standInDigest(Array(rest), behind: hash)
+  }
+
+  var trustedKeyCount: Int { 1 }
+
+  func isSigned(_ digest: InlineArray<32, UInt8>, byKey identifier: UInt32, _ signature: Span<UInt8>) -> Bool {
+    Array(signature) == (0..<32).map { digest[$0] }
+  }
+
+  mutating func prepareImage(
+    _ place: FirmwarePlace, header: Span<UInt8>, byteCount: UInt64, from offset: UInt64
+  ) -> StorageAnswer { firmware.prepare(place, from: offset) }
+
+  mutating func writeImage(at offset: UInt64, _ bytes: Span<UInt8>) -> StorageAnswer {
+    firmware.write(at: offset, Array(bytes))
+  }
+
+  mutating func flushImage() -> StorageAnswer { firmware.flush("flush") }
+  mutating func finishImage(byteCount: UInt64) -> StorageAnswer { firmware.flush("finish") }
+
+  mutating func readBackImage(
+    _ place: FirmwarePlace, byteCount: UInt64, _ digest: inout InlineArray<32, UInt8>
+  ) -> StorageAnswer { firmware.readBack(place, byteCount: byteCount, &digest) }
+
+  mutating func discardImage(_ place: FirmwarePlace) -> StorageAnswer { firmware.discard(place) }
+  func runningSlot() -> FirmwarePlace? { firmware.running }
+  func isSupervised() -> Bool { firmware.isSupervised }
+  func firmwareObstacle() -> FirmwareObstacle? { firmware.isSupervised ? nil : .notSupervised }
+  mutating func readSlotRecord(into buffer: inout ByteBuffer) -> StorageAnswer { firmware.readSlots(into: &buffer) }
+
+  mutating func replaceSlotRecord(copy index: Int, _ content: Span<UInt8>) -> StorageAnswer {
+    firmware.replaceSlots(copy: index, Array(content))
+  }
+
+  mutating func startInstaller(version: Span<UInt8>) -> Bool { firmware.startInstaller(Array(version).text) }
+  mutating func pollInstaller(output: inout ByteBuffer) -> ProgramState { firmware.pollInstaller() }
+  mutating func stopInstaller() { firmware.stopInstaller() }
+  mutating func endForSupervisor(_ end: SupervisedEnd) { firmware.end = end }
+}
