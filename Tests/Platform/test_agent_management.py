@@ -1,12 +1,17 @@
 """Mote's agent as a managed device, and an operator at the other end."""
 
+import hashlib
+import pathlib
+import subprocess
+
 import pytest
 
+from harness import slots
 from harness.configuration import ini
 from harness.machine import Machine
 from harness.waiting import DEADLINE, wait_until
 from operating import Operator
-from rest import api
+from rest import api, call
 from service import ORGANIZATION, TOKEN
 
 
@@ -24,7 +29,7 @@ def machine(tmp_path):
 @pytest.fixture
 def start_mote(service, start_agent, tmp_path, machine):
     """Starts the agent as device e1, managed, with a program for each action that notes that it ran."""
-    def start(body="", management=None, **sections):
+    def start(body="", management=None, words=(), **sections):
         for name in ("restart", "reset"):
             (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path / 'ran'}\n{body}\n")
             (tmp_path / name).chmod(0o755)
@@ -38,7 +43,7 @@ def start_mote(service, start_agent, tmp_path, machine):
                            "firmware-version": "1.4.0", "location": "hall 3", **(management or {})},
             "agent": {"control-socket": tmp_path / "control"},
             "event status": {"interval": "1h"}, **sections}))
-        agent = start_agent("run", "--config", path, prefix=machine.prefix)
+        agent = start_agent(*words, "run", "--config", path, prefix=machine.prefix)
         agent.wait_log("info", "management", "managed")
         return agent
     return start
@@ -173,3 +178,201 @@ def test_firmware_is_not_supported(operator, start_mote, tmp_path):
     image = tmp_path / "image"
     image.write_bytes(b"x")
     assert "does not support" in operator.run("firmware", "push", "edge", "e1", image, status=1)
+
+
+# Firmware.
+
+MAKE_BUNDLE = pathlib.Path(__file__).resolve().parents[2] / "Scripts/make-bundle"
+
+
+class Updating:
+    """A device that takes firmware, and its operator. Its installer notes what it was given, and then runs `body`."""
+
+    def __init__(self, folder, start, operator, service):
+        self.folder, self._start, self.operator, self.service = folder, start, operator, service
+        self.agent = None
+
+    def start(self, body="", *, management=None, **section):
+        """Starts the agent, with `section` in its `[firmware]`."""
+        program = self.folder / "install"
+        program.write_text(
+            f'#!/bin/sh\necho "$MOTE_FIRMWARE_VERSION" "$(sha256sum < "$1")" >> {self.folder / "installs"}\n{body}\n')
+        program.chmod(0o755)
+        self.agent = self._start(
+            management=management, firmware={"installer": "command", "run": program, **section})
+        return self.agent
+
+    def image(self, version, count=300_000):
+        """An image that no other is like."""
+        path = self.folder / f"edge-os-{version}.img"
+        path.write_bytes(b"".join(hashlib.sha256(f"{version} {number}".encode()).digest()
+                                  for number in range(count // 32)))
+        return path
+
+    def push(self, path, status=0):
+        """Has it installed; gives what the operator was told."""
+        return self.operator.run("firmware", "push", "edge", "e1", path, status=status, timeout=6 * DEADLINE)
+
+    def installs(self):
+        """What the installer was given: versions and digests."""
+        path = self.folder / "installs"
+        return [tuple(line.split()[:2]) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def version(self):
+        """What the platform believes to run there."""
+        return api(self.service, "GET", "/device/types/edge/devices/e1").json["deviceInfo"]["fwVersion"]
+
+    def wait_version(self, version):
+        wait_until(lambda: self.version() == version, DEADLINE, f"the platform knows of {version}")
+
+    def request(self, path, version, **changes):
+        """Has it download an image from the platform; gives the request's identifier."""
+        image = call(self.service, "POST", f"/api/images?name={path.name}", path.read_bytes(),
+                     content_type="application/octet-stream").json
+        values = {"version": version, "name": path.name, "verifier": f"sha256:{image['sha256']}",
+                  "uri": f"http://127.0.0.1:{self.service.ports['http']}{image['path']}", **changes}
+        return self.ask("firmware/download", parameters=[
+            {"name": name, "value": value} for name, value in values.items()])
+
+    def ask(self, action, **members):
+        request = {"action": action, "devices": [{"typeId": "edge", "deviceId": "e1"}], **members}
+        return api(self.service, "POST", "/mgmt/requests", request).json["reqId"]
+
+    def ended(self, identifier):
+        """What the platform says of a request when that is over."""
+        path = f"/mgmt/requests/{identifier}/deviceStatus/edge/e1"
+        return wait_until(lambda: (status := api(self.service, "GET", path).json)["complete"] and status,
+                          2 * DEADLINE, "the request is complete")
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def updating(tmp_path, start_mote, operator, service):
+    return Updating(tmp_path, start_mote, operator, service)
+
+
+def test_updates_one_after_the_other(updating):
+    """Each is downloaded, installed and told; what runs is known to the next agent too."""
+    updating.start()
+    for count, version in enumerate(("1.5.0", "1.6.0"), 1):
+        image = updating.image(version)
+        assert f"{image.name} {version}: 1 installed, 0 failed" in updating.push(image)
+        assert updating.installs()[count - 1:] == [(version, digest(image))]
+        updating.wait_version(version)
+    assert updating.agent.stop() == 0
+    updating.start()
+    updating.wait_version("1.6.0")
+    # The operating system was changed by other means: its own word counts again.
+    assert updating.agent.stop() == 0
+    updating.start(management={"firmware-version": "1.7.0"})
+    updating.wait_version("1.7.0")
+
+
+def test_an_image_that_is_not_what_was_meant(updating):
+    """It is never installed, and the next one is."""
+    agent = updating.start()
+    image = updating.image("1.5.0")
+    ended = updating.ended(updating.request(image, "1.5.0", verifier=f"sha256:{'0' * 64}"))
+    assert ended["status"] != 0, ended
+    agent.wait_log("error", "firmware", "download-failed", reason="wrong-verifier", status="4")
+    assert updating.ended(updating.ask("firmware/update"))["status"] != 0
+    assert updating.installs() == []
+    assert " 1 installed" in updating.push(image)
+    assert updating.installs() == [("1.5.0", digest(image))]
+
+
+def test_an_installer_that_fails(updating):
+    """The operator learns that it has, and what runs is what ran; the next one succeeds."""
+    agent = updating.start('[ "$MOTE_FIRMWARE_VERSION" != 1.5.0 ] || { echo no room for it; exit 3; }')
+    told = updating.push(updating.image("1.5.0"), status=1)
+    assert "0 installed, 1 failed" in told
+    agent.wait_log("error", "firmware", "update-failed", reason="exited", number="3", status="5",
+                   output="no room for it")
+    assert updating.version() == "1.4.0"
+    assert " 1 installed" in updating.push(updating.image("1.6.0"))
+    updating.wait_version("1.6.0")
+    assert [version for version, _ in updating.installs()] == ["1.5.0", "1.6.0"]
+
+
+def test_an_update_that_a_restart_completes(updating, machine, tmp_path):
+    """The machine restarts for it, and the new version is what comes back."""
+    agent = updating.start("exit 10")
+    updating.ended(updating.request(updating.image("1.5.0"), "1.5.0"))
+    identifier = updating.ask("firmware/update")
+    wait_until(lambda: ran(tmp_path) == ["restart"], DEADLINE, "the machine is to restart")
+    agent.process.kill()
+    agent.wait_end()
+    machine.restart()
+    updating.start("exit 10", management={"firmware-version": "1.5.0"})
+    ended = updating.ended(identifier)
+    assert ended["status"] == 0, ended
+    updating.wait_version("1.5.0")
+    assert ran(tmp_path) == ["restart"] and len(updating.installs()) == 1
+
+
+def test_an_agent_that_dies_during_a_download(updating):
+    """The next one goes on by itself, and the platform's request with it."""
+    image = updating.image("1.5.0", 3_000_000)
+    agent = updating.start(throttle="1MB")
+    identifier = updating.request(image, "1.5.0")
+    agent.wait_log("info", "firmware", "downloading")
+    part = updating.folder / "machine/lib/mote/firmware"
+    wait_until(lambda: any(path.stat().st_size > 1_200_000 for path in part.iterdir() if path.is_file()), DEADLINE,
+               "a part of it")
+    agent.process.kill()
+    agent.wait_end()
+    updating.start()
+    ended = updating.ended(identifier)
+    assert ended["status"] == 0, ended
+    assert updating.ended(updating.ask("firmware/update"))["status"] == 0
+    assert updating.installs() == [("1.5.0", digest(image))]
+
+
+@pytest.fixture
+def supervised(updating, tmp_path, start_mote, mote):
+    """The same with `installer = agent`: its own program in slots, under its supervisor."""
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    for arguments in (["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private],
+                      ["pkey", "-in", private, "-pubout", "-out", public]):
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+    # Without events that arrive it takes five minutes to prove oneself.
+    updating.agent = start_mote(words=("supervise", "--key", public), **{
+        "firmware": {"installer": "agent", "key-file": public, "compatible": "acme-e7"},
+        "event status": {"interval": "5s"},
+        "sensor limit": {"event": "status", "read": "file:/proc/sys/kernel/pid_max"}})
+
+    def bundle(version, program=None, key=private):
+        image, path = tmp_path / "image", tmp_path / f"mote-{version}.bundle"
+        # No two are alike.
+        image.write_bytes((program or pathlib.Path(mote.command[0])).read_bytes() + version.encode())
+        subprocess.run([MAKE_BUNDLE, image, path, "--version", version, "--compatible", "acme-e7", "--key", key],
+                       check=True, capture_output=True)
+        return path
+
+    updating.bundle = bundle
+    return updating
+
+
+def test_an_agent_that_replaces_itself(supervised, machine, tmp_path):
+    """A new program proves itself and stays; one that does not is given up, and the one before it goes on."""
+    agent = supervised.agent
+    assert " 1 installed" in supervised.push(supervised.bundle("1.5.0"))
+    supervised.wait_version("1.5.0")
+    record = slots.read_record(machine.state / "firmware")
+    assert record["active"] == "a" and record["a"] == slots.GOOD
+    # Signed by a stranger: not even a byte of it is kept.
+    stranger = tmp_path / "stranger.pem"
+    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", stranger], check=True,
+                   capture_output=True)
+    assert "0 installed, 1 failed" in supervised.push(supervised.bundle("1.5.1", key=stranger), status=1)
+    agent.wait_log("error", "firmware", "download-failed", reason="not-signed", status="4")
+    # One that ends at once.
+    assert "0 installed, 1 failed" in supervised.push(
+        supervised.bundle("1.6.0", pathlib.Path("/bin/false")), status=1)
+    agent.wait_log("error", "firmware", "update-failed", reason="exited", status="5")
+    assert supervised.version() == "1.5.0"
+    record = slots.read_record(machine.state / "firmware")
+    assert record["active"] == "a" and record["b"] == slots.BAD
