@@ -63,6 +63,7 @@ func printOut(_ text: Span<UInt8>) throws(ExitStatus) {
   guard StandardStream.output.write(text) else { throw .output }
 }
 
+@inline(never)  // beside the frame in which the agent runs
 private func printVersion() throws(ExitStatus) {
   guard var memory = MemoryBlock() else { throw .system }
   var line = ByteBuffer(memory.takeRest())

@@ -12,6 +12,7 @@ let stateFolder: StaticString = "/var/lib/mote"
 /// Runs the agent until a signal, or the end of `--for`.
 ///
 /// - Throws: why it could not be started.
+@inline(never)  // the agent would keep the frames of all other commands
 func run(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(ExitStatus) {
   leaveOrphansToAKeeper()
   var end: Instant?

@@ -6,6 +6,7 @@ import LinuxHost
 /// Supervises, and ends as the program has ended.
 ///
 /// - Throws: why that could not be begun.
+@inline(never)  // beside the frame in which the agent runs
 func supervise(_ invocation: Invocation, _ arguments: borrowing Arguments) throws(ExitStatus) {
   guard var memory = MemoryBlock() else { throw .system }
   var supervisor = try makeSupervisor(invocation, arguments, in: &memory.arena)
