@@ -28,6 +28,7 @@ sys.path.append(str(ROOT / "Tests/EndToEnd"))
 
 import budgets  # noqa: E402
 import clients  # noqa: E402
+import download  # noqa: E402
 import growth  # noqa: E402
 import measure  # noqa: E402
 import tables  # noqa: E402
@@ -272,6 +273,7 @@ class Bench(clients.Bench):
                           partial(measure_memory, self, client, tls))
         yield Job(("reconnect",), partial(measure_reconnects, self, self.agent, self.secure, self.mosquitto))
         yield Job(("reconnect, TLS 1.2",), partial(measure_reconnects, self, self.agent, self.older))
+        yield Job(("download",), partial(download.measure, self, self.agent))
         yield Job(("size",), partial(measure_sizes, (self.mosquitto, self.paho)))
 
     def measure(self, rows):
@@ -307,6 +309,7 @@ def open_bench(stack, arch):
     secure = Mosquitto(folder / "secure", options=options, certificate=authority.issue())
     stack.callback(secure.close)
     bench = Bench(arch, folder, plain, secure, trust)
+    bench.authority = authority
     bench.older = Mosquitto(folder / "older", options=options, certificate=authority.issue(), only_tls_1_2=True)
     stack.callback(bench.older.close)
     stack.callback(bench.close)

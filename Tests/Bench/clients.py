@@ -18,8 +18,8 @@ class Bench:
 
     def __init__(self, folder, plain, secure, trust):
         self.folder, self.plain, self.secure, self.trust = folder, plain, secure, trust
-        # A broker without TLS 1.3, where there is one.
-        self.older = None
+        # A broker without TLS 1.3, where there is one, and who has signed all of their certificates.
+        self.older = self.authority = None
         self.platforms = [Platform(broker.side_port) for broker in (plain, secure)]
 
     def port(self, tls):
