@@ -45,6 +45,9 @@ START_ROUNDS = 30
 AGENTS_AT_ONCE = 8
 # What turns certificates as they are in a file into bytes.
 DECODING = re.compile("base64|pem", re.IGNORECASE)
+# How old a file of trusted certificates must be for the agent to note where each of them is: a change within three
+# seconds may leave no trace.
+TRUST_AGE_SECONDS = 4
 # An event's third sensor is the loopback's counter. It has eleven digits before anything is counted, as after a day of
 # work: a digit less is some hundred instructions less.
 LOOPBACK_COUNTER = pathlib.Path("/sys/class/net/lo/statistics/rx_bytes")
@@ -107,6 +110,7 @@ def measure_reconnects(bench, agent, broker, peer=None):
     """Instructions of a TLS reconnect, full and resumed; the broker forgets its sessions when it is started anew."""
     counter = measure.Counter(bench.folder)
     proxy = Proxy(broker.port)
+    time.sleep(max(0, bench.trust.stat().st_ctime + TRUST_AGE_SECONDS - time.time()))
     path = clients.write_configuration(bench, "reconnect", True, interval="1h", port=proxy.port)
     watched = Watched(Program([str(agent.with_names)], 10), "run", "--config", path, prefix=counter.prefix)
     results = {}
