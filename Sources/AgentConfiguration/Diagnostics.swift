@@ -105,7 +105,7 @@ public struct Diagnostics: ~Copyable {
 
   /// The index of an origin's name, which is remembered. When the table is full, that of the last one.
   mutating func origin(named name: Span<UInt8>) -> UInt8 {
-    for index in 0..<origins.count where originNames.span.extracting(origins[index].range).equals(name) {
+    for index in 0..<origins.count where originNames.bytes(of: origins[index]).equals(name) {
       return UInt8(index)
     }
     let shown = name.extracting(0..<min(name.count, 255))
@@ -116,7 +116,7 @@ public struct Diagnostics: ~Copyable {
   }
 
   private func isFlag(_ origin: UInt8) -> Bool {
-    Int(origin) < origins.count && originNames.span.extracting(origins[Int(origin)].range).starts(with: "--")
+    Int(origin) < origins.count && originNames.bytes(of: origins[Int(origin)]).starts(with: "--")
   }
 
   // MARK: Writing one
@@ -142,16 +142,19 @@ public struct Diagnostics: ~Copyable {
     text.append(literal)
   }
 
+  @inline(never)
   mutating func add(_ number: Int) {
     guard open != nil else { return }
     text.append(decimal: number)
   }
 
+  @inline(never)
   mutating func add(_ span: TimeSpan) {
     guard open != nil else { return }
     text.append(duration: span)
   }
 
+  @inline(never)
   mutating func add(size: Int) {
     guard open != nil else { return }
     text.append(size: size)
@@ -171,22 +174,26 @@ public struct Diagnostics: ~Copyable {
   }
 
   /// Adds a valid name as it is.
+  @inline(never)
   mutating func add(plain name: Text, of text: borrowing ByteBuffer) {
-    add(plain: text.span.extracting(name.range))
+    add(plain: text.bytes(of: name))
   }
 
   /// Adds a value, quoted and cut.
+  @inline(never)
   mutating func add(quoted value: Text, of text: borrowing ByteBuffer) {
-    add(quoted: text.span.extracting(value.range))
+    add(quoted: text.bytes(of: value))
   }
 
   /// Adds known words as they are.
+  @inline(never)
   mutating func add(plain bytes: Span<UInt8>) {
     guard open != nil else { return }
     text.append(bytes)
   }
 
   /// Adds the words of a list, as in `a, b or c`, or with a prefix `x:a, x:b or x:c`.
+  @inline(never)
   mutating func add(_ words: WordList, prefix: StaticString = "") {
     var start = 0
     while let range = words.range(from: start) {
@@ -202,6 +209,7 @@ public struct Diagnostics: ~Copyable {
   }
 
   /// Adds text from outside, quoted, without control characters, and cut when it is long.
+  @inline(never)
   mutating func add(quoted bytes: Span<UInt8>) {
     guard open != nil else { return }
     text.append(UInt8(ascii: "\""))

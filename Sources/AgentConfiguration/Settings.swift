@@ -29,7 +29,15 @@ public struct Text: Equatable, Sendable, BitwiseCopyable {
 extension ByteBuffer {
   /// Appends a piece of another buffer.
   mutating func append(_ piece: Text, of other: borrowing ByteBuffer) {
-    append(other.span.extracting(piece.range))
+    append(other.bytes(of: piece))
+  }
+
+  /// The bytes of a piece.
+  @inline(never)  // small code: this is called from everywhere
+  @_lifetime(borrow self)
+  func bytes(of piece: Text) -> Span<UInt8> {
+    let bytes = span.extracting(piece.range)
+    return _overrideLifetime(bytes, borrowing: self)
   }
 }
 
@@ -259,7 +267,7 @@ public struct Settings: ~Copyable {
   @_lifetime(borrow self)
   @inline(__always)  // A call on a value as large as this makes the compiler copy it first.
   public func bytes(_ text: Text) -> Span<UInt8> {
-    let span = self.text.span.extracting(text.range)
+    let span = self.text.bytes(of: text)
     return _overrideLifetime(span, borrowing: self)
   }
 

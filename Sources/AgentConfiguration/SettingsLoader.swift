@@ -247,7 +247,7 @@ public struct SettingsLoader: ~Copyable {
   @_lifetime(borrow self)
   @inline(__always)
   func bytes(_ text: Text) -> Span<UInt8> {
-    let span = self.text.span.extracting(text.range)
+    let span = self.text.bytes(of: text)
     return _overrideLifetime(span, borrowing: self)
   }
 

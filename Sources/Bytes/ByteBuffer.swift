@@ -72,6 +72,7 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// Empties the buffer.
+  @inline(never)  // small code: this is called from everywhere
   public mutating func removeAll() {
     head = 0
     tail = 0

@@ -21,6 +21,7 @@ extension StaticString {
 
 extension Span where Element == UInt8 {
   /// Whether both hold the same bytes.
+  @inline(never)  // small code: this is called from everywhere
   public func equals(_ other: Span<UInt8>) -> Bool {
     guard count == other.count else { return false }
     for index in indices where self[index] != other[index] { return false }

@@ -42,6 +42,7 @@ public struct Instant: Comparable, Sendable, BitwiseCopyable {
   /// The earlier of two comes first.
   public static func < (left: Instant, right: Instant) -> Bool { left.milliseconds < right.milliseconds }
   /// The moment `span` later.
+  @inline(never)  // small code: this is called from everywhere
   public static func + (left: Instant, span: TimeSpan) -> Instant {
     let (sum, overflow) = left.milliseconds.addingReportingOverflow(span.milliseconds)
     return Instant(milliseconds: overflow ? (span.milliseconds < 0 ? .min : .max) : sum)

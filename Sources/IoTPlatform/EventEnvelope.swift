@@ -30,7 +30,7 @@ public struct EventEnvelope: ~Copyable {
 
   /// Does the same with a name that `appendMember(name:)` has prepared, of which the first member needs no comma.
   public mutating func name(prepared: Span<UInt8>, into buffer: inout ByteBuffer) {
-    buffer.append(memberCount > 0 ? prepared : prepared.extracting(1..<prepared.count))
+    buffer.append(memberCount > 0 ? prepared : prepared.extractingInline(1..<prepared.count))
     memberCount += 1
   }
 

@@ -128,6 +128,7 @@ public struct ManagementMessage: Sendable {
   public var hasFields: Bool { fields != nil }
 
   /// The next of the fields, of the text that was parsed.
+  @inline(never)  // small code: this is called from several places
   public mutating func nextField(in text: Span<UInt8>) -> ManagementField {
     guard var reader = fields else { return .end }
     defer { fields = reader }

@@ -27,6 +27,7 @@ public struct RateLimit: BitwiseCopyable, Sendable {
   public var allowedFrom: Instant { theoretical + .milliseconds(-tolerance.milliseconds) }
 
   /// Whether a message may be sent now.
+  @inline(never)  // small code: this is called from several places
   public func allows(at now: Instant) -> Bool { spacing == .zero || now >= allowedFrom }
 
   /// A message was sent.

@@ -174,7 +174,7 @@ struct EventTable: ~Copyable {
   @_lifetime(borrow self)
   @inline(__always)
   func bytes(_ range: TextRange) -> Span<UInt8> {
-    let span = text.span.extracting(range.range)
+    let span = text.span.extractingInline(range.range)
     return _overrideLifetime(span, borrowing: self)
   }
 
@@ -185,8 +185,9 @@ struct EventTable: ~Copyable {
     _ index: Int, from text: borrowing ByteBuffer, _ exponent: Int, to envelope: inout EventEnvelope,
     into payload: inout ByteBuffer, _ settings: borrowing Settings
   ) -> ReadFailure? {
-    let field = settings.bytes(sensors[index].field)
-    let reading = sensors[index].channel.interpret(text.span, field: field, exponent: exponent)
+    let field = sensors[index].field
+    let reading = sensors[index].channel.interpret(
+      text.span, field: field.isEmpty ? Span() : settings.bytes(field), exponent: exponent)
     if case .failed(let failure) = reading { return failure }
     envelope.name(prepared: bytes(sensors[index].memberName), into: &payload)
     switch reading {
