@@ -49,6 +49,7 @@ def subscribe(client, method, *arguments):
 def finish_sending():
     """Waits until the SDK has sent what it was asked to: each response and notification is a thread of its own, and
     may overtake the one before."""
-    for thread in threading.enumerate():
-        if thread.name in ("client.publish", "respondDeviceAction"):
-            thread.join(DEADLINE)
+    # Not by joining them: one that is about to be started is there already.
+    names = {"client.publish", "respondDeviceAction"}
+    wait_until(lambda: not any(thread.name in names for thread in threading.enumerate()), DEADLINE,
+               "the SDK has sent everything")
