@@ -241,6 +241,15 @@ import Testing
     #expect(try next(managed) == nil)
   }
 
+  @Test(arguments: [("firmware update-failed", 1006), ("firmware download-failed", 1007)])
+  func anUpdateThatFailedIsTold(event: StaticString, code: Int) throws {
+    let managed = try makeManaged()
+    log(.error, event, "x", managed)
+    #expect(try next(managed) == "iotdevice-1/add/diag/errorCodes {\"d\":{\"errorCode\":\(code)},")
+    #expect(try next(managed)?.contains("\"message\":\"\(event) sensor=x\",\"severity\":2") == true)
+    #expect(try next(managed) == nil)
+  }
+
   @Test func nothingIsToldWhereThatIsNotWanted() throws {
     let managed = try makeManaged()
     managed.rig.log.isDiagnosing = false

@@ -102,6 +102,10 @@ import Testing
       return "told \(simulation.toldVersion), runs \(simulation.version)"
     }
     if simulation.floor > 0 { return "the floor has risen" }
+    // An update that came to nothing is a fault of the device, and told once.
+    if !simulation.wasCut, !isDamaged, simulation.errorCodes != (life.isGood ? [] : [1006]) {
+      return "error codes \(simulation.errorCodes)"
+    }
     switch request.step {
     case .done:
       guard request.action == "update" else { return "ended with the download" }

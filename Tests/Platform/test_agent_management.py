@@ -222,6 +222,13 @@ class Updating:
         """What the platform believes to run there."""
         return api(self.service, "GET", "/device/types/edge/devices/e1").json["deviceInfo"]["fwVersion"]
 
+    def diagnosed(self):
+        """What the device has told the platform of its own faults, the newest first: error codes and log entries."""
+        device = "/device/types/edge/devices/e1/diag"
+        codes = [code["errorCode"] for code in api(self.service, "GET", f"{device}/errorCodes").json]
+        entries = [entry["message"] for entry in api(self.service, "GET", f"{device}/logs").json]
+        return [f"{code} {text}" for code, text in zip(codes, reversed(entries))]
+
     def wait_version(self, version):
         wait_until(lambda: self.version() == version, DEADLINE, f"the platform knows of {version}")
 
@@ -280,6 +287,8 @@ def test_an_image_that_is_not_what_was_meant(updating):
     agent.wait_log("error", "firmware", "download-failed", reason="wrong-verifier", status="4")
     assert updating.ended(updating.ask("firmware/update"))["status"] != 0
     assert updating.installs() == []
+    told = ["1007 firmware download-failed reason=wrong-verifier status=4"]
+    wait_until(lambda: updating.diagnosed() == told, DEADLINE, "what is told of it")
     assert " 1 installed" in updating.push(image)
     assert updating.installs() == [("1.5.0", digest(image))]
 
@@ -292,6 +301,9 @@ def test_an_installer_that_fails(updating):
     agent.wait_log("error", "firmware", "update-failed", reason="exited", number="3", status="5",
                    output="no room for it")
     assert updating.version() == "1.4.0"
+    wait_until(lambda: updating.diagnosed() == [
+        '1006 firmware update-failed reason=exited number=3 status=5 output="no room for it"'], DEADLINE,
+        "what is told of it")
     assert " 1 installed" in updating.push(updating.image("1.6.0"))
     updating.wait_version("1.6.0")
     assert [version for version, _ in updating.installs()] == ["1.5.0", "1.6.0"]
@@ -373,6 +385,10 @@ def test_an_agent_that_replaces_itself(supervised, machine, tmp_path):
     assert "0 installed, 1 failed" in supervised.push(
         supervised.bundle("1.6.0", pathlib.Path("/bin/false")), status=1)
     agent.wait_log("error", "firmware", "update-failed", reason="exited", status="5")
+    # Each with its cause, the one that was rolled back too: it is the agent before it that knows.
+    wait_until(lambda: supervised.diagnosed() == [
+        "1006 firmware update-failed reason=exited number=1 status=5",
+        "1007 firmware download-failed reason=not-signed status=4"], DEADLINE, "what is told of them")
     assert supervised.version() == "1.5.0"
     record = slots.read_record(machine.state / "firmware")
     assert record["active"] == "a" and record["b"] == slots.BAD

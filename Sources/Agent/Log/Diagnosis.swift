@@ -10,11 +10,14 @@ import HostInterface
 struct Diagnosis: ~Copyable {
   /// The code of the first kind.
   static var firstCode: Int { 1001 }
-  static var kindCount: Int { 5 }
-  /// The kinds, by the log's words: 1001 to 1005.
+  static var kindCount: Int { 7 }
+  /// The kinds, by the log's words: 1001 to 1007.
   private static var kinds: WordList {
     WordList(
-      "sensor failed|sensor recovered|queue dropping|management action-ended|management action-failed")
+      """
+      sensor failed|sensor recovered|queue dropping|management action-ended|management action-failed\
+      |firmware update-failed|firmware download-failed
+      """)
   }
   private static var recovered: Int { 1 }
   private static var dropping: Int { 2 }

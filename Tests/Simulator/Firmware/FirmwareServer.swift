@@ -40,6 +40,8 @@ final class FirmwareServer: BrokerObserver {
   /// The last version that the device said to have, and the last notice.
   private(set) var version = ""
   private(set) var lastState = (state: 0, status: 0)
+  /// The device's own faults that it told.
+  private(set) var errorCodes: [Int] = []
   /// All that went over the wire, for comparison with the protocol.
   private(set) var wire: [String] = []
 
@@ -63,6 +65,10 @@ final class FirmwareServer: BrokerObserver {
     case "iotdevice-1/mgmt/manage": takeManage(body, identifier)
     case "iotdevice-1/notify": takeNotice(body, identifier)
     case "iotdevice-1/response": takeAnswer(body, identifier)
+    case "iotdevice-1/add/diag/errorCodes":
+      if let code = (body["d"] as? [String: Any])?["errorCode"] as? Int { errorCodes.append(code) }
+      reply(200, identifier)
+    case "iotdevice-1/add/diag/log": reply(200, identifier)
     default: world.violate("unknown topic \(topic)")
     }
   }

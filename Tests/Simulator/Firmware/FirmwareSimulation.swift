@@ -296,6 +296,8 @@ public final class FirmwareSimulation {
   public var requests: [FirmwareRequest] { server.requests }
   /// What the device has sent.
   public var wire: [String] { server.wire }
+  /// The device's own faults that it told the server.
+  public var errorCodes: [Int] { server.errorCodes }
   /// The version that the device told last.
   public var toldVersion: String { server.version }
   /// The state and status that it notified last.
