@@ -37,6 +37,7 @@ public struct Agent: ~Copyable {
   private var commands: CommandRunner
   private var management: Management
   private var control: Control
+  private var watchdogs: Watchdogs
   /// When a clean end was asked for, the moment at which it stops waiting.
   private var stopDeadline: Instant?
 
@@ -85,6 +86,7 @@ public struct Agent: ~Copyable {
     self.commands = commands
     self.management = management
     self.control = control
+    watchdogs = Watchdogs(now: now)
     settings = plan.settings
     self.log.isDiagnosing = settings.management.tellsFaults && self.management.isManaged
   }
@@ -96,8 +98,11 @@ public struct Agent: ~Copyable {
   public mutating func step<H: Host & ~Copyable>(_ host: inout H) -> Instant {
     let now = host.now()
     if log.beginTurn(now, &host) { management.wake() }
+    if now >= watchdogs.deadline { watchdogs.advance(now, &host) }
     clock.advance(now, &log, &host)
-    guard clock.isSettled(at: now) else { return clock.deadline(now) ?? now + AgentLimits.idleMax }
+    guard clock.isSettled(at: now) else {
+      return min(clock.deadline(now) ?? now + AgentLimits.idleMax, watchdogs.deadline)
+    }
     let isEnding = stopDeadline != nil
     var hasMore = uplink.isQuiet(now, host) ? false : connect(isEnding: isEnding, now, &host)
     if host.hasControlNews || control.isDue(now) { hasMore = serve(now, &host) || hasMore }
@@ -118,6 +123,7 @@ public struct Agent: ~Copyable {
     uplink.advance(isEnding: isEnding, settings, &clock, &outbox.client, now, &log, &host)
     let hasMore = receive(now, &host)
     if !uplink.watch(&outbox.client, now, &log, &host) { noteLoss(byPeer: false, now, &host) }
+    if uplink.isOnline != watchdogs.isToldOnline { watchdogs.tell(isOnline: uplink.isOnline, &host) }
     return hasMore
   }
 
@@ -167,7 +173,7 @@ public struct Agent: ~Copyable {
 
   @inline(__always)
   private mutating func nextDeadline(_ now: Instant) -> Instant {
-    var deadline = uplink.deadline(outbox.client, now)
+    var deadline = min(uplink.deadline(outbox.client, now), watchdogs.deadline)
     guard !uplink.isEnded else { return deadline }
     deadline = min(min(deadline, management.deadline), min(log.nextAccount, control.deadline))
     deadline = min(deadline, min(commands.deadline, outbox.deadline(now)))

@@ -25,6 +25,8 @@ public enum AgentLimits {
   public static var programGrace: TimeSpan { .seconds(2) }
   /// The longest sleep: nothing depends on it, it only keeps the deadline finite.
   public static var idleMax: TimeSpan { .minutes(60) }
+  /// How soon signs of life follow each other at most, however impatient a watcher is.
+  static var signIntervalMin: TimeSpan { .milliseconds(100) }
   /// The longest name of a command that is kept for its outcome: all that can be configured.
   public static var commandNameBytesMax: Int { IdentityRules.componentBytesMax }
   /// How much of an action's name is logged, in bytes.

@@ -6,13 +6,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 // What is bound, for its removal: there is one at a time.
@@ -150,4 +154,40 @@ ssize_t mote_ask_control(const char *path, const void *request, size_t request_c
   (void)close(descriptor);
   errno = error;
   return error != 0 || received != 0 ? -1 : (ssize_t)count;
+}
+
+// MARK: Service manager
+
+static char *append_digits(char *end, uint32_t value, uint32_t power) {
+  for (; power > 0; power /= 10) *end++ = (char)('0' + value / power % 10);
+  return end;
+}
+
+void mote_tell_manager(const void *words, size_t word_count, int has_time, int milliseconds) {
+  struct sockaddr_un address;
+  char message[MOTE_NEWS_BYTES_MAX + 20];
+  const char *path = getenv("NOTIFY_SOCKET");
+  if (path == NULL || (path[0] != '/' && path[0] != '@') || set_address(&address, path) != 0) return;
+  // An abstract name is as long as it is said to be.
+  socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+  if (path[0] == '@') address.sun_path[0] = 0;
+  memcpy(message, words, word_count);
+  char *end = message + word_count;
+  if (has_time) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    uint32_t power = 1;
+    // No zeros in front: they would make it octal.
+    while ((uint32_t)time.tv_sec / power >= 10) power *= 10;
+    end = append_digits(append_digits(end, (uint32_t)time.tv_sec, power), (uint32_t)time.tv_nsec / 1000, 100000);
+  }
+  struct pollfd wait = {.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), .events = POLLOUT};
+  if (wait.fd < 0) return;
+  // Only a connected socket knows whether its peer has room.
+  if (connect(wait.fd, (const struct sockaddr *)&address, size) == 0
+      && send(wait.fd, message, (size_t)(end - message), MSG_NOSIGNAL) < 0 && errno == EAGAIN
+      && poll(&wait, 1, milliseconds) > 0) {
+    (void)send(wait.fd, message, (size_t)(end - message), MSG_NOSIGNAL);
+  }
+  (void)close(wait.fd);
 }

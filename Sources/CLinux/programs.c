@@ -334,6 +334,7 @@ int mote_wait_supervised(int signals, pid_t child, int milliseconds, int *status
     while (read(signals, &signal, sizeof signal) == sizeof signal) {
       if (signal.ssi_signo == SIGCHLD) continue;
       if (signal.ssi_signo == SIGTERM || signal.ssi_signo == SIGINT) *is_asked = 1;
+      if (signal.ssi_signo == SIGABRT) *is_asked = MOTE_GIVEN_UP;
       // What comes from a terminal, comes to the program, too.
       if (signal.ssi_code != SI_KERNEL) kill(child, (int)signal.ssi_signo);
     }

@@ -71,6 +71,7 @@ private func turn(
       // It has come once: from now on the agent alone knows what there is to wait for.
       end = nil
       isEnding = true
+      host.tellManager(.stopping)
       next.take()?.release()
       agent.stop(reason: "duration", &host)
       continue
@@ -80,6 +81,7 @@ private func turn(
       // Quickstart has no file that could be read again: a hangup means that whoever was watching has left.
       if signal != .reload || invocation.command == .quickstart {
         isEnding = true
+        host.tellManager(.stopping)
         next.take()?.release()
         agent.stop(reason: signal.name, &host)
       } else if !isEnding {
@@ -95,8 +97,10 @@ private func reload(
   _ agent: inout Agent, _ host: inout LinuxHost, _ configuration: inout StartupMemory,
   _ next: inout LoadedConfiguration?, _ invocation: Invocation, _ arguments: borrowing Arguments
 ) throws(ExitStatus) {
+  host.tellManager(.reloading)
   guard let loaded = reloadConfiguration(invocation, arguments, &host) else {
     agent.logReloadRefused(&host)
+    host.tellManager(.reloaded)
     return
   }
   // Once this agent is ending, the newest configuration is for the next one.
@@ -110,6 +114,7 @@ private func reload(
   agent.reload(plan: try replacePlan(loaded.settings, host: &host, arena: &block.arena), &host)
   configuration.release()
   configuration = block.sealed()
+  host.tellManager(.reloaded)
 }
 
 /// The configuration read anew; nil when something is wrong with it, which has been reported then. It goes the way of
@@ -146,6 +151,7 @@ private func start(_ next: inout LoadedConfiguration?, _ logBytesMax: Int) throw
   if let uncontrolled {
     agent.pointee.logUncontrolled(uncontrolled, usualPlace: usualControlPlaces.word(0), &host.pointee)
   }
+  host.pointee.tellManager(.ready)
   return Running(host: host, agent: agent, connection: connection.sealed(), configuration: block.sealed())
 }
 

@@ -59,6 +59,10 @@ struct ScriptedHost: Host {
   var rebootAnswer = RebootAnswer.accepted
   private(set) var rebootCount = 0
 
+  // Watchdogs.
+  var patience = TimeSpan.zero
+  private(set) var told: [ManagerNews] = []
+
   // Control.
   var hasControlNews = false
   /// What clients say that wait for their place.
@@ -243,6 +247,11 @@ struct ScriptedHost: Host {
     rebootCount += 1
     return rebootAnswer
   }
+
+  // MARK: Watchdogs
+
+  func managerPatience() -> TimeSpan { patience }
+  mutating func tellManager(_ news: ManagerNews) { told.append(news) }
 
   // MARK: Control
 

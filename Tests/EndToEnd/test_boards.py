@@ -43,6 +43,12 @@ def test_systemd_understands_the_unit(tmp_path):
     assert (done.returncode, complaints) == (0, []), done.stderr
 
 
+def test_the_unit_hears_who_speaks(unit):
+    assert unit["Type"] == "notify" and "WatchdogSec" in unit
+    # The program that says that it lives is not the main process there.
+    assert "\nNotifyAccess=all\n" in (BOARD / "supervised.conf").read_text()
+
+
 def test_the_state_folder_is_there_and_ours(unit, state_folder):
     # All else is read-only under ProtectSystem=strict.
     assert pathlib.Path("/var/lib") / unit["StateDirectory"] == state_folder

@@ -186,6 +186,20 @@ def test_a_new_program_that_hangs_is_given_up(board):
     assert board.record()["reason"] == "timeout"
 
 
+def test_a_new_program_that_gives_no_sign_of_life_has_failed(board):
+    """A service manager ends by SIGABRT what does not say that it lives, and starts the supervisor again."""
+    trial(board, f"trap 'exit 9' ABRT; echo > {board.folder}/up; while :; do sleep 0.1; done")
+    for failures in (1, 2):
+        process = board.start()
+        wait_until(lambda: (board.folder / "up").exists(), DEADLINE, "the new program runs")
+        process.send_signal(signal.SIGABRT)
+        assert process.wait(timeout=DEADLINE) == 9
+        (board.folder / "up").unlink()
+        assert board.record()["failures" if failures == 1 else "reason"] == (1 if failures == 1 else "timeout")
+    assert board.run() == 3
+    assert board.started() == ["b version"] * 2 + ["a version"]
+
+
 def test_a_new_program_that_has_committed_may_go_on(board):
     trial(board, f"{board.commit(1)}; sleep 3; exit 5", seconds=1)
     assert board.run() == 5

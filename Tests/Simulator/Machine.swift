@@ -115,6 +115,9 @@ final class Machine {
   private(set) var isGoingDown = false
   /// By program; one that is not named restarts the machine.
   var actionBehaviours: [String: ActionBehaviour] = [:]
+  /// How patient the service manager is, and what it was told.
+  var patience = TimeSpan.zero
+  var told: [ManagerNews] = []
   /// Whether an action has a chance.
   var mayAct = true
   /// The programs that were started upon the machine, and in which run.
@@ -623,4 +626,6 @@ struct SimulatedHost: Host, HostOutputs {
   mutating func pollAction() -> ProgramState { machine.pollAction() }
   mutating func stopAction() { machine.stopAction() }
   mutating func reboot() -> RebootAnswer { machine.reboot() }
+  func managerPatience() -> TimeSpan { machine.patience }
+  mutating func tellManager(_ news: ManagerNews) { machine.told.append(news) }
 }

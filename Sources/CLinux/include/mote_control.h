@@ -1,4 +1,4 @@
-// The control socket: system calls whose structures Swift cannot import.
+// The control socket, and that of the service manager: system calls whose structures Swift cannot import.
 #pragma once
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,3 +22,9 @@ int mote_accept_control(int listener);
 // pause for longer than `seconds`. Returns the length of the answer, or -1 with errno: 0 where there is no whole one.
 ssize_t mote_ask_control(const char *_Nonnull path, const void *_Nonnull request, size_t request_count,
                          void *_Nonnull answer, size_t answer_max, int seconds);
+
+// Sends `words`, at most MOTE_NEWS_BYTES_MAX, to the service manager whose socket NOTIFY_SOCKET names, the present
+// moment in microseconds behind them where `has_time`. Waits at most `milliseconds` for room; what has none is lost.
+// Without such a variable nothing happens.
+enum { MOTE_NEWS_BYTES_MAX = 64 };
+void mote_tell_manager(const void *_Nonnull words, size_t word_count, int has_time, int milliseconds);

@@ -106,7 +106,8 @@ pid_t mote_start_supervised(const char *_Nonnull path, char *_Nullable *_Nonnull
 
 // Waits until `child` has ended, at most `milliseconds`, -1 for as long as it takes; meanwhile collects all other
 // children, and hands on signals. Returns 1 with the child's status, or 0. `*is_asked` becomes 1 where it was asked to
-// end.
+// end, MOTE_GIVEN_UP where that was for want of signs of life: by SIGABRT, as service managers do.
+enum { MOTE_GIVEN_UP = 2 };
 int mote_wait_supervised(int signals, pid_t child, int milliseconds, int *_Nonnull status, int *_Nonnull is_asked);
 
 // Ends as a child has ended that had this status.

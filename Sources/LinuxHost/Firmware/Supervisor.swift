@@ -198,9 +198,12 @@ public struct Supervisor: ~Copyable {
       }
       while mote_wait_supervised(signals, child, -1, &status, &isAsked) == 0 {}
     }
-    // Whoever asks for an end is no failure of the program.
-    if isAsked != 0 { mote_end_like(status) }
     readRecord()
+    // Whoever asks for an end is no failure of the program, unless it hung.
+    if isAsked != 0 {
+      if isAsked == MOTE_GIVEN_UP, record.trial == place { fail(place, .timeout, isFinal: false) }
+      mote_end_like(status)
+    }
     let hasExited = mote_has_exited(status) != 0
     let detail = hasExited ? mote_exit_status(status) : mote_end_signal(status)
     guard record.trial == place else {
