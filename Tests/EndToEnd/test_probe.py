@@ -102,7 +102,9 @@ def results(architecture, program, tmp_path_factory):
     triple = next(triple for triple in bundle["targetTriples"] if triple.startswith(architecture))
     scratch = ROOT / "build/probe" / architecture
     # What Scripts/build does when it has to.
-    careful = ["-Xlinker", "-mllvm", "-Xlinker", "-arm-assume-misaligned-load-store"] if triple.startswith("arm") else []
+    careful = []
+    if triple.startswith("arm"):
+        careful = ["-Xlinker", "-mllvm", "-Xlinker", "-arm-assume-misaligned-load-store"]
     built = subprocess.run(
         ["swift", "build", "--package-path", ROOT / "Tests/Probe", "-c", "release", "--swift-sdks-path", SDKS,
          "--swift-sdk", triple, "--scratch-path", scratch, *careful], capture_output=True, text=True, check=False)
