@@ -1,54 +1,20 @@
 """Fixtures of the end-to-end tests; see CONTRIBUTING.md for how they are run."""
 
 import pathlib
-import platform as machine
-import shutil
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from harness.agent import Agent, Program  # noqa: E402
+from harness.agent import Agent  # noqa: E402
 from harness.broker import Mosquitto, Platform  # noqa: E402
 from harness.configuration import configuration  # noqa: E402
 from harness.peer import ScriptedBroker  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
-from harness.running import joining, keep  # noqa: E402
+from harness.running import joining  # noqa: E402
 
 pytest_plugins = ["harness.plugin"]
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-EMULATORS = {"aarch64": "qemu-aarch64-static", "armv7": "qemu-arm-static", "armv6": "qemu-arm-static"}
-EMULATED_PATIENCE = 4
-
-
-def pytest_addoption(parser):
-    parser.addoption("--arch", default=None, help="the device binary to test (default: this machine's own)")
-    parser.addoption("--mote", default=None, help="another binary to test")
-
-
-def pytest_collection_modifyitems(config, items):
-    emulated = config.getoption("--arch") in EMULATORS and config.getoption("--arch") != machine.machine()
-    keep(config, items, [item for item in items if not emulated or item.get_closest_marker("core")])
-
-
-@pytest.fixture(scope="session")
-def architecture(pytestconfig):
-    return pytestconfig.getoption("--arch") or machine.machine()
-
-
-@pytest.fixture(scope="session")
-def program(pytestconfig, architecture):
-    """The program under test."""
-    binary = pathlib.Path(pytestconfig.getoption("--mote") or ROOT / "build" / architecture / "mote")
-    assert binary.exists(), f"{binary} is missing; Scripts/build makes it"
-    if architecture == machine.machine():
-        return Program([str(binary)], 1)
-    emulator = shutil.which(EMULATORS[architecture])
-    assert emulator, f"{EMULATORS[architecture]} is missing; Scripts/setup installs it"
-    return Program([emulator, str(binary)], EMULATED_PATIENCE)
-
 
 @pytest.fixture
 def start_broker(closing, tmp_path):
@@ -110,12 +76,6 @@ def run_agent(closing, program, write_configuration):
     return run
 
 
-@pytest.fixture
-def start_agent(closing, program):
-    """Starts the program with any arguments."""
-    return joining(closing, lambda *arguments, **options: Agent(program, *arguments, **options))
-
-
 @pytest.fixture(scope="session")
 def server_certificate(authority):
     """A certificate that is right in every respect, for localhost."""
@@ -126,7 +86,3 @@ def server_certificate(authority):
 def tls_broker(start_broker, server_certificate):
     """A Mosquitto with TLS."""
     return start_broker(certificate=server_certificate)
-
-
-def pytest_report_header(config):
-    return f"under test: {config.getoption('--mote') or config.getoption('--arch') or machine.machine()}"

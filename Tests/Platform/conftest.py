@@ -1,7 +1,6 @@
 """Fixtures of the platform's end-to-end tests; see CONTRIBUTING.md for how they are run."""
 
 import pathlib
-import platform as machine
 import socket
 import sys
 import threading
@@ -12,7 +11,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
 sys.path.insert(0, str(ROOT / "Tests/Platform"))
 
-from harness.agent import Agent, Program  # noqa: E402
 from harness.running import joining  # noqa: E402
 import sdk  # noqa: E402
 import service as platform_service  # noqa: E402
@@ -22,7 +20,6 @@ pytest_plugins = ["harness.plugin"]
 
 def pytest_addoption(parser):
     parser.addoption("--motectl", default=str(ROOT / ".build/debug/motectl"), help="the program to test")
-    parser.addoption("--mote", default=str(ROOT / "build" / machine.machine() / "mote"), help="the agent")
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +31,9 @@ def motectl(pytestconfig):
 
 
 @pytest.fixture(scope="session")
-def mote(pytestconfig):
+def mote(program):
     """The agent."""
-    binary = pathlib.Path(pytestconfig.getoption("--mote"))
-    assert binary.exists(), f"{binary} is missing; Scripts/build makes it"
-    return Program([str(binary)], 1)
+    return program
 
 
 @pytest.fixture
@@ -108,12 +103,6 @@ def sdk_connect(closing, sdk_domain, monkeypatch):
     monkeypatch.setattr(threading, "Timer", DaemonTimer)
 
     return lambda service, *arguments, **options: sdk.connect(service, closing, *arguments, **options)
-
-
-@pytest.fixture
-def start_agent(closing, mote):
-    """Starts the agent."""
-    return joining(closing, lambda *arguments, **options: Agent(mote, *arguments, **options))
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ def test_it_is_there(operator, service, start_mote):
     assert placed.status == 200
 
 
+@pytest.mark.core
 def test_a_restart(operator, service, start_mote, machine, tmp_path):
     """It is complete when the device is back from it, and not when only the agent is."""
     agent = start_mote()
@@ -105,6 +106,7 @@ def test_a_reset(operator, start_mote, tmp_path):
     agent.wait_log("error", "management", "action-failed", action="reboot", reason="status")
 
 
+@pytest.mark.core
 def test_a_custom_action(service, start_mote, tmp_path):
     """The platform's request is complete when the program has ended, and has failed where that has."""
     bundle = {"bundleId": "tools", "displayName": {"en_US": "Tools"}, "actions": {"calibrate": {
@@ -261,6 +263,7 @@ def updating(tmp_path, start_mote, operator, service):
     return Updating(tmp_path, start_mote, operator, service)
 
 
+@pytest.mark.core
 def test_updates_one_after_the_other(updating):
     """Each is downloaded, installed and told; what runs is known to the next agent too."""
     updating.start()
@@ -278,6 +281,7 @@ def test_updates_one_after_the_other(updating):
     updating.wait_version("1.7.0")
 
 
+@pytest.mark.core
 def test_an_image_that_is_not_what_was_meant(updating):
     """It is never installed, and the next one is."""
     agent = updating.start()
@@ -293,6 +297,7 @@ def test_an_image_that_is_not_what_was_meant(updating):
     assert updating.installs() == [("1.5.0", digest(image))]
 
 
+@pytest.mark.core
 def test_an_installer_that_fails(updating):
     """The operator learns that it has, and what runs is what ran; the next one succeeds."""
     agent = updating.start('[ "$MOTE_FIRMWARE_VERSION" != 1.5.0 ] || { echo no room for it; exit 3; }')
@@ -309,6 +314,7 @@ def test_an_installer_that_fails(updating):
     assert [version for version, _ in updating.installs()] == ["1.5.0", "1.6.0"]
 
 
+@pytest.mark.core
 def test_an_update_that_a_restart_completes(updating, machine, tmp_path):
     """The machine restarts for it, and the new version is what comes back."""
     agent = updating.start("exit 10")
@@ -325,6 +331,7 @@ def test_an_update_that_a_restart_completes(updating, machine, tmp_path):
     assert ran(tmp_path) == ["restart"] and len(updating.installs()) == 1
 
 
+@pytest.mark.core
 def test_an_agent_that_dies_during_a_download(updating):
     """The next one goes on by itself, and the platform's request with it."""
     image = updating.image("1.5.0", 3_000_000)
