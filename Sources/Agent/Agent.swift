@@ -57,38 +57,30 @@ public struct Agent: ~Copyable {
       firstPacketIdentifier: UInt16(truncatingIfNeeded: random.next()))
     // Commands are acknowledged when they are taken.
     options.acknowledgesByHand = true
-    // All that can fail comes before the first stored property: a noncopyable value cannot be half made.
     // The small ones first: together they share pages, while of the large ones little more than the beginning is used.
-    let log = try LogWriter(
-      threshold: plan.settings.agent.logLevel, isManaged: plan.settings.management.isManaged, from: &arena)
-    let clock = try ClockFloor(buildTime: buildTime, now: now, from: &arena)
-    var uplink = try Uplink(random: random, connectDelayMax: mqtt.connectDelayMax, now: now, from: &arena)
-    let client = try Client(options: options, packetBytesMax: mqtt.packetBytesMax, from: &arena)
-    let outbox = try Outbox(
-      client: client, queueBytes: mqtt.queueBytes, messagesPerSecondMax: mqtt.messagesPerSecondMax, from: &arena)
-    let events = try EventCollector(table: plan.table, packetBytesMax: mqtt.packetBytesMax, from: &arena)
-    let commands = try CommandRunner(
-      packetBytesMax: mqtt.packetBytesMax, hasActions: plan.settings.management.isManaged, from: &arena)
-    let management = try Management(
+    log = LogWriter(
+      threshold: plan.settings.agent.logLevel, isManaged: plan.settings.management.isManaged, in: &arena)
+    clock = ClockFloor(buildTime: buildTime, now: now, in: &arena)
+    uplink = Uplink(random: random, connectDelayMax: mqtt.connectDelayMax, now: now, in: &arena)
+    outbox = Outbox(
+      client: Client(options: options, packetBytesMax: mqtt.packetBytesMax, in: &arena), queueBytes: mqtt.queueBytes,
+      messagesPerSecondMax: mqtt.messagesPerSecondMax, in: &arena)
+    events = EventCollector(table: plan.table, packetBytesMax: mqtt.packetBytesMax, in: &arena)
+    commands = CommandRunner(
+      packetBytesMax: mqtt.packetBytesMax, hasActions: plan.settings.management.isManaged, in: &arena)
+    management = Management(
       isManaged: plan.settings.management.isManaged, updates: plan.settings.firmware.isConfigured,
-      random: RandomSource(seed: random.next()), from: &arena)
-    let control = try Control(now: now, from: &arena)
+      random: RandomSource(seed: random.next()), in: &arena)
+    control = Control(now: now, in: &arena)
+    watchdogs = Watchdogs(now: now)
+    settings = plan.settings
+    try arena.check()
     if management.isManaged {
       uplink.subscribe(to: Topics.managementFilter, qos: .atLeastOnce)
       uplink.holdBack()
     }
-    if plan.settings.acceptsCommands { uplink.subscribe(to: Topics.commandFilter, qos: .atLeastOnce) }
-    self.log = log
-    self.clock = clock
-    self.uplink = uplink
-    self.outbox = outbox
-    self.events = events
-    self.commands = commands
-    self.management = management
-    self.control = control
-    watchdogs = Watchdogs(now: now)
-    settings = plan.settings
-    self.log.isDiagnosing = settings.management.tellsFaults && self.management.isManaged
+    if settings.acceptsCommands { uplink.subscribe(to: Topics.commandFilter, qos: .atLeastOnce) }
+    log.isDiagnosing = settings.management.tellsFaults && management.isManaged
   }
 
   // MARK: The loop

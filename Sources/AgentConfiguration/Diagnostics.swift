@@ -61,18 +61,14 @@ public struct Diagnostics: ~Copyable {
       + ConfigurationLimits.originsMax * MemoryLayout<Text>.stride
   }
 
-  init(from arena: inout Arena) throws(ArenaExhausted) {
-    let text = try ByteBuffer(
-      capacity: ConfigurationLimits.diagnosticBytesMax, for: "configuration", from: &arena)
-    let lines = try FixedArray<Line>(
-      capacity: ConfigurationLimits.diagnosticsMax, for: "configuration", from: &arena)
-    let originNames = try ByteBuffer(capacity: 4096, for: "configuration", from: &arena)
-    let origins = try FixedArray<Text>(
-      capacity: ConfigurationLimits.originsMax, for: "configuration", from: &arena)
-    self.text = text
-    self.lines = lines
-    self.originNames = originNames
-    self.origins = origins
+  init(in arena: inout Arena) {
+    text = ByteBuffer(
+      capacity: ConfigurationLimits.diagnosticBytesMax, for: "configuration", in: &arena)
+    lines = FixedArray<Line>(
+      capacity: ConfigurationLimits.diagnosticsMax, for: "configuration", in: &arena)
+    originNames = ByteBuffer(capacity: 4096, for: "configuration", in: &arena)
+    origins = FixedArray<Text>(
+      capacity: ConfigurationLimits.originsMax, for: "configuration", in: &arena)
   }
 
   /// How many complaints are kept.

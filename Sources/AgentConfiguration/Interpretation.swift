@@ -32,9 +32,10 @@ extension SettingsLoader {
     defaultID: Span<UInt8>, into arena: inout Arena,
     inspect: (borrowing Settings, inout SettingsLoader) -> Void = { _, _ in }
   ) throws(ArenaExhausted) -> Settings? {
-    var settings = try Settings(
+    var settings = Settings(
       textBytes: settingsTextBytes, events: count(of: .event), sensors: count(of: .sensor),
-      commands: programCount, from: &arena)
+      commands: programCount, in: &arena)
+    try arena.check()
     guard !isIncomplete else {
       diagnostics.sort()
       return nil

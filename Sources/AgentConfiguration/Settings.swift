@@ -251,16 +251,12 @@ public struct Settings: ~Copyable {
   public internal(set) var firstAction = 0
 
   init(
-    textBytes: Int, events: Int, sensors: Int, commands: Int, from arena: inout Arena
-  ) throws(ArenaExhausted) {
-    let textBuffer = try ByteBuffer(capacity: textBytes, for: "settings", from: &arena)
-    let eventTable = try FixedArray<EventSettings>(capacity: events, for: "settings", from: &arena)
-    let sensorTable = try FixedArray<SensorSettings>(capacity: sensors, for: "settings", from: &arena)
-    let commandTable = try FixedArray<CommandSettings>(capacity: commands, for: "settings", from: &arena)
-    text = textBuffer
-    self.events = eventTable
-    self.sensors = sensorTable
-    self.commands = commandTable
+    textBytes: Int, events: Int, sensors: Int, commands: Int, in arena: inout Arena
+  ) {
+    text = ByteBuffer(capacity: textBytes, for: "settings", in: &arena)
+    self.events = FixedArray(capacity: events, for: "settings", in: &arena)
+    self.sensors = FixedArray(capacity: sensors, for: "settings", in: &arena)
+    self.commands = FixedArray(capacity: commands, for: "settings", in: &arena)
   }
 
   /// The bytes of one of these settings' texts.

@@ -89,24 +89,15 @@ public struct SettingsLoader: ~Copyable {
 
   /// Takes `scratchByteCount` bytes from `scratch`.
   public init(scratch: inout Arena) throws(ArenaExhausted) {
-    var diagnostics = try Diagnostics(from: &scratch)
-    let text = try ByteBuffer(capacity: ConfigurationLimits.textBytesMax, for: "configuration", from: &scratch)
-    var sections = try FixedArray<Section>(
-      capacity: ConfigurationLimits.sectionsMax, for: "configuration", from: &scratch)
-    let sectionNames = try HashIndex(
-      capacity: ConfigurationLimits.sectionsMax, for: "configuration", from: &scratch)
-    let plainEntries = try FixedArray<Entry>(
-      capacity: ConfigurationLimits.plainEntriesMax, for: "configuration", from: &scratch)
-    let namedEntries = try FixedArray<Entry>(
-      capacity: ConfigurationLimits.entriesMax, for: "configuration", from: &scratch)
+    diagnostics = Diagnostics(in: &scratch)
+    text = ByteBuffer(capacity: ConfigurationLimits.textBytesMax, for: "configuration", in: &scratch)
+    sections = FixedArray(capacity: ConfigurationLimits.sectionsMax, for: "configuration", in: &scratch)
+    sectionNames = HashIndex(capacity: ConfigurationLimits.sectionsMax, for: "configuration", in: &scratch)
+    plainEntries = FixedArray(capacity: ConfigurationLimits.plainEntriesMax, for: "configuration", in: &scratch)
+    namedEntries = FixedArray(capacity: ConfigurationLimits.entriesMax, for: "configuration", in: &scratch)
     mainPlace = Place(origin: diagnostics.origin(named: StaticString("configuration").bytes), column: 0, line: 0)
     _ = sections.append(Section(kind: .device, name: .none, place: mainPlace, ordinal: 0, firstEntry: 0))
-    self.diagnostics = diagnostics
-    self.text = text
-    self.sections = sections
-    self.sectionNames = sectionNames
-    self.plainEntries = plainEntries
-    self.namedEntries = namedEntries
+    try scratch.check()
   }
 
   // MARK: What is said

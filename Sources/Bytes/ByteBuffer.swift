@@ -21,6 +21,12 @@ public struct ByteBuffer: ~Copyable {
     self.init(try arena.take(capacity, for: name))
   }
 
+  /// Claims `capacity` bytes from `arena`; see `Arena.check`.
+  @inline(__always)
+  public init(capacity: Int, for name: StaticString, in arena: inout Arena) {
+    self.init(arena.claim(capacity, for: name))
+  }
+
   /// Uses the whole of `region`.
   public init(_ region: Region) {
     start = region.start.bindMemory(to: UInt8.self, capacity: region.count)

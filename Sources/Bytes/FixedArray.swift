@@ -13,10 +13,23 @@ public struct FixedArray<Element: BitwiseCopyable>: ~Copyable {
 
   /// Takes room for `capacity` elements from `arena`.
   public init(capacity: Int, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
-    let (byteCount, overflow) = capacity.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
-    let region = try arena.take(overflow ? .max : byteCount, for: name)
+    let region = try arena.take(FixedArray.byteCount(of: capacity), for: name)
     self.start = region.start.bindMemory(to: Element.self, capacity: capacity)
     self.capacity = capacity
+  }
+
+  /// Claims room for `capacity` elements from `arena`; see `Arena.check`.
+  public init(capacity: Int, for name: StaticString, in arena: inout Arena) {
+    let byteCount = FixedArray.byteCount(of: capacity)
+    let region = arena.claim(byteCount, for: name)
+    self.start = region.start.bindMemory(to: Element.self, capacity: capacity)
+    self.capacity = region.count == byteCount ? capacity : 0
+  }
+
+  /// What `capacity` elements take, or more than there is.
+  private static func byteCount(of capacity: Int) -> Int {
+    let (byteCount, overflow) = capacity.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
+    return overflow ? .max : byteCount
   }
 
   /// The element at `index`, which must be below `count`.

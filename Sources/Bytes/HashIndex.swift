@@ -16,9 +16,15 @@ public struct HashIndex: ~Copyable {
 
   /// Takes room for the entries 0..<`capacity` of a table, fewer than 65,535 of them, from `arena`.
   public init(capacity: Int, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
+    self.init(capacity: capacity, for: name, in: &arena)
+    try arena.check()
+  }
+
+  /// Claims room for them; see `Arena.check`.
+  public init(capacity: Int, for name: StaticString, in arena: inout Arena) {
     precondition(capacity < UInt16.max, "an entry's number has two bytes")
     bucketCount = HashIndex.bucketCount(for: capacity)
-    numbers = try FixedArray(capacity: bucketCount + capacity, for: name, from: &arena)
+    numbers = FixedArray(capacity: bucketCount + capacity, for: name, in: &arena)
     removeAll()
   }
 

@@ -38,6 +38,9 @@ public struct ArenaTerm {
 }
 
 /// Hands out pieces of one block of memory, front to back; nothing is ever given back singly.
+///
+/// Whoever makes one piece after another claims them, and asks once with `check` whether there was room for all: a way
+/// out behind each of them takes several times the code.
 public struct Arena: ~Copyable {
   /// How many named terms are remembered; further pieces are added to the last term.
   public static var termsMax: Int { 24 }
@@ -47,6 +50,8 @@ public struct Arena: ~Copyable {
   private var terms: InlineArray<24, ArenaTerm>
   /// How many of the terms are in use.
   public private(set) var termCount = 0
+  /// The first that was claimed in vain.
+  private var lack: ArenaExhausted?
 
   /// Takes over `block`, which must be zeroed (fresh mappings are).
   public init(_ block: Region) {
@@ -63,6 +68,7 @@ public struct Arena: ~Copyable {
   /// Takes `byteCount` bytes, aligned for any integer.
   ///
   /// - Throws: `ArenaExhausted` when the block is too small.
+  @inline(never)  // small code
   public mutating func take(_ byteCount: Int, for name: StaticString) throws(ArenaExhausted) -> Region {
     // Checked before the rounding up, which must not overflow.
     let free = block.count - used
@@ -74,6 +80,24 @@ public struct Arena: ~Copyable {
     used += aligned
     note(name, aligned)
     return region
+  }
+
+  /// Takes `byteCount` bytes, aligned for any integer, or none when the block is too small; `check` says so.
+  @inline(never)  // small code: this is called from everywhere
+  public mutating func claim(_ byteCount: Int, for name: StaticString) -> Region {
+    do throws(ArenaExhausted) {
+      return try take(byteCount, for: name)
+    } catch {
+      if lack == nil { lack = error }
+      return Region(start: block.start, count: 0)
+    }
+  }
+
+  /// To be called behind claims, before what was made of them is used.
+  ///
+  /// - Throws: `ArenaExhausted` when the block was too small for one of them.
+  public func check() throws(ArenaExhausted) {
+    if let lack { throw lack }
   }
 
   private mutating func note(_ name: StaticString, _ byteCount: Int) {

@@ -68,27 +68,29 @@ public struct Client: ~Copyable {
   public init(
     options: ClientOptions, packetBytesMax: Int, from arena: inout Arena
   ) throws(ArenaExhausted) {
+    self.init(options: options, packetBytesMax: packetBytesMax, in: &arena)
+    try arena.check()
+  }
+
+  /// The same; see `Arena.check`.
+  public init(options: ClientOptions, packetBytesMax: Int, in arena: inout Arena) {
     let packetBytesMax = min(max(packetBytesMax, ClientLimits.packetBytesMin), ClientLimits.packetBytesMax)
     var options = options
     options.inflightMax = min(max(options.inflightMax, 1), ClientLimits.inflightMax)
     options.keepAlive = min(max(options.keepAlive, .zero), .seconds(65_535))
     let inflightBytesMax = max(options.inflightBytesMax ?? 2 * packetBytesMax, packetBytesMax)
-    let input = try ByteBuffer(capacity: packetBytesMax, for: "mqtt input", from: &arena)
-    let output = try ByteBuffer(
-      capacity: packetBytesMax + ClientLimits.controlBytes, for: "mqtt output", from: &arena)
-    let session = try Session(
+    input = ByteBuffer(capacity: packetBytesMax, for: "mqtt input", in: &arena)
+    output = ByteBuffer(
+      capacity: packetBytesMax + ClientLimits.controlBytes, for: "mqtt output", in: &arena)
+    session = Session(
       messagesMax: options.inflightMax, bytesMax: inflightBytesMax, publishBytesMax: packetBytesMax,
-      firstIdentifier: options.firstPacketIdentifier, from: &arena)
-    let unacknowledged = try FixedArray<Unacknowledged>(
-      capacity: options.acknowledgesByHand ? ClientLimits.unacknowledgedMax : 0, for: "mqtt identifiers", from: &arena)
+      firstIdentifier: options.firstPacketIdentifier, in: &arena)
+    unacknowledged = FixedArray<Unacknowledged>(
+      capacity: options.acknowledgesByHand ? ClientLimits.unacknowledgedMax : 0, for: "mqtt identifiers", in: &arena)
     let margin = min(ClientLimits.keepAliveMargin.milliseconds, options.keepAlive.milliseconds / 10)
     pingPause = .milliseconds(options.keepAlive.milliseconds - margin)
     self.options = options
     self.packetBytesMax = packetBytesMax
-    self.input = input
-    self.output = output
-    self.session = session
-    self.unacknowledged = unacknowledged
     connection = Connection(now: Instant(milliseconds: 0))
   }
 

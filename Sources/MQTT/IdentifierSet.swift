@@ -12,8 +12,8 @@ struct IdentifierSet: ~Copyable {
   private var words: FixedArray<UInt64>
   private(set) var count = 0
 
-  init(from arena: inout Arena) throws(ArenaExhausted) {
-    words = try FixedArray(capacity: 1024, for: "mqtt identifiers", from: &arena)
+  init(in arena: inout Arena) {
+    words = FixedArray(capacity: 1024, for: "mqtt identifiers", in: &arena)
     words.useZeroed()
     // Memory that is zero already is only read, so that it stays the system's one page of zeros.
     clear()

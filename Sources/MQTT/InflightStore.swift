@@ -25,11 +25,9 @@ struct InflightStore: ~Copyable {
   private var messages: FixedArray<InflightMessage>
   private var packets: ByteBuffer
 
-  init(messagesMax: Int, bytesMax: Int, from arena: inout Arena) throws(ArenaExhausted) {
-    let messages = try FixedArray<InflightMessage>(capacity: messagesMax, for: "mqtt in flight", from: &arena)
-    let packets = try ByteBuffer(capacity: bytesMax, for: "mqtt in flight", from: &arena)
-    self.messages = messages
-    self.packets = packets
+  init(messagesMax: Int, bytesMax: Int, in arena: inout Arena) {
+    messages = FixedArray<InflightMessage>(capacity: messagesMax, for: "mqtt in flight", in: &arena)
+    packets = ByteBuffer(capacity: bytesMax, for: "mqtt in flight", in: &arena)
   }
 
   var count: Int { messages.count }

@@ -29,12 +29,10 @@ struct Session: ~Copyable {
   private var lastIdentifier: UInt16
 
   init(
-    messagesMax: Int, bytesMax: Int, publishBytesMax: Int, firstIdentifier: UInt16, from arena: inout Arena
-  ) throws(ArenaExhausted) {
-    let inflight = try InflightStore(messagesMax: messagesMax, bytesMax: bytesMax, from: &arena)
-    let received = try IdentifierSet(from: &arena)
-    self.inflight = inflight
-    self.received = received
+    messagesMax: Int, bytesMax: Int, publishBytesMax: Int, firstIdentifier: UInt16, in arena: inout Arena
+  ) {
+    inflight = InflightStore(messagesMax: messagesMax, bytesMax: bytesMax, in: &arena)
+    received = IdentifierSet(in: &arena)
     self.publishBytesMax = publishBytesMax
     lastIdentifier = firstIdentifier &- 1
   }

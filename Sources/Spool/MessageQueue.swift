@@ -55,13 +55,17 @@ public struct MessageQueue: ~Copyable {
   public init(
     byteCapacity: Int, messageBytesMax: Int? = nil, from arena: inout Arena
   ) throws(ArenaExhausted) {
+    self.init(byteCapacity: byteCapacity, messageBytesMax: messageBytesMax, in: &arena)
+    try arena.check()
+  }
+
+  /// The same; see `Arena.check`.
+  public init(byteCapacity: Int, messageBytesMax: Int? = nil, in arena: inout Arena) {
     let messageBytesMax = min(messageBytesMax ?? byteCapacity, byteCapacity)
     recordBytesMax = min(messageBytesMax + MessageQueue.headerBytes, byteCapacity)
     self.byteCapacity = byteCapacity
-    let byteCount = byteCapacity + max(recordBytesMax - 1, 0)
-    var records = try ByteBuffer(capacity: byteCount, for: "queue", from: &arena)
-    records.commit(byteCount)
-    self.records = records
+    records = ByteBuffer(capacity: byteCapacity + max(recordBytesMax - 1, 0), for: "queue", in: &arena)
+    records.commit(records.capacity)
   }
 
   /// The memory that `QueuedMessage` ranges refer to.

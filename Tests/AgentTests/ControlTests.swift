@@ -15,7 +15,7 @@ private final class Desk {
 
   init() throws {
     var arena = makeArena(byteCount: 1 << 16)
-    control = try Control(now: host.time, from: &arena)
+    control = Control(now: host.time, in: &arena)
   }
 
   var deadline: Instant { control.deadline }

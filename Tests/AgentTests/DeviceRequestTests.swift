@@ -194,7 +194,7 @@ import Testing
   @Test func nobodyIsManagedWithoutBeingConfigured() throws {
     let rig = try Rig()
     var arena = makeArena(byteCount: 1 << 16)
-    var management = try Management(isManaged: false, updates: false, random: RandomSource(seed: 7), from: &arena)
+    var management = Management(isManaged: false, updates: false, random: RandomSource(seed: 7), in: &arena)
     let line = Array("unmanage".utf8)
     let outcome = management.take(.unmanage, line.span, rig.host.time, &rig.log, &rig.host)
     #expect(outcome == .notManaged)

@@ -33,7 +33,7 @@ private final class Bench {
       [firmware]
       \(keys)
       """, from: &arena)
-    receiver = try ImageReceiver(isUsed: true, from: &arena)
+    receiver = ImageReceiver(isUsed: true, in: &arena)
     self.arena = arena
     host = SimulatedFirmware(disk: disk)
   }
@@ -43,7 +43,7 @@ private final class Bench {
     disk.restart(fate)
     host = SimulatedFirmware(disk: disk)
     var arena = makeArena(byteCount: 1 << 20)
-    receiver = try ImageReceiver(isUsed: true, from: &arena)
+    receiver = ImageReceiver(isUsed: true, in: &arena)
     self.arena = arena
   }
 

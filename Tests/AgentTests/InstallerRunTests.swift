@@ -11,7 +11,7 @@ import Testing
     _ end: ProgramState?, output: String = "", at seconds: Int64 = 1
   ) throws -> (outcome: InstallerOutcome, line: String, versions: [String]) {
     var arena = makeArena(byteCount: 4096)
-    var run = try InstallerRun(isUsed: true, from: &arena)
+    var run = InstallerRun(isUsed: true, in: &arena)
     var host = SimulatedFirmware(disk: SimulatedDisk())
     let version = Array("1.5.0".utf8)
     guard run.begin(version: version.span, until: Instant(milliseconds: 60_000), &host) else {

@@ -38,8 +38,8 @@ final class Managed {
       configuration, packetBytes: packetBytes, queueBytes: queueBytes, messagesPerSecond: messagesPerSecond,
       inflightMax: inflightMax)
     rig.host = host
-    management = try Management(
-      isManaged: true, updates: rig.settings.firmware.isConfigured, random: RandomSource(seed: 7), from: &arena)
+    management = Management(
+      isManaged: true, updates: rig.settings.firmware.isConfigured, random: RandomSource(seed: 7), in: &arena)
     advance()
   }
 
@@ -644,8 +644,8 @@ extension Managed {
   }
 
   private func readAgain() throws {
-    management = try Management(
-      isManaged: true, updates: rig.settings.firmware.isConfigured, random: RandomSource(seed: 7), from: &arena)
+    management = Management(
+      isManaged: true, updates: rig.settings.firmware.isConfigured, random: RandomSource(seed: 7), in: &arena)
     advance()
   }
 }

@@ -47,7 +47,7 @@ final class Rig {
     let now = host.time
     let newLog = try LogWriter(threshold: .debug, isManaged: true, from: &arena)
     let newClock = try ClockFloor(buildTime: Rig.buildTime, now: now, from: &arena)
-    let newUplink = try Uplink(random: RandomSource(seed: 1), connectDelayMax: .zero, now: now, from: &arena)
+    let newUplink = Uplink(random: RandomSource(seed: 1), connectDelayMax: .zero, now: now, in: &arena)
     var options = ClientOptions(cleanSession: false, inflightMax: inflightMax, firstPacketIdentifier: 1)
     options.acknowledgesByHand = true
     let client = try Client(options: options, packetBytesMax: packetBytes, from: &arena)
@@ -55,9 +55,9 @@ final class Rig {
       client: client, queueBytes: queueBytes, messagesPerSecondMax: messagesPerSecond, from: &arena)
     let table = try EventTable(
       settings: settings, sources: try fixed(sources, from: &arena), now: now, from: &arena)
-    let newEvents = try EventCollector(table: table, packetBytesMax: packetBytes, from: &arena)
-    let newCommands = try CommandRunner(packetBytesMax: packetBytes, hasActions: true, from: &arena)
-    let newManagement = try Management(isManaged: true, updates: false, random: RandomSource(seed: 7), from: &arena)
+    let newEvents = EventCollector(table: table, packetBytesMax: packetBytes, in: &arena)
+    let newCommands = CommandRunner(packetBytesMax: packetBytes, hasActions: true, in: &arena)
+    let newManagement = Management(isManaged: true, updates: false, random: RandomSource(seed: 7), in: &arena)
     log = newLog
     clock = newClock
     uplink = newUplink

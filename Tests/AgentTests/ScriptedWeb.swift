@@ -160,7 +160,7 @@ final class Fetcher {
 
       """ + configuration, from: &arena)
     let newLog = try LogWriter(threshold: .debug, from: &arena)
-    let newDownload = try Download(isUsed: true, from: &arena)
+    let newDownload = Download(isUsed: true, in: &arena)
     log = newLog
     download = newDownload
     self.settings = settings

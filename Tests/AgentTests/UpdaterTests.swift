@@ -305,7 +305,7 @@ import Testing
     host.storedClock = action
     if host.firmwareRecord == nil {
       var arena = makeArena(byteCount: 1 << 16)
-      var job = try FirmwareJob(isSupported: true, from: &arena)
+      var job = FirmwareJob(isSupported: true, in: &arena)
       job.stage = .restarting
       job.run = host.bootIdentifier()
       host.firmwareRecord = (0..<job.record.count).map { job.record[$0] }
@@ -349,7 +349,7 @@ import Testing
     let record = try #require(managed.rig.host.firmwareRecord)
     var host = ScriptedHost()
     var arena = makeArena(byteCount: 1 << 16)
-    var job = try FirmwareJob(isSupported: true, from: &arena)
+    var job = FirmwareJob(isSupported: true, in: &arena)
     var damagedCount = 0
     for index in record.indices {
       for value in [0, 0xFF, record[index] &+ 1, record[index] ^ 0x80] as [UInt8] {

@@ -35,6 +35,32 @@ import Testing
     #expect(throws: ArenaExhausted.self) { _ = try arena.take(1, for: "d") }
   }
 
+  @Test func remembersWhatWasClaimedInVain() throws {
+    var arena = makeArena(byteCount: 64)
+    let fits = arena.claim(48, for: "a")
+    #expect(fits.count == 48)
+    try arena.check()
+    var buffer = ByteBuffer(capacity: 17, for: "b", in: &arena)
+    let table = FixedArray<UInt64>(capacity: 3, for: "c", in: &arena)
+    let index = HashIndex(capacity: 100, for: "d", in: &arena)
+    buffer.append(1)
+    let (capacity, hasOverflowed, tableCapacity) = (buffer.capacity, buffer.hasOverflowed, table.capacity)
+    #expect(capacity == 0)
+    #expect(hasOverflowed)
+    #expect(tableCapacity == 0)
+    _ = consume index
+    // What is small enough is still handed out, and the first lack is not forgotten for it.
+    let small = arena.claim(16, for: "e")
+    #expect(small.count == 16)
+    do throws(ArenaExhausted) {
+      try arena.check()
+      Issue.record("nothing was claimed in vain")
+    } catch {
+      #expect(error.name.isSameText(as: "b"))
+      #expect(error.bytesNeeded == 17)
+    }
+  }
+
   @Test func remembersWhatMemoryIsFor() throws {
     var arena = makeArena()
     _ = try arena.take(10, for: "input")

@@ -47,7 +47,7 @@ private final class Fetcher {
       sensorCount: 0, sensorTextBytes: 0, commandCount: 0, commandTextBytes: 0, sourceTimeout: .seconds(1))
     let newHost = try LinuxHost(links: links, storage: LinuxStorage(folder: nil), plan: plan, from: &arena)
     let newLog = try LogWriter(threshold: .error, from: &arena)
-    let newDownload = try Download(isUsed: true, from: &arena)
+    let newDownload = Download(isUsed: true, in: &arena)
     host = newHost
     log = newLog
     download = newDownload

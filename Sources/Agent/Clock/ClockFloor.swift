@@ -87,7 +87,13 @@ public struct ClockFloor: ~Copyable {
 
   /// Starts with the time at which the program was built.
   public init(buildTime: WallTime, now: Instant, from arena: inout Arena) throws(ArenaExhausted) {
-    content = try ByteBuffer(capacity: StorageRecord.clock.roomNeeded, for: "clock", from: &arena)
+    self.init(buildTime: buildTime, now: now, in: &arena)
+    try arena.check()
+  }
+
+  /// The same; see `Arena.check`.
+  init(buildTime: WallTime, now: Instant, in arena: inout Arena) {
+    content = ByteBuffer(capacity: StorageRecord.clock.roomNeeded, for: "clock", in: &arena)
     self.buildTime = buildTime
     floor = buildTime
     patienceEnd = now + ClockFloor.readPatience

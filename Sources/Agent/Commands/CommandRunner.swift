@@ -61,20 +61,14 @@ struct CommandRunner: ~Copyable {
   /// any that fits a packet of `packetBytesMax`.
   ///
   /// - Parameter hasActions: whether there may be custom actions.
-  init(packetBytesMax: Int, hasActions: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    let name = try ByteBuffer(
-      capacity: AgentLimits.programNameBytesMax(hasActions: hasActions), for: "scratch", from: &arena)
-    let identifier = try ByteBuffer(
-      capacity: hasActions ? PendingAction.identifierBytesMax : 0, for: "scratch", from: &arena)
-    let payload = try ByteBuffer(capacity: AgentLimits.outcomeBytesMax, for: "payload", from: &arena)
-    let waiting = try MessageQueue(byteCapacity: packetBytesMax, from: &arena)
-    slots = try PerProgram<ProgramSlot> { _ throws(ArenaExhausted) in
-      try ProgramSlot(hasActions: hasActions, from: &arena)
-    }
-    self.name = name
-    self.identifier = identifier
-    self.payload = payload
-    self.waiting = waiting
+  init(packetBytesMax: Int, hasActions: Bool, in arena: inout Arena) {
+    name = ByteBuffer(
+      capacity: AgentLimits.programNameBytesMax(hasActions: hasActions), for: "scratch", in: &arena)
+    identifier = ByteBuffer(
+      capacity: hasActions ? PendingAction.identifierBytesMax : 0, for: "scratch", in: &arena)
+    payload = ByteBuffer(capacity: AgentLimits.outcomeBytesMax, for: "payload", in: &arena)
+    waiting = MessageQueue(byteCapacity: packetBytesMax, in: &arena)
+    slots = PerProgram<ProgramSlot> { _ in ProgramSlot(hasActions: hasActions, in: &arena) }
   }
 
   /// The server has accepted a connection; without a session of ours identifiers start anew.

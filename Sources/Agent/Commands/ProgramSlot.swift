@@ -28,14 +28,11 @@ struct ProgramSlot: ~Copyable {
   private(set) var isAction = false
   var output: ByteBuffer
 
-  init(hasActions: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    // Both before either is stored: a noncopyable value cannot be half made.
+  init(hasActions: Bool, in arena: inout Arena) {
     let byteCount =
       AgentLimits.programNameBytesMax(hasActions: hasActions) + (hasActions ? PendingAction.identifierBytesMax : 0)
-    let name = try ByteBuffer(capacity: byteCount, for: "program output", from: &arena)
-    let output = try ByteBuffer(capacity: HostLimits.programOutputBytesMax, for: "program output", from: &arena)
-    self.name = name
-    self.output = output
+    name = ByteBuffer(capacity: byteCount, for: "program output", in: &arena)
+    output = ByteBuffer(capacity: HostLimits.programOutputBytesMax, for: "program output", in: &arena)
   }
 
   var isFree: Bool {

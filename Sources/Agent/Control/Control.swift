@@ -44,11 +44,9 @@ struct Control: ~Copyable {
   let startedAt: Instant
 
   /// Takes room for a line and for a piece of an answer from `arena`.
-  init(now: Instant, from arena: inout Arena) throws(ArenaExhausted) {
-    let line = try ByteBuffer(capacity: ControlLimits.lineBytesMax, for: "control", from: &arena)
-    let answer = try ByteBuffer(capacity: ControlLimits.pieceBytesMax, for: "control", from: &arena)
-    self.line = line
-    self.answer = answer
+  init(now: Instant, in arena: inout Arena) {
+    line = ByteBuffer(capacity: ControlLimits.lineBytesMax, for: "control", in: &arena)
+    answer = ByteBuffer(capacity: ControlLimits.pieceBytesMax, for: "control", in: &arena)
     startedAt = now
   }
 

@@ -28,12 +28,10 @@ struct EventCollector: ~Copyable {
   private(set) var isCrowded = false
 
   /// Takes buffers for one source's text and one payload from `arena`.
-  init(table: consuming EventTable, packetBytesMax: Int, from arena: inout Arena) throws(ArenaExhausted) {
-    let sourceText = try ByteBuffer(capacity: HostLimits.sourceBytesMax, for: "source", from: &arena)
-    let payload = try ByteBuffer(capacity: packetBytesMax, for: "payload", from: &arena)
+  init(table: consuming EventTable, packetBytesMax: Int, in arena: inout Arena) {
+    sourceText = ByteBuffer(capacity: HostLimits.sourceBytesMax, for: "source", in: &arena)
+    payload = ByteBuffer(capacity: packetBytesMax, for: "payload", in: &arena)
     self.table = table
-    self.sourceText = sourceText
-    self.payload = payload
     order()
   }
 

@@ -90,7 +90,7 @@ struct EventTable: ~Copyable {
   /// Event by event; those of one event that have the same source stand together.
   var sensors: FixedArray<SensorEntry>
   /// What messages are made of and never changes.
-  private let text: ByteBuffer
+  private var text: ByteBuffer
 
   /// Before any moment that there is.
   static var unknown: Instant { Instant(milliseconds: .min) }
@@ -101,10 +101,11 @@ struct EventTable: ~Copyable {
     settings: borrowing Settings, sources: borrowing FixedArray<Int>, now: Instant, from arena: inout Arena
   ) throws(ArenaExhausted) {
     precondition(sources.count == settings.sensors.count)
-    var events = try FixedArray<EventEntry>(capacity: settings.events.count, for: "events", from: &arena)
-    var sensors = try FixedArray<SensorEntry>(capacity: settings.sensors.count, for: "sensors", from: &arena)
-    var text = try ByteBuffer(capacity: textBytes(of: settings), for: "events", from: &arena)
-    var order = try SensorOrder(settings: settings, sources: sources, from: &arena)
+    events = FixedArray(capacity: settings.events.count, for: "events", in: &arena)
+    sensors = FixedArray(capacity: settings.sensors.count, for: "sensors", in: &arena)
+    text = ByteBuffer(capacity: textBytes(of: settings), for: "events", in: &arena)
+    var order = SensorOrder(settings: settings, sources: sources, in: &arena)
+    try arena.check()
     let phase = settings.agent.align ? 0 : phase(of: settings)
     for index in 0..<settings.events.count {
       let firstSensor = sensors.count
@@ -123,9 +124,6 @@ struct EventTable: ~Copyable {
           collectionDeadline: nil))
     }
     precondition(sensors.count == settings.sensors.count && !text.hasOverflowed)
-    self.events = events
-    self.sensors = sensors
-    self.text = text
   }
 
   /// Adds `event`, which is in no chain, at the place that its due moment gives it, which is looked for from `hint` on
@@ -252,9 +250,9 @@ private struct SensorOrder: ~Copyable {
   private var position = 0
 
   init(
-    settings: borrowing Settings, sources: borrowing FixedArray<Int>, from arena: inout Arena
-  ) throws(ArenaExhausted) {
-    keys = try FixedArray(capacity: settings.sensors.count, for: "sensors", from: &arena)
+    settings: borrowing Settings, sources: borrowing FixedArray<Int>, in arena: inout Arena
+  ) {
+    keys = FixedArray(capacity: settings.sensors.count, for: "sensors", in: &arena)
     for index in 0..<settings.sensors.count {
       _ = keys.append(key(event: settings.sensors[index].event, place: sources[index], sensor: index))
     }

@@ -71,16 +71,13 @@ struct Download: ~Copyable {
   var changes = 0
 
   /// Takes its memory from `arena`: none where it is not used.
-  init(isUsed: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+  init(isUsed: Bool, in arena: inout Arena) {
     let addressBytes = isUsed ? HTTPLimits.addressBytesMax : 0
-    let newOriginal = try ByteBuffer(capacity: addressBytes, for: "firmware", from: &arena)
-    let newCurrent = try ByteBuffer(capacity: addressBytes, for: "firmware", from: &arena)
-    let newTag = try ByteBuffer(
-      capacity: isUsed ? HTTPLimits.entityTagBytesMax : 0, for: "firmware", from: &arena)
-    input = try ByteBuffer(capacity: isUsed ? HTTPLimits.headBytesMax : 0, for: "firmware", from: &arena)
-    original = newOriginal
-    current = newCurrent
-    entityTag = newTag
+    original = ByteBuffer(capacity: addressBytes, for: "firmware", in: &arena)
+    current = ByteBuffer(capacity: addressBytes, for: "firmware", in: &arena)
+    entityTag = ByteBuffer(
+      capacity: isUsed ? HTTPLimits.entityTagBytesMax : 0, for: "firmware", in: &arena)
+    input = ByteBuffer(capacity: isUsed ? HTTPLimits.headBytesMax : 0, for: "firmware", in: &arena)
   }
 
   // MARK: What is known

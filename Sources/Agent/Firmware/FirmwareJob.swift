@@ -84,17 +84,17 @@ struct FirmwareJob: ~Copyable {
   private let pinned = Pinned()
   private(set) var record: ByteBuffer
 
-  init(isSupported: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    record = try ByteBuffer(
-      capacity: isSupported ? StorageRecord.firmware.roomNeeded : 0, for: "firmware", from: &arena)
+  init(isSupported: Bool, in arena: inout Arena) {
+    record = ByteBuffer(
+      capacity: isSupported ? StorageRecord.firmware.roomNeeded : 0, for: "firmware", in: &arena)
     if isSupported { clear() }
   }
 
   /// A device that was never asked for anything.
   private mutating func clear() {
     record.removeAll()
-    for _ in 0..<FirmwareJob.textsOffset { record.append(0) }
-    record[0] = FirmwareJob.layoutVersion
+    record.append(FirmwareJob.layoutVersion)
+    for _ in 1..<FirmwareJob.textsOffset { record.append(0) }
   }
 
   // MARK: As bytes

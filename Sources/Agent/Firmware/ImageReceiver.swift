@@ -138,14 +138,11 @@ struct ImageReceiver: ~Copyable {
   private static var versionBytesMax: Int { BundleLimits.versionBytesMax + 1 }
 
   /// Takes buffers from `arena` where it is used.
-  init(isUsed: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    let header = try ByteBuffer(capacity: isUsed ? BundleLimits.headerBytes : 0, for: "firmware", from: &arena)
-    let version = try ByteBuffer(capacity: isUsed ? ImageReceiver.versionBytesMax : 0, for: "firmware", from: &arena)
+  init(isUsed: Bool, in arena: inout Arena) {
+    header = ByteBuffer(capacity: isUsed ? BundleLimits.headerBytes : 0, for: "firmware", in: &arena)
+    version = ByteBuffer(capacity: isUsed ? ImageReceiver.versionBytesMax : 0, for: "firmware", in: &arena)
     // Pages of it that no block needs are never touched.
-    let block = try ByteBuffer(capacity: isUsed ? FirmwareLimits.writeBytesMax : 0, for: "firmware", from: &arena)
-    self.header = header
-    self.version = version
-    self.block = block
+    block = ByteBuffer(capacity: isUsed ? FirmwareLimits.writeBytesMax : 0, for: "firmware", in: &arena)
   }
 
   /// Begins with an image for `place`, which is to have `version` where that is not empty. The transfer begins at the

@@ -29,9 +29,9 @@ struct InstallerRun: ~Copyable {
   private var until = Instant.never
   private var isLate = false
 
-  init(isUsed: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    output = try ByteBuffer(
-      capacity: isUsed ? InstallerRun.outputBytesMax : 0, for: "firmware", from: &arena)
+  init(isUsed: Bool, in arena: inout Arena) {
+    output = ByteBuffer(
+      capacity: isUsed ? InstallerRun.outputBytesMax : 0, for: "firmware", in: &arena)
   }
 
   /// Starts the program, which has until `until`; false where it cannot be started.

@@ -29,11 +29,9 @@ struct Intake: ~Copyable {
   /// Whether the job knows which image it is.
   private var isKnown = false
 
-  init(isUsed: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    let download = try Download(isUsed: isUsed, from: &arena)
-    let receiver = try ImageReceiver(isUsed: isUsed, from: &arena)
-    self.download = download
-    self.receiver = receiver
+  init(isUsed: Bool, in arena: inout Arena) {
+    download = Download(isUsed: isUsed, in: &arena)
+    receiver = ImageReceiver(isUsed: isUsed, in: &arena)
   }
 
   /// When time alone moves it on.

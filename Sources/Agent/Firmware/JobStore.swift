@@ -25,14 +25,11 @@ struct JobStore: ~Copyable {
   /// When what could not be written is tried again.
   private var retryFrom = Instant(milliseconds: .min)
 
-  init(isSupported: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+  init(isSupported: Bool, in arena: inout Arena) {
     let byteCount = isSupported ? StorageRecord.firmware.bytesMax : 0
-    let job = try FirmwareJob(isSupported: isSupported, from: &arena)
-    let saved = try ByteBuffer(capacity: byteCount, for: "firmware", from: &arena)
-    let written = try ByteBuffer(capacity: byteCount, for: "firmware", from: &arena)
-    self.job = job
-    self.saved = saved
-    self.written = written
+    job = FirmwareJob(isSupported: isSupported, in: &arena)
+    saved = ByteBuffer(capacity: byteCount, for: "firmware", in: &arena)
+    written = ByteBuffer(capacity: byteCount, for: "firmware", in: &arena)
   }
 
   /// Whether what is known is durable, as far as can be.

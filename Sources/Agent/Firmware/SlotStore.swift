@@ -14,9 +14,9 @@ struct SlotStore: ~Copyable {
   private var copies: ByteBuffer
   private var nextCopy = 0
 
-  init(isUsed: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    copies = try ByteBuffer(
-      capacity: isUsed ? 2 * FirmwareLimits.slotRecordBytes : 0, for: "firmware", from: &arena)
+  init(isUsed: Bool, in arena: inout Arena) {
+    copies = ByteBuffer(
+      capacity: isUsed ? 2 * FirmwareLimits.slotRecordBytes : 0, for: "firmware", in: &arena)
   }
 
   /// Reads the record. Where there is none, or none that is whole, the packaged program runs.

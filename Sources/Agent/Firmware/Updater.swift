@@ -106,15 +106,11 @@ struct Updater: ~Copyable {
   /// When it is looked at again whether a program on trial has proved itself.
   var proofTime = Instant.never
 
-  init(isSupported: Bool, random: RandomSource, from arena: inout Arena) throws(ArenaExhausted) {
-    let store = try JobStore(isSupported: isSupported, from: &arena)
-    let slots = try SlotStore(isUsed: isSupported, from: &arena)
-    let intake = try Intake(isUsed: isSupported, from: &arena)
-    let installer = try InstallerRun(isUsed: isSupported, from: &arena)
-    self.store = store
-    self.slots = slots
-    self.intake = intake
-    self.installer = installer
+  init(isSupported: Bool, random: RandomSource, in arena: inout Arena) {
+    store = JobStore(isSupported: isSupported, in: &arena)
+    slots = SlotStore(isUsed: isSupported, in: &arena)
+    intake = Intake(isUsed: isSupported, in: &arena)
+    installer = InstallerRun(isUsed: isSupported, in: &arena)
     self.isSupported = isSupported
     self.random = random
     if isSupported { step = .reading }

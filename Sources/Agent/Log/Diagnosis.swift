@@ -40,8 +40,8 @@ struct Diagnosis: ~Copyable {
   /// The first line, without its level.
   var text: ByteBuffer
 
-  init(isManaged: Bool, from arena: inout Arena) throws(ArenaExhausted) {
-    text = try ByteBuffer(capacity: isManaged ? AgentLimits.diagnosisBytesMax : 0, for: "log", from: &arena)
+  init(isManaged: Bool, in arena: inout Arena) {
+    text = ByteBuffer(capacity: isManaged ? AgentLimits.diagnosisBytesMax : 0, for: "log", in: &arena)
   }
 
   /// Whether the text of lines is kept at all.

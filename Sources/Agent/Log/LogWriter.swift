@@ -36,9 +36,14 @@ public struct LogWriter: ~Copyable {
   ///
   /// - Parameter isManaged: whether there may be somebody to tell of the device's own faults.
   public init(threshold: LogLevel, isManaged: Bool = false, from arena: inout Arena) throws(ArenaExhausted) {
-    let line = try ByteBuffer(capacity: LogWriter.lineBytesMax, for: "log", from: &arena)
-    diagnosis = try Diagnosis(isManaged: isManaged, from: &arena)
-    self.line = line
+    self.init(threshold: threshold, isManaged: isManaged, in: &arena)
+    try arena.check()
+  }
+
+  /// The same; see `Arena.check`.
+  init(threshold: LogLevel, isManaged: Bool = false, in arena: inout Arena) {
+    line = ByteBuffer(capacity: LogWriter.lineBytesMax, for: "log", in: &arena)
+    diagnosis = Diagnosis(isManaged: isManaged, in: &arena)
     self.threshold = threshold
   }
 

@@ -28,14 +28,11 @@ struct Answers: ~Copyable {
   var deadline = Instant.never
 
   /// - Parameter holds: whether there may be answers that are held.
-  init(isManaged: Bool, holds: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+  init(isManaged: Bool, holds: Bool, in arena: inout Arena) {
     let byteCount = !isManaged ? 0 : holds ? AgentLimits.firmwareBytesMax : AgentLimits.managementBytesMax
-    let waiting = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
-    let payload = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
-    let held = try ByteBuffer(capacity: holds ? byteCount : 0, for: "management", from: &arena)
-    self.waiting = waiting
-    self.held = held
-    self.payload = payload
+    waiting = ByteBuffer(capacity: byteCount, for: "management", in: &arena)
+    payload = ByteBuffer(capacity: byteCount, for: "management", in: &arena)
+    held = ByteBuffer(capacity: holds ? byteCount : 0, for: "management", in: &arena)
   }
 
   /// Whether none waits, and none is held.

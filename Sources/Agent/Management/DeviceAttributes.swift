@@ -20,14 +20,11 @@ struct DeviceAttributes: ~Copyable {
   /// Members of the device's information that the platform has changed.
   private var changes: ByteBuffer
 
-  init(isManaged: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+  init(isManaged: Bool, in arena: inout Arena) {
     let byteCount = isManaged ? DeviceAttributes.valueBytesMax : 0
-    let location = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
-    let metadata = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
-    let changes = try ByteBuffer(capacity: byteCount, for: "management", from: &arena)
-    self.location = location
-    self.metadata = metadata
-    self.changes = changes
+    location = ByteBuffer(capacity: byteCount, for: "management", in: &arena)
+    metadata = ByteBuffer(capacity: byteCount, for: "management", in: &arena)
+    changes = ByteBuffer(capacity: byteCount, for: "management", in: &arena)
   }
 
   /// The members of the device's information, in the order of the settings.

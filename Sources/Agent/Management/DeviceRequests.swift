@@ -56,9 +56,9 @@ struct DeviceRequests: ~Copyable {
   private var identifier: UInt64 = 0
   private var random: RandomSource
 
-  init(isManaged: Bool, random: RandomSource, from arena: inout Arena) throws(ArenaExhausted) {
-    waiting = try ByteBuffer(
-      capacity: isManaged ? AgentLimits.deviceRequestBytesMax : 0, for: "management", from: &arena)
+  init(isManaged: Bool, random: RandomSource, in arena: inout Arena) {
+    waiting = ByteBuffer(
+      capacity: isManaged ? AgentLimits.deviceRequestBytesMax : 0, for: "management", in: &arena)
     self.random = random
   }
 

@@ -48,22 +48,17 @@ struct Management: ~Copyable {
   private var nextTurn = Instant.never
 
   /// Takes buffers from `arena` where the device is to be managed.
-  init(isManaged: Bool, updates: Bool, random: RandomSource, from arena: inout Arena) throws(ArenaExhausted) {
+  init(isManaged: Bool, updates: Bool, random: RandomSource, in arena: inout Arena) {
     var random = random
-    let action = try PendingAction(isManaged: isManaged, from: &arena)
-    let attributes = try DeviceAttributes(isManaged: isManaged, from: &arena)
-    let updater = try Updater(isSupported: updates, random: RandomSource(seed: random.next()), from: &arena)
-    let answers = try Answers(isManaged: isManaged, holds: updates, from: &arena)
-    let requests = try DeviceRequests(
-      isManaged: isManaged, random: RandomSource(seed: random.next()), from: &arena)
-    self.action = action
-    self.attributes = attributes
-    self.updater = updater
-    self.answers = answers
-    self.requests = requests
+    action = PendingAction(isManaged: isManaged, in: &arena)
+    attributes = DeviceAttributes(isManaged: isManaged, in: &arena)
+    updater = Updater(isSupported: updates, random: RandomSource(seed: random.next()), in: &arena)
+    answers = Answers(isManaged: isManaged, holds: updates, in: &arena)
+    requests = DeviceRequests(
+      isManaged: isManaged, random: RandomSource(seed: random.next()), in: &arena)
     self.isManaged = isManaged
     registration = Registration(random: random)
-    self.answers.isBusy = isManaged
+    answers.isBusy = isManaged
     noteNextTurn()
   }
 

@@ -140,12 +140,10 @@ struct PendingAction: ~Copyable {
   private var waitingAction: MachineAction?
 
   /// `isManaged`: whether there may be something in the record.
-  init(isManaged: Bool, from arena: inout Arena) throws(ArenaExhausted) {
+  init(isManaged: Bool, in arena: inout Arena) {
     precondition(PendingAction.identifierOffset + PendingAction.identifierBytesMax <= StorageRecord.action.bytesMax)
-    let record = try ByteBuffer(capacity: StorageRecord.action.roomNeeded, for: "management", from: &arena)
-    let waiting = try ByteBuffer(capacity: PendingAction.identifierBytesMax, for: "management", from: &arena)
-    self.record = record
-    self.waiting = waiting
+    record = ByteBuffer(capacity: StorageRecord.action.roomNeeded, for: "management", in: &arena)
+    waiting = ByteBuffer(capacity: PendingAction.identifierBytesMax, for: "management", in: &arena)
     if isManaged { phase = .reading }
   }
 

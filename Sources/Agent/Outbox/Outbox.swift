@@ -81,7 +81,13 @@ struct Outbox: ~Copyable {
   init(
     client: consuming Client, queueBytes: Int, messagesPerSecondMax: Int, from arena: inout Arena
   ) throws(ArenaExhausted) {
-    queue = try MessageQueue(byteCapacity: queueBytes, messageBytesMax: client.packetBytesMax, from: &arena)
+    self.init(client: client, queueBytes: queueBytes, messagesPerSecondMax: messagesPerSecondMax, in: &arena)
+    try arena.check()
+  }
+
+  /// The same; see `Arena.check`.
+  init(client: consuming Client, queueBytes: Int, messagesPerSecondMax: Int, in arena: inout Arena) {
+    queue = MessageQueue(byteCapacity: queueBytes, messageBytesMax: client.packetBytesMax, in: &arena)
     self.client = client
     rate = RateLimit(messagesPerSecond: messagesPerSecondMax)
   }

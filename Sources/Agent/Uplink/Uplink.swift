@@ -68,9 +68,9 @@ struct Uplink: ~Copyable {
   private var hasUnreadInput = false
 
   /// The first connection is attempted after a random part of `connectDelayMax`.
-  init(random: RandomSource, connectDelayMax: TimeSpan, now: Instant, from arena: inout Arena) throws(ArenaExhausted) {
-    clientIdentifier = try ByteBuffer(
-      capacity: IdentityRules.clientIdentifierBytesMax, for: "scratch", from: &arena)
+  init(random: RandomSource, connectDelayMax: TimeSpan, now: Instant, in arena: inout Arena) {
+    clientIdentifier = ByteBuffer(
+      capacity: IdentityRules.clientIdentifierBytesMax, for: "scratch", in: &arena)
     reconnect = Reconnect(random: random)
     wake = now + reconnect.firstDelay(upTo: connectDelayMax)
     changedAt = now
