@@ -27,10 +27,6 @@ let mbedTLS: [LinkerSetting] =
   isDeviceBuild
   ? [] : [.linkedLibrary("mbedtls"), .linkedLibrary("mbedx509"), .linkedLibrary("mbedcrypto")]
 
-/// A device build's name look-up takes the time that it has; see `Sources/CLinux/net.c`.
-let resolver: [LinkerSetting] =
-  isDeviceBuild ? [.unsafeFlags(["-Xlinker", "--wrap=__get_resolv_conf"])] : []
-
 /// Packages of others, for `motectl` alone: a device build does not even resolve them, and building the product `mote`
 /// compiles none of them.
 let packages: [Package.Dependency] =
@@ -209,7 +205,7 @@ let package = Package(
     .target(name: "JSON", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "HostInterface", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "Storage", dependencies: ["Bytes", "HostInterface"], exclude: ["FORMAT.md"], swiftSettings: noHeap),
-    .target(name: "CLinux", linkerSettings: resolver),
+    .target(name: "CLinux", exclude: ["device"]),
     .target(name: "CMbedTLS", linkerSettings: mbedTLS),
     .target(
       name: "LinuxHost", dependencies: ["Bytes", "CLinux", "CMbedTLS", "Firmware", "HostInterface", "Storage"],

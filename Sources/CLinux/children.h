@@ -2,6 +2,14 @@
 #pragma once
 #include <stdint.h>
 #include <sys/types.h>
+#include <unistd.h>
+
+// Not what musl does besides for threads, which there are none of.
+#if defined(MOTE_DEVICE)
+#define mote_fork _Fork
+#else
+#define mote_fork fork
+#endif
 
 // Forks with all signals blocked, and they stay so in the child: no handler of ours ever runs there.
 pid_t mote_fork_quietly(void);

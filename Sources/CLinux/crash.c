@@ -28,14 +28,13 @@ static uintptr_t program_counter(const ucontext_t *context) {
 #endif
 }
 
+// Texts rather than their addresses, which would be written when the program starts.
 static const char *name_of(int signal) {
-  switch (signal) {
-    case SIGILL: return "SIGILL";
-    case SIGTRAP: return "SIGTRAP";
-    case SIGBUS: return "SIGBUS";
-    case SIGFPE: return "SIGFPE";
-    default: return "SIGSEGV";
-  }
+  static const char names[][8] = {"SIGILL", "SIGTRAP", "SIGBUS", "SIGFPE", "SIGSEGV"};
+  static const uint8_t numbers[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE};
+  size_t index = 0;
+  while (index < sizeof numbers && numbers[index] != signal) index++;
+  return names[index];
 }
 
 // Only what is safe in a handler: no formatting, no memory, one write.

@@ -40,17 +40,19 @@ static void set_apart(uintptr_t start, uintptr_t end) {
   if (start < end) (void)madvise((void *)start, end - start, MADV_DONTDUMP);
 }
 
+// Of the page behind a mark. Not from a table, whose addresses would be written when the program starts.
+static __attribute__((noinline)) uintptr_t boundary(int (*mark)(void)) {
+  uintptr_t page = (uintptr_t)getpagesize();
+  return ((uintptr_t)mark + page - 1) & ~(page - 1);
+}
+
 void mote_release_code(void) {
   uintptr_t page = (uintptr_t)getpagesize();
   uintptr_t start = (uintptr_t)__executable_start & ~(page - 1);
   // Where code and data share a page, the page is left alone.
   uintptr_t end = (uintptr_t)etext & ~(page - 1);
-  int (*const marks[])(void) = {
-      mote_mark_begin, mote_mark_daily, mote_mark_records, mote_mark_occasional, mote_mark_start};
-  uintptr_t boundaries[sizeof marks / sizeof marks[0]];
-  for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-    boundaries[i] = ((uintptr_t)marks[i] + page - 1) & ~(page - 1);
-  }
+  uintptr_t boundaries[] = {boundary(mote_mark_begin), boundary(mote_mark_daily), boundary(mote_mark_records),
+                            boundary(mote_mark_occasional), boundary(mote_mark_start)};
   // Every second part, so that each differs from its neighbours. Of the constants daily work needs some dozens of
   // bytes, anywhere: there each page is a part.
   for (uintptr_t odd = start + page; odd < boundaries[0] - page; odd += 2 * page) set_apart(odd, odd + page);

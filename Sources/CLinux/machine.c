@@ -11,7 +11,8 @@
 // MARK: Signals
 
 // Handlers know no context, and what holds for the process is its own: hence globals.
-static volatile sig_atomic_t wakeup_descriptor = -1;
+// One more than the descriptor is, so that a program at its beginning has none.
+static volatile sig_atomic_t wakeup_number;
 static unsigned pending_signals;
 
 static void handle_signal(int number) {
@@ -23,7 +24,7 @@ static void handle_signal(int number) {
   __atomic_fetch_or(&pending_signals, bit, __ATOMIC_SEQ_CST);
   uint64_t one = 1;
   // A full counter means that a wake-up is pending already.
-  if (wakeup_descriptor >= 0 && write(wakeup_descriptor, &one, sizeof one) < 0) {
+  if (wakeup_number > 0 && write(wakeup_number - 1, &one, sizeof one) < 0) {
   }
   errno = saved_errno;
 }
@@ -60,7 +61,7 @@ int mote_install_signals(void) {
   // eventfd: a pipe to ourselves in one descriptor. What earlier handlers saw and nobody took is news.
   int wakeup = (int)syscall(SYS_eventfd2, pending_signals != 0, O_CLOEXEC | O_NONBLOCK);
   if (wakeup < 0) return -1;
-  wakeup_descriptor = wakeup;
+  wakeup_number = wakeup + 1;
   for (int index = 0; index < HANDLED_COUNT; index++) set_action(handled_signals[index], handle_signal);
   set_action(SIGPIPE, SIG_IGN);
   if (is_holding) sigprocmask(SIG_SETMASK, &mask_before_holding, NULL);
@@ -78,7 +79,7 @@ unsigned mote_take_signals(int wakeup) {
 void mote_remove_signals(int wakeup, int hold) {
   if (hold) hold_signals();
   for (int index = 0; index < HANDLED_COUNT; index++) set_action(handled_signals[index], SIG_DFL);
-  wakeup_descriptor = -1;
+  wakeup_number = 0;
   close(wakeup);
 }
 
@@ -96,7 +97,7 @@ pid_t mote_fork_quietly(void) {
   sigset_t all, saved;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &saved);
-  pid_t process = fork();
+  pid_t process = mote_fork();
   int fork_errno = errno;
   if (process != 0) sigprocmask(SIG_SETMASK, &saved, NULL);
   errno = fork_errno;

@@ -1,6 +1,7 @@
 // pipe2.
 #define _GNU_SOURCE
-#include "mote_net.h"
+#include "children.h"
+#include "resolver.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -13,7 +14,22 @@
 
 // --- Addresses --------------------------------------------------------------------------------------------------
 
-static void look_up(const char *host, int flags, int family, struct mote_lookup_answer *answer) {
+// On a device by our own resolver, elsewhere by the C library's, which knows what else a machine has for that.
+#if defined(MOTE_DEVICE)
+
+static void look_up(const char *host, int family, unsigned seconds_max, struct mote_lookup_answer *answer) {
+  memset(answer, 0, sizeof(*answer));
+  answer->count = mote_resolve(host, family, seconds_max, answer->addresses);
+}
+
+void mote_parse_address(const char *text, struct mote_lookup_answer *answer) {
+  memset(answer, 0, sizeof(*answer));
+  answer->count = mote_read_address(text, AF_UNSPEC, &answer->addresses[0]) ? 1 : EAI_NONAME;
+}
+
+#else
+
+static void ask_library(const char *host, int flags, int family, struct mote_lookup_answer *answer) {
   struct addrinfo hints = {.ai_flags = flags, .ai_family = family, .ai_socktype = SOCK_STREAM};
   struct addrinfo *list = NULL;
   memset(answer, 0, sizeof(*answer));
@@ -42,6 +58,12 @@ static void look_up(const char *host, int flags, int family, struct mote_lookup_
   if (answer->count == 0) answer->count = EAI_NONAME;
 }
 
+// A child's time is its alarm's.
+static void look_up(const char *host, int family, unsigned seconds_max, struct mote_lookup_answer *answer) {
+  (void)seconds_max;
+  ask_library(host, 0, family, answer);
+}
+
 void mote_parse_address(const char *text, struct mote_lookup_answer *answer) {
   struct mote_address *first = &answer->addresses[0];
   memset(answer, 0, sizeof(*answer));
@@ -50,42 +72,13 @@ void mote_parse_address(const char *text, struct mote_lookup_answer *answer) {
     first->byte_count = 4;
     answer->count = 1;
   } else {
-    look_up(text, AI_NUMERICHOST, AF_UNSPEC, answer);
+    ask_library(text, AI_NUMERICHOST, AF_UNSPEC, answer);
   }
-}
-
-// --- The child that looks up ------------------------------------------------------------------------------------
-
-#if defined(MOTE_DEVICE)
-
-// What musl makes of /etc/resolv.conf (its src/network/lookup.h), and the function that does, which the linker leads
-// through here: musl gives up after five seconds, and only that file could tell it otherwise.
-struct resolver_settings {
-  struct {
-    int family;
-    unsigned scope;
-    uint8_t bytes[16];
-    int sort_key;
-  } servers[3];
-  unsigned server_count, attempts, dots_min, seconds;
-};
-int __real___get_resolv_conf(struct resolver_settings *settings, char *search, size_t search_count);
-int __wrap___get_resolv_conf(struct resolver_settings *settings, char *search, size_t search_count);
-
-// The time that a child has.
-static unsigned lookup_seconds;
-
-int __wrap___get_resolv_conf(struct resolver_settings *settings, char *search, size_t search_count) {
-  int result = __real___get_resolv_conf(settings, search, search_count);
-  // It asks again as often as it would have: a lost packet costs no more than before.
-  while (result == 0 && settings->seconds > 0 && settings->seconds < lookup_seconds) {
-    settings->seconds *= 2;
-    settings->attempts *= 2;
-  }
-  return result;
 }
 
 #endif
+
+// --- The child that looks up ------------------------------------------------------------------------------------
 
 // getaddrinfo is not async-signal-safe, but this process has one thread, so no lock can be held by another at the fork.
 static _Noreturn void run_child(const char *host, unsigned seconds_max, int pipe_end, int child) {
@@ -97,10 +90,7 @@ static _Noreturn void run_child(const char *host, unsigned seconds_max, int pipe
   (void)sigprocmask(SIG_SETMASK, &none, NULL);
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
   (void)alarm(seconds_max);
-#if defined(MOTE_DEVICE)
-  lookup_seconds = seconds_max;
-#endif
-  look_up(host, 0, child == MOTE_LOOKUP_IPV4 ? AF_INET : AF_INET6, &answer);
+  look_up(host, child == MOTE_LOOKUP_IPV4 ? AF_INET : AF_INET6, seconds_max, &answer);
   answer.child = (uint32_t)child;
   // Smaller than PIPE_BUF, into an empty pipe: whole or not at all.
   ssize_t written = write(pipe_end, &answer, sizeof(answer));
@@ -116,7 +106,7 @@ int mote_start_lookup(const char *host, unsigned seconds_max, int *pipe_end, pid
   sigfillset(&all);
   (void)sigprocmask(SIG_SETMASK, &all, &before);
   for (; started < MOTE_LOOKUPS; started++) {
-    children[started] = fork();
+    children[started] = mote_fork();
     if (children[started] == 0) run_child(host, seconds_max, ends[1], started);
     if (children[started] < 0) {
       error = errno;

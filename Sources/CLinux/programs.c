@@ -227,7 +227,7 @@ void mote_keep_agent(void) {
   sigset_t all, saved;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &saved);
-  pid_t agent = fork();
+  pid_t agent = mote_fork();
   // Without room for another process it goes on alone.
   if (agent <= 0) {
     if (agent == 0) prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -301,7 +301,7 @@ pid_t mote_start_supervised(const char *path, char **arguments, int home) {
   int32_t failure = 0;
   if (pipe2(ends, O_CLOEXEC) < 0) return -1;
   pid_t supervisor = getpid();
-  pid_t child = fork();
+  pid_t child = mote_fork();
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() == supervisor) execute_supervised(path, arguments, home);
@@ -395,7 +395,7 @@ static _Noreturn void run_program(const char *path, const char *variable, const 
   fcntl(OUTPUT, F_SETFD, FD_CLOEXEC);
   mote_close_from(SIGNALS);
   pid_t program = -1;
-  if (is_ready && open_signals() == SIGNALS) program = fork();
+  if (is_ready && open_signals() == SIGNALS) program = mote_fork();
   if (program == 0) execute(path, variable, more);
   if (program > 0) {
     for (int number = 0; number < OUTPUT; number++) close(number);

@@ -130,7 +130,7 @@ int32_t mote_tls_start(mote_tls *tls, const mote_tls_options *options) {
   mbedtls_ssl_init(&tls->ssl);
   mbedtls_ssl_config_init(&tls->configuration);
   tls->is_started = true;
-#if defined(MBEDTLS_SSL_PROTO_TLS1_3)
+#if defined(MBEDTLS_SSL_PROTO_TLS1_3) && !defined(MOTE_DEVICE)
   if (psa_crypto_init() != PSA_SUCCESS) return fail(tls, MBEDTLS_ERR_SSL_INTERNAL_ERROR);
 #endif
   if ((result = configure(tls)) != 0) return fail(tls, result);

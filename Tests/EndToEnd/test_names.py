@@ -56,8 +56,8 @@ def resolve(tmp_path):
             subprocess.run(["mount", "--bind", source, path], check=True)
             mounted.append(path)
 
-    def set_up(*servers, hosts=""):
-        put("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers))
+    def set_up(*servers, hosts="", more=""):
+        put("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers) + more)
         put("/etc/hosts", f"127.0.0.1 localhost\n{hosts}")
     yield set_up
     for path in mounted:
@@ -227,3 +227,29 @@ def test_names_of_the_hosts_file_need_no_server(start_peer, run_agent, resolve):
     resolve("127.0.0.9", hosts="127.0.0.1 broker.local\n")
     peer = start_peer()
     run_agent(*named(peer.port, "broker.local")).wait_connected()
+
+
+@only_inside
+@pytest.mark.parametrize("hosts", ["127.0.0.1 another broker.local # of ours\n",
+                                   f"{'#' * 2000}\n127.0.0.1\tbroker.local"], ids=["second", "last"])
+def test_the_hosts_file_may_be_written_in_many_ways(start_peer, run_agent, resolve, hosts):
+    resolve("127.0.0.9", hosts=hosts)
+    peer = start_peer()
+    run_agent(*named(peer.port, "broker.local")).wait_connected()
+
+
+@only_inside
+def test_a_short_name_is_looked_up_in_the_domains_of_the_search_list(start_peer, run_agent, resolve, serve_names):
+    resolve("127.0.0.9", "127.0.0.1", more="# of ours\nsearch nowhere.test messaging.example.test\noptions ndots:2\n")
+    server = serve_names({NAME: ["127.0.0.1"]})
+    peer = start_peer()
+    run_agent(*named(peer.port, NAME.split(".")[0])).wait_connected()
+    assert server.queries[0] == "ab12cd.nowhere.test"
+
+
+@only_inside
+def test_an_answer_too_large_for_a_datagram_is_asked_for_again(start_peer, run_agent, resolve, serve_names):
+    resolve("127.0.0.1")
+    serve_names({NAME: ["127.0.0.1"]}, cuts=True)
+    peer = start_peer()
+    run_agent(*named(peer.port)).wait_connected()

@@ -15,7 +15,7 @@
 
 // MARK: Addresses
 
-// How many addresses of a name are used, of either family: what musl's resolver gives at most.
+// How many addresses of a name are used, of either family: more than fit into a datagram.
 enum { MOTE_ADDRESSES_MAX = 48 };
 
 // An IPv4 or IPv6 address.

@@ -1,21 +1,18 @@
-// Curve25519 as the SDK's mbedTLS has it: the function that computes it, and the way on which TLS comes there.
-#include <psa/crypto.h>
+// Curve25519 as the SDK's mbedTLS has it: the function that computes it on 64-bit machines, and the way on which TLS
+// comes there.
+#include <mbedtls/ecdh.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "probe.h"
 
-void Hacl_Curve25519_crypto_scalarmult(uint8_t *product, uint8_t *scalar, uint8_t *point);
-
 enum { KEY_BYTES = 32 };
 
 // mbedTLS hides secrets that it works on behind random numbers, from here. These need to hide nothing.
-psa_status_t mbedtls_psa_external_get_random(
-    mbedtls_psa_external_random_context_t *context, uint8_t *output, size_t output_size, size_t *output_length) {
-  (void)context;
-  memset(output, 0xA5, output_size);
-  *output_length = output_size;
-  return PSA_SUCCESS;
+static int fill(void *unused, unsigned char *output, size_t size) {
+  (void)unused;
+  memset(output, 0xA5, size);
+  return 0;
 }
 
 static int read_number(uint8_t *bytes) {
@@ -33,26 +30,44 @@ static void print_number(const char *name, int number, const uint8_t *bytes) {
   printf("\n");
 }
 
+#if defined(__LP64__)
+void Hacl_Curve25519_crypto_scalarmult(uint8_t *product, uint8_t *scalar, uint8_t *point);
+
+static void print_product(int number, uint8_t *scalar, uint8_t *point) {
+  uint8_t product[KEY_BYTES];
+  Hacl_Curve25519_crypto_scalarmult(product, scalar, point);
+  print_number("product", number, product);
+}
+#else
+static void print_product(int number, uint8_t *scalar, uint8_t *point) { (void)number, (void)scalar, (void)point; }
+#endif
+
 void probe_curve25519(void) {
   uint8_t scalar[KEY_BYTES], point[KEY_BYTES], result[KEY_BYTES];
-  if (psa_crypto_init() != PSA_SUCCESS) return;
   for (int number = 0; read_number(scalar) && read_number(point); number++) {
-    psa_key_attributes_t attributes = PSA_KEY_ATTRIBUTES_INIT;
-    psa_key_id_t key;
+    mbedtls_ecp_keypair own;
+    mbedtls_ecp_point peer;
+    mbedtls_mpi secret;
     size_t length;
-    Hacl_Curve25519_crypto_scalarmult(result, scalar, point);
-    print_number("product", number, result);
-    psa_set_key_type(&attributes, PSA_KEY_TYPE_ECC_KEY_PAIR(PSA_ECC_FAMILY_MONTGOMERY));
-    psa_set_key_usage_flags(&attributes, PSA_KEY_USAGE_DERIVE);
-    psa_set_key_algorithm(&attributes, PSA_ALG_ECDH);
-    if (psa_import_key(&attributes, scalar, sizeof(scalar), &key) != PSA_SUCCESS) continue;
-    if (psa_export_public_key(key, result, sizeof(result), &length) == PSA_SUCCESS && length == KEY_BYTES) {
-      print_number("public", number, result);
+    print_product(number, scalar, point);
+    mbedtls_ecp_keypair_init(&own);
+    mbedtls_ecp_point_init(&peer);
+    mbedtls_mpi_init(&secret);
+    if (mbedtls_ecp_read_key(MBEDTLS_ECP_DP_CURVE25519, &own, scalar, KEY_BYTES) == 0) {
+      mbedtls_ecp_group *group = &own.MBEDTLS_PRIVATE(grp);
+      if (mbedtls_ecp_mul(group, &own.MBEDTLS_PRIVATE(Q), &own.MBEDTLS_PRIVATE(d), &group->G, fill, NULL) == 0
+          && mbedtls_ecp_point_write_binary(
+                 group, &own.MBEDTLS_PRIVATE(Q), MBEDTLS_ECP_PF_UNCOMPRESSED, &length, result, KEY_BYTES) == 0) {
+        print_number("public", number, result);
+      }
+      if (mbedtls_ecp_point_read_binary(group, &peer, point, KEY_BYTES) == 0
+          && mbedtls_ecdh_compute_shared(group, &secret, &peer, &own.MBEDTLS_PRIVATE(d), fill, NULL) == 0
+          && mbedtls_mpi_write_binary_le(&secret, result, KEY_BYTES) == 0) {
+        print_number("secret", number, result);
+      }
     }
-    if (psa_raw_key_agreement(PSA_ALG_ECDH, key, point, sizeof(point), result, sizeof(result), &length) == PSA_SUCCESS
-        && length == KEY_BYTES) {
-      print_number("secret", number, result);
-    }
-    psa_destroy_key(key);
+    mbedtls_mpi_free(&secret);
+    mbedtls_ecp_point_free(&peer);
+    mbedtls_ecp_keypair_free(&own);
   }
 }
