@@ -1,6 +1,7 @@
 // Feeds records of a firmware job, and behind a line feed what the server makes of `mgmt.firmware`. Whatever the
 // bytes: nothing traps, a record that is read is read again as it is written, what is told of it is JSON, and each
 // change of it makes another record that is read.
+
 import Bytes
 import Firmware
 import HostInterface
