@@ -82,7 +82,7 @@ private let askHelp: StaticString = """
   mote publish EVENT [--qos N] --json OBJECT
   mote location LAT LON [--elevation M] [--accuracy M]
   mote diagnose add-error N|clear-errors|clear-log
-  mote diagnose add-log TEXT [--severity info|warning|error]
+  mote diagnose add-log TEXT [--severity info|warning|error] [--data TEXT|0xHEX]
   mote unmanage
   mote manage
 

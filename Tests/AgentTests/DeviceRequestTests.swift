@@ -65,6 +65,11 @@ import Testing
       "iotdevice-1/add/diag/log {\"d\":{\"message\":\"disk \\\"91%\\\" full\",\"severity\":1,"
         + "\"timestamp\":\"2024-05-01T10:20:00.000Z\"},"
     ),
+    (
+      "diagnose\tadd-log\tdisk 91% full\t--data\t/dev/root 91%\t--severity\twarning",
+      "iotdevice-1/add/diag/log {\"d\":{\"message\":\"disk 91% full\",\"severity\":1,"
+        + "\"data\":\"L2Rldi9yb290IDkxJQ==\",\"timestamp\":\"2024-05-01T10:20:00.000Z\"},"
+    ),
     ("diagnose clear-log", "iotdevice-1/clear/diag/log {"), ("unmanage", "iotdevice-1/mgmt/unmanage {"),
   ])
   func requestsAreAsTheProtocolShowsThem(line: String, expected: String) throws {
@@ -72,6 +77,18 @@ import Testing
     #expect(ask(line, managed) == "0 queued")
     #expect(try next(managed) == expected)
     #expect(try next(managed) == nil)
+  }
+
+  /// RFC 4648, section 10, and bytes that are no text.
+  @Test(arguments: [
+    ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
+    ("foobar", "Zm9vYmFy"), ("0x", ""), ("0x00", "AA=="), ("0xfFfE", "//4="), ("0x14FB9C03D97E", "FPucA9l+"),
+    ("0X00", "MFgwMA=="),
+  ])
+  func dataIsInBase64(data: String, expected: String) throws {
+    let managed = try makeManaged()
+    #expect(ask("diagnose\tadd-log\ta\t--data\t\(data)", managed) == "0 queued")
+    #expect(try next(managed)?.contains(",\"data\":\"\(expected)\",") == true)
   }
 
   @Test func whereItIsCanBeObserved() throws {
@@ -93,6 +110,8 @@ import Testing
     ("diagnose", "64 diagnosis"), ("diagnose x", "64 diagnosis"), ("diagnose add-error", "65 number"),
     ("diagnose add-error -1", "65 number"), ("diagnose add-error 2147483648", "65 number"),
     ("diagnose add-log", "64 diagnosis"), ("diagnose add-log a --severity 7", "64 diagnosis"),
+    ("diagnose add-log a --data", "64 diagnosis"), ("diagnose add-log a --data 0x1", "65 data"),
+    ("diagnose add-log a --data 0x1g", "65 data"), ("diagnose add-log a --data 0x\u{11}1", "65 data"),
     ("diagnose add-log a b", "64 diagnosis"), ("diagnose clear-log x", "64 unexpected-word"),
     ("unmanage now", "64 unexpected-word"),
   ])

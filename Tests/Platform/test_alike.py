@@ -131,7 +131,8 @@ class VendorsDevice:
 
     def report(self, code, message):
         assert self.client.setErrorCode(code).wait(DEADLINE)
-        assert self.client.addLog(message, "", 2).wait(DEADLINE)
+        # Which has to be base64 already.
+        assert self.client.addLog(message, "/w==", 2).wait(DEADLINE)
 
     def clear(self):
         assert self.client.clearErrorCodes().wait(DEADLINE) and self.client.clearLog().wait(DEADLINE)
@@ -195,7 +196,7 @@ class Mote:
 
     def report(self, code, message):
         self._run("diagnose", "add-error", str(code))
-        self._run("diagnose", "add-log", message, "--severity", "error")
+        self._run("diagnose", "add-log", message, "--severity", "error", "--data", "0xff")
 
     def clear(self):
         self._run("diagnose", "clear-errors")
@@ -220,7 +221,7 @@ class Account:
 
     def mask(self, value, key=None):
         if isinstance(value, dict):
-            # The library cannot but say that there is no metadata, and that an entry has no data.
+            # The library cannot but say that there is no metadata.
             return {key: self.mask(inner, key) for key, inner in value.items() if inner not in ({}, "", None)}
         if isinstance(value, list):
             return [self.mask(inner) for inner in value]

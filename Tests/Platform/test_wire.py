@@ -141,7 +141,9 @@ def start(broker, server, start_agent, machine, tmp_path):
         path.touch(mode=0o600)
         path.write_text(configuration(broker.port, {
             "management": {**INFORMATION, "lifetime": "2h", "reboot": tmp_path / "restart",
-                           "factory-reset": tmp_path / "reset"},
+                           "factory-reset": tmp_path / "reset",
+                           # What is told of faults comes when it comes.
+                           "diagnostics": "no"},
             "firmware": {"installer": "command", "run": tmp_path / "install"},
             "action acme-tools-v1/setInterval": {"run": tmp_path / "set-interval"},
             "agent": {"control-socket": tmp_path / "control"},
@@ -334,8 +336,9 @@ def test_what_the_device_says(server, start, mote, tmp_path):
              '{"latitude":48.1371,"longitude":11.5754,"elevation":519,"accuracy":12,"measuredDateTime":""}'),
             (("diagnose", "add-error", "4711"), "add/diag/errorCodes", '{"errorCode":4711}'),
             (("diagnose", "clear-errors"), "clear/diag/errorCodes", "null"),
-            (("diagnose", "add-log", "disk 91% full", "--severity", "warning"), "add/diag/log",
-             '{"message":"disk 91% full","timestamp":"","severity":1}'),
+            (("diagnose", "add-log", "disk 91% full", "--severity", "warning", "--data", "/dev/root 91%"),
+             "add/diag/log",
+             '{"message":"disk 91% full","timestamp":"","severity":1,"data":"L2Rldi9yb290IDkxJQ=="}'),
             (("diagnose", "clear-log"), "clear/diag/log", "null"), (("unmanage",), "mgmt/unmanage", "null")]:
         done = mote.run(*words, "--socket", tmp_path / "control")
         assert (done.returncode, done.stdout) == (0, "queued\n"), done

@@ -27,6 +27,7 @@ enum ControlOutcome: UInt8, Error {
   case notManaged
   case number
   case diagnosis
+  case data
 
   private static var words: WordList {
     WordList(
@@ -38,7 +39,8 @@ enum ControlOutcome: UInt8, Error {
       |64 qos: expected 0, 1 or 2|65 not-json: expected a JSON object|65 too-large: the packet-size is smaller\
       |75 rate: more than messages-per-second|75 busy: unacknowledged messages are in the way\
       |69 not-managed: there is no [management]|65 number: expected a number in its range\
-      |64 diagnosis: expected add-error N, clear-errors, add-log TEXT [--severity info|warning|error] or clear-log
+      |64 diagnosis: expected add-error N, clear-errors, clear-log or add-log TEXT [--severity LEVEL] [--data DATA]\
+      |65 data: expected text, or 0x and pairs of hexadecimal digits
       """)
   }
 

@@ -63,7 +63,8 @@ extension ByteBuffer {
     append(value)
   }
 
-  /// `add-error N`, `clear-errors`, `add-log TEXT [--severity info|warning|error]` or `clear-log`.
+  /// `add-error N`, `clear-errors`, `add-log TEXT [--severity info|warning|error] [--data TEXT|0xHEX]`,
+  /// or `clear-log`.
   fileprivate mutating func appendDiagnosis(
     _ words: inout RequestWords, _ line: Span<UInt8>
   ) throws(ControlOutcome) -> DeviceRequest {
@@ -82,18 +83,58 @@ extension ByteBuffer {
     case 2:
       guard let text = words.next(in: line), !text.isEmpty else { throw .diagnosis }
       var severity = 0
-      if let option = words.next(in: line) {
-        guard line.extracting(option).equals("--severity"), let word = words.next(in: line),
-          let found = WordList("info|warning|error").index(of: line.extracting(word))
+      var data: Range<Int>?
+      while let option = words.next(in: line) {
+        guard let index = WordList("--severity|--data").index(of: line.extracting(option)),
+          let word = words.next(in: line)
         else { throw .diagnosis }
+        if index == 1 {
+          data = word
+          continue
+        }
+        guard let found = WordList("info|warning|error").index(of: line.extracting(word)) else { throw .diagnosis }
         severity = found
       }
       append("\"message\":\"")
       appendJSON(insideString: line.extracting(text))
       append(severity: severity)
+      if let data, !append(data: line.extracting(data)) { throw .data }
       return .addLog
     default: return .clearLog
     }
+  }
+
+  /// Appends the data of a log entry in base64 (RFC 4648, section 4): the bytes of `text`, or behind `0x` those that
+  /// its digits stand for.
+  ///
+  /// - Returns: false where these are none, or half a byte is left.
+  @inline(never)  // small code
+  private mutating func append(data text: Span<UInt8>) -> Bool {
+    let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    let isHexadecimal = text.starts(with: "0x")
+    append(",\"data\":\"")
+    var group = 0
+    var bitCount = 0
+    for index in (isHexadecimal ? 2 : 0)..<text.count {
+      var value = Int(text[index])
+      if isHexadecimal {
+        let digits: StaticString = "0123456789abcdefABCDEF"
+        guard let digit = digits.bytes.firstIndex(of: text[index]) else { return false }
+        value = digit < 16 ? digit : digit - 6
+      }
+      group = group << (isHexadecimal ? 4 : 8) | value
+      bitCount += isHexadecimal ? 4 : 8
+      while bitCount >= 6 {
+        bitCount -= 6
+        append(alphabet.bytes[group >> bitCount & 63])
+      }
+      group &= 63
+    }
+    guard !isHexadecimal || text.count % 2 == 0 else { return false }
+    if bitCount > 0 { append(alphabet.bytes[group << (6 - bitCount) & 63]) }
+    if bitCount == 2 { append(UInt8(ascii: "=")) }
+    append(bitCount > 0 ? "=\"" : "\"")
+    return true
   }
 
   /// Appends the data of an error code.
