@@ -9,6 +9,7 @@ extension Entry {
 
 extension SettingsLoader {
   /// `value`: what holds without it, where that is not what `KeyTable` says.
+  @inline(never)
   mutating func boolean(_ key: Key, default value: Bool? = nil) -> Bool {
     winner(key).flatMap { boolean($0) } ?? value ?? key.description.standardBoolean
   }

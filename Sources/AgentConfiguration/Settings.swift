@@ -261,14 +261,17 @@ public struct Settings: ~Copyable {
 
   /// The bytes of one of these settings' texts.
   @_lifetime(borrow self)
-  @inline(__always)  // A call on a value as large as this makes the compiler copy it first.
+  @inline(never)  // small code: this is called from everywhere
   public func bytes(_ text: Text) -> Span<UInt8> {
-    let span = self.text.bytes(of: text)
+    let span = self.text.span.extractingInline(text.range)
     return _overrideLifetime(span, borrowing: self)
   }
 
   /// Whether the organisation is Quickstart's, with all its limits.
-  public var isQuickstart: Bool { IdentityRules.isQuickstart(bytes(identity.organization)) }
+  public var isQuickstart: Bool {
+    @inline(never)  // small code: this is called from several places
+    get { IdentityRules.isQuickstart(bytes(identity.organization)) }
+  }
   /// Whether there is a token to authenticate with.
   public var hasToken: Bool { !token.isEmpty }
   /// Whether commands are subscribed to.

@@ -192,9 +192,12 @@ public struct SettingsLoader: ~Copyable {
 
   /// The entry that names the token's file, unless the token itself is given in the same layer or above.
   private var tokenFile: Entry? {
-    guard let file = winner(.tokenFile), Values.isAbsolutePath(bytes(file.value)) else { return nil }
-    if let token = winner(.token), token.layer.rawValue >= file.layer.rawValue { return nil }
-    return file
+    @inline(never)
+    get {
+      guard let file = winner(.tokenFile), Values.isAbsolutePath(bytes(file.value)) else { return nil }
+      if let token = winner(.token), token.layer.rawValue >= file.layer.rawValue { return nil }
+      return file
+    }
   }
 
   /// Takes the bytes of the token's file. A byte order mark in front and one line feed (or CRLF) at the end are not
@@ -236,9 +239,9 @@ public struct SettingsLoader: ~Copyable {
   // MARK: Helpers of all that follows
 
   @_lifetime(borrow self)
-  @inline(__always)
+  @inline(never)
   func bytes(_ text: Text) -> Span<UInt8> {
-    let span = self.text.bytes(of: text)
+    let span = self.text.span.extractingInline(text.range)
     return _overrideLifetime(span, borrowing: self)
   }
 

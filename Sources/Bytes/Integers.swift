@@ -17,6 +17,7 @@ extension ByteBuffer {
   }
 
   /// Appends `byte` as two lower-case hexadecimal digits.
+  @inline(never)  // small code: this is called from several places
   public mutating func append(hexadecimal byte: UInt8) {
     append(hexDigit(byte >> 4))
     append(hexDigit(byte & 15))
@@ -66,13 +67,19 @@ extension UInt8 {
 
   /// The value of a hexadecimal digit of either case; nil for anything else.
   public var hexDigitValue: UInt8? {
-    if isDigit { return self - UInt8(ascii: "0") }
-    let lower = lowercased
-    return lower >= UInt8(ascii: "a") && lower <= UInt8(ascii: "f") ? lower - UInt8(ascii: "a") + 10 : nil
+    @inline(never)  // small code: this is called from several places
+    get {
+      if isDigit { return self - UInt8(ascii: "0") }
+      let lower = lowercased
+      return lower >= UInt8(ascii: "a") && lower <= UInt8(ascii: "f") ? lower - UInt8(ascii: "a") + 10 : nil
+    }
   }
 
   /// The lower-case form of an ASCII letter; anything else unchanged.
-  public var lowercased: UInt8 { self >= UInt8(ascii: "A") && self <= UInt8(ascii: "Z") ? self | 0x20 : self }
+  public var lowercased: UInt8 {
+    @inline(never)  // small code: this is called from several places
+    get { self >= UInt8(ascii: "A") && self <= UInt8(ascii: "Z") ? self | 0x20 : self }
+  }
 }
 
 /// The value of `text`, which must consist of decimal digits only; nil otherwise or above 2^64 - 1.

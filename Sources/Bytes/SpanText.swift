@@ -18,6 +18,7 @@ extension Span where Element == UInt8 {
   }
 
   /// Where `byte` first occurs at or after `from`; nil if it does not.
+  @inline(never)  // small code: this is called from several places
   public func firstIndex(of byte: UInt8, from: Int = 0) -> Int? {
     var index = from
     while index < count {
@@ -38,12 +39,14 @@ extension Span where Element == UInt8 {
   }
 
   /// Whether this begins with a literal.
+  @inline(never)  // small code: this is called from several places
   public func starts(with literal: StaticString) -> Bool {
     let prefix = literal.bytes
     return count >= prefix.count && extracting(0..<prefix.count).equals(prefix)
   }
 
   /// Whether both are equal but for the case of ASCII letters.
+  @inline(never)  // small code: this is called from several places
   public func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
     guard count == other.count else { return false }
     for index in indices where self[index].lowercased != other[index].lowercased { return false }

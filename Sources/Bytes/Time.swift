@@ -48,6 +48,7 @@ public struct Instant: Comparable, Sendable, BitwiseCopyable {
     return Instant(milliseconds: overflow ? (span.milliseconds < 0 ? .min : .max) : sum)
   }
   /// How much later `left` is than `right`.
+  @inline(never)  // small code: this is called from several places
   public static func - (left: Instant, right: Instant) -> TimeSpan {
     let (difference, overflow) = left.milliseconds.subtractingReportingOverflow(right.milliseconds)
     return .milliseconds(overflow ? (left < right ? .min : .max) : difference)

@@ -44,6 +44,7 @@ struct AnswerWait: BitwiseCopyable {
   @inline(__always)
   func deadline(after timeout: TimeSpan) -> Instant { isActive && bytesAhead == 0 ? end(after: timeout) : .never }
 
+  @inline(never)  // small code: this is called from several places
   private func end(after timeout: TimeSpan) -> Instant {
     guard timeout.milliseconds < Int64.max / AnswerWait.patience else { return since + timeout }
     return min(since + timeout, asked + .milliseconds(timeout.milliseconds &* AnswerWait.patience))

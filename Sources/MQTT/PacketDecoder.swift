@@ -209,6 +209,7 @@ struct FieldReader: BitwiseCopyable {
     return UInt16(bytes[index - 2]) << 8 | UInt16(bytes[index - 1])
   }
 
+  @inline(never)  // small code: this is called from several places
   mutating func packetIdentifier(_ bytes: Span<UInt8>) throws(PeerFault) -> UInt16 {
     let value = try integer(bytes)
     if value == 0 { throw .packetIdentifierZero }

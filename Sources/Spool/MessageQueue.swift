@@ -128,6 +128,7 @@ public struct MessageQueue: ~Copyable {
   }
 
   /// Removes the oldest waiting message: the client has it now, and resends it by itself until it is acknowledged.
+  @inline(never)  // small code: this is called from several places
   public mutating func removeFront() {
     guard count > 0 else { return }
     let byteCount = frontBytes

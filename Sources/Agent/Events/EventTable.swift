@@ -128,6 +128,7 @@ struct EventTable: ~Copyable {
 
   /// Adds `event`, which is in no chain, at the place that its due moment gives it, which is looked for from `hint` on
   /// where that is an event in front of it.
+  @inline(never)  // small code: this is called from several places
   mutating func place(_ event: Int, in chain: inout EventChain, from hint: Int) {
     var before = EventChain.end
     var after = chain.first

@@ -112,8 +112,11 @@ struct Download: ~Copyable {
   }
 
   var bodyCount: Int {
-    guard case .body = phase, !isBroken else { return 0 }
-    return framing.bodyCount(of: input.count)
+    @inline(never)  // small code: this is called from several places
+    get {
+      guard case .body = phase, !isBroken else { return 0 }
+      return framing.bodyCount(of: input.count)
+    }
   }
 
   /// When `advance` has something to do although nothing has happened.

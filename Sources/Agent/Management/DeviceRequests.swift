@@ -173,6 +173,7 @@ struct DeviceRequests: ~Copyable {
     return false
   }
 
+  @inline(never)  // small code: this is called from several places
   private mutating func retry<H: HostLog & ~Copyable>(
     after pause: TimeSpan?, code: Int = 0, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
