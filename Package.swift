@@ -120,7 +120,7 @@ let hostTool: [Target] =
       ],
       swiftSettings: common),
     // Firmware images: where they are kept, how they are checked and fetched.
-    .target(name: "PlatformImages", dependencies: ["CDigest"], swiftSettings: common),
+    .target(name: "PlatformImages", dependencies: ["Bytes", "CDigest", "Firmware"], swiftSettings: common),
     // The platform's rules, without I/O.
     .target(
       name: "PlatformService", dependencies: ["Bytes", "CCrypt", "CDigest", "IoTPlatform", "MQTT", "PlatformProtocol"],

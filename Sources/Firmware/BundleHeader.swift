@@ -113,9 +113,7 @@ public struct BundleHeader: Sendable, BitwiseCopyable {
 
   /// Understands the first 512 bytes of a bundle.
   public init(parsing bytes: Span<UInt8>) throws(BundleDefect) {
-    guard bytes.count >= 8, bytes.number(at: 0, byteCount: 8) == BundleHeader.magic else {
-      throw bytes.count < 8 ? .truncated : .notABundle
-    }
+    guard BundleHeader.isBundle(bytes) else { throw bytes.count < 8 ? .truncated : .notABundle }
     guard bytes.count >= BundleLimits.headerBytes else { throw .truncated }
     guard bytes.number(at: Offset.format, byteCount: 2) == 1,
       bytes.number(at: Offset.headerLength, byteCount: 2) == UInt64(BundleLimits.headerBytes)
@@ -143,6 +141,11 @@ public struct BundleHeader: Sendable, BitwiseCopyable {
     imageDigest = Digest(bytes.extracting(Offset.imageDigest..<Offset.firstBlockDigest))
     firstBlockDigest = Digest(bytes.extracting(Offset.firstBlockDigest..<Offset.baseDigest))
     for index in 0..<BundleLimits.signaturesMax { _ = try BundleHeader.signature(index, in: bytes) }
+  }
+
+  /// Whether a file that begins with these bytes is meant to be a bundle.
+  public static func isBundle(_ bytes: Span<UInt8>) -> Bool {
+    bytes.count >= 8 && bytes.number(at: 0, byteCount: 8) == BundleHeader.magic
   }
 
   /// Where in the header the name is of what the image is for.

@@ -52,8 +52,22 @@ extension Interface {
     .members([
       "id": .string(image.id), "name": .string(image.name), "size": .integer(image.byteCount),
       "sha256": .string(image.digest), "path": .string("/images/\(image.id)/\(image.name)"),
-      "uploaded": timeText(image.uploaded),
+      "uploaded": timeText(image.uploaded), "bundle": image.content.bundle.map(describe), "damage": damage(image),
     ])
+  }
+
+  private func describe(_ bundle: BundleSummary) -> JSONValue {
+    .members([
+      "kind": .string(bundle.kind), "compatible": .string(bundle.compatible), "version": .string(bundle.version),
+      "securityVersion": .integer(Int64(bundle.securityVersion)),
+      "machine": bundle.machine.isEmpty ? nil : .string(bundle.machine), "created": timeText(bundle.created),
+      "imageSize": .integer(bundle.imageByteCount), "keys": .array(bundle.keys.map(JSONValue.string)),
+    ])
+  }
+
+  private func damage(_ image: StoredImage) -> JSONValue? {
+    if case .damagedBundle(let words) = image.content { return .string(words) }
+    return nil
   }
 
   private func receive(_ request: Request, _ name: String) async throws -> StoredImage {

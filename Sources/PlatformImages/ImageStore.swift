@@ -34,6 +34,8 @@ public struct StoredImage: Equatable, Sendable {
   public let digest: String
   /// When it was uploaded, as milliseconds since 1970.
   public let uploaded: Int64
+  /// What it says of itself.
+  public let content: ImageContent
 }
 
 /// What is wrong with an image, or with keeping it.
@@ -206,7 +208,7 @@ public final class ImageStore: Sendable {
     else { return nil }
     return StoredImage(
       id: id, name: name, byteCount: byteCount, digest: String(parts[0]),
-      uploaded: Int64(date.timeIntervalSince1970 * 1000))
+      uploaded: Int64(date.timeIntervalSince1970 * 1000), content: ImageContent(ofFile: "\(folder)/\(id)/\(name)"))
   }
 }
 

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import PlatformClient
+import PlatformImages
 import PlatformProtocol
 import PlatformService
 
@@ -27,6 +28,9 @@ extension FirmwareCommand {
         when that is done for firmware/update, of each device. In a terminal there is one progress bar for each; in a \
         pipe, one line for each change. Ctrl-C cancels what is open.
 
+        What a bundle says of itself is shown before, with what speaks against it for each device: another \
+        `compatible` in its metadata, or a version that it runs already. A bundle that no device can take is not sent.
+
         The devices must reach this machine: the URLs have the address from which this machine reaches the platform, \
         unless --address says otherwise.
 
@@ -42,7 +46,8 @@ extension FirmwareCommand {
     var names: [String]
     @Option(
       help: ArgumentHelp(
-        "The image's version. (default: the one in the file's name, or the digest's first digits)", valueName: "version"
+        "The image's version. (default: the bundle's, or the one in the file's name, or the digest's first digits)",
+        valueName: "version"
       ))
     var firmwareVersion: String?
     @Option(help: ArgumentHelp("The image's name. (default: the file's)", valueName: "name")) var firmwareName: String?
@@ -76,14 +81,20 @@ extension FirmwareCommand {
       try await operate(farewellSeconds: 10) {
         let client = try RESTClient(try connection.settings())
         let devices = ids.map { DeviceKey(typeID: type, deviceID: $0) }
+        let content = ImageContent(ofFile: file)
+        if case .damagedBundle(let words) = content {
+          throw ClientError(.noInput, file, "is a bundle that no device takes: \(words)")
+        }
         var own: String?
         // A name that is wrong is told before anything is sent to any device.
         for device in devices { own = try await client.probe(device) }
+        if let bundle = content.bundle { try await tell(bundle, devices, client) }
         let host = bind ?? own ?? "127.0.0.1"
         let server = try await ImageServer(file: file, address: host, port: Int(port ?? 0))
         let name = firmwareName ?? (file as NSString).lastPathComponent
+        let known = content.bundle?.version ?? version(inName: name) ?? String(server.digest.prefix(12))
         let image = FirmwareImage(
-          name: name, version: firmwareVersion ?? version(inName: name) ?? String(server.digest.prefix(12)),
+          name: name, version: firmwareVersion ?? known,
           verifier: "sha256:\(server.digest)", byteCount: server.byteCount)
         let style: PushBoard.Style = output.json ? .json : isTerminal() ? .bars : .lines
         let board = PushBoard(devices, image, style: style, finalState: downloadOnly ? .downloaded : .installed)
@@ -93,6 +104,18 @@ extension FirmwareCommand {
         try await push.run(devices, parallel: parallel)
         await server.close()
         if await !board.isSuccess { throw ExitCode(CommandStatus.failed) }
+      }
+    }
+
+    /// Tells what a bundle is, and what speaks against it. Whoever reads lines or JSON has it beside them.
+    private func tell(_ bundle: BundleSummary, _ devices: [DeviceKey], _ client: RESTClient) async throws {
+      complain("\(file): \(bundle.words)")
+      for device in devices {
+        let record = try await client.device(device)
+        let doubts = bundle.doubts(
+          compatible: record["metadata"]?["compatible"]?.string,
+          runningVersion: record["deviceInfo"]?["fwVersion"]?.string)
+        for doubt in doubts { complain("warning: \(device.typeID) \(device.deviceID) \(doubt)") }
       }
     }
   }

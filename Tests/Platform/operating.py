@@ -16,6 +16,8 @@ from harness.proxy import Proxy
 from harness.waiting import DEADLINE, end_process, wait_until
 from service import KEY, KEY_TOKEN, Client, ORGANIZATION, TOKEN
 
+MAKE_BUNDLE = pathlib.Path(__file__).resolve().parents[2] / "Scripts/make-bundle"
+
 
 class Operator:
     """Someone at a terminal who has an API key."""

@@ -10,7 +10,7 @@ from harness import slots
 from harness.configuration import ini
 from harness.machine import Machine
 from harness.waiting import DEADLINE, wait_until
-from operating import Operator
+from operating import MAKE_BUNDLE, Operator
 from rest import api, call
 from service import ORGANIZATION, TOKEN
 
@@ -183,8 +183,6 @@ def test_firmware_is_not_supported(operator, start_mote, tmp_path):
 
 
 # Firmware.
-
-MAKE_BUNDLE = pathlib.Path(__file__).resolve().parents[2] / "Scripts/make-bundle"
 
 
 class Updating:

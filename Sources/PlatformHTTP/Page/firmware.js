@@ -12,6 +12,27 @@ export function versionIn(name) {
   return /\d+(?:\.\d+)+/.exec(name)?.[0] ?? "";
 }
 
+/** What a bundle is, in a line. */
+function describe(bundle) {
+  const place = bundle.machine ? `${bundle.compatible} on ${bundle.machine}` : bundle.compatible;
+  const signed = bundle.keys.length ? `signed by ${bundle.keys.join(" and ")}` : "not signed";
+  return `A bundle of kind ${bundle.kind} for ${place}, version ${bundle.version}, `
+    + `security version ${bundle.securityVersion}, ${signed}.`;
+}
+
+/** What speaks against an image for a device, in sentences. */
+function doubtsAbout(image, device) {
+  if (image.damage) return [`No device takes this bundle: ${image.damage}.`];
+  const { bundle } = image;
+  if (!bundle) return [];
+  const wanted = device?.metadata?.compatible;
+  return [
+    wanted && wanted !== bundle.compatible && `This device takes what is made for ${shortened(String(wanted), 64)}.`,
+    device?.deviceInfo.fwVersion === bundle.version && `This device runs ${bundle.version} already.`,
+    !bundle.keys.length && "A device with a key will not take what nobody has signed.",
+  ].filter(Boolean);
+}
+
 /** The form. `handlers.submit` gets a request's parameters, `handlers.progress` how far an upload is, from 0 to 1. */
 export class FirmwareForm {
   constructor(handlers) {
@@ -28,10 +49,15 @@ export class FirmwareForm {
       { type: "url", required: true });
     [this.version, versionLabel] = field("firmware-version", "Version", { required: true, maxlength: "100" });
     [this.verifier, verifierLabel] = field("firmware-verifier", "Verifier (optional)", {});
+    this.content = el("p", { class: "muted", id: "firmware-content", role: "status" });
+    this.doubts = el("p", { class: "problem", id: "firmware-doubts", role: "alert" });
     this.submit = el("button", { class: "primary", id: "update" }, "Download and update");
     this.state = el("p", { class: "muted" });
     this.element = el("form", { class: "form", id: "firmware" },
-      this.state, fileLabel, this.keptLabel, uriLabel, versionLabel, verifierLabel, this.submit);
+      this.state, fileLabel, this.keptLabel, this.content, this.doubts, uriLabel, versionLabel, verifierLabel,
+      this.submit);
+    // Another address is another image, of which nothing is known.
+    this.uri.addEventListener("input", () => this.tell(null));
     this.file.addEventListener("change", () => this.send(this.file.files[0]));
     this.kept.addEventListener("change", () => this.choose(this.images[this.kept.value]));
     this.element.addEventListener("submit", (event) => {
@@ -67,8 +93,22 @@ export class FirmwareForm {
     if (!image) return;
     this.name = image.name;
     this.uri.value = location.origin + image.path;
-    this.version.value = versionIn(image.name) || image.sha256.slice(0, 12);
+    this.version.value = image.bundle?.version || versionIn(image.name) || image.sha256.slice(0, 12);
     this.verifier.value = `sha256:${image.sha256}`;
+    this.tell(image);
+  }
+
+  /** Shows what the image is, and what speaks against it for this device. */
+  tell(image) {
+    this.image = image;
+    setText(this.content, image?.bundle ? describe(image.bundle) : "");
+    setText(this.doubts, image ? doubtsAbout(image, this.device).join(" ") : "");
+  }
+
+  /** More is known about the device. */
+  showDevice(device) {
+    this.device = device;
+    this.tell(this.image);
   }
 
   /** Shows which images the platform has. */

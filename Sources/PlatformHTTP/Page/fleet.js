@@ -313,7 +313,7 @@ class DevicePage {
         call("GET", `${this.path}/diag/logs`), call("GET", `${this.path}/diag/errorCodes`),
       ]);
       this.showFacts(device, management);
-      this.operations.showManagement(management, device.deviceInfo.fwVersion);
+      this.operations.showManagement(management, device);
       showEntries(this.log, log, "Nothing is logged.", (entry) => [
         el("span", { class: `tag severity-${entry.severity}` }, ["Info", "Warning", "Error"][entry.severity] ?? "?"),
         el("bdi", { class: "text" }, shortened(entry.message, 500)),

@@ -171,9 +171,9 @@ export class Operations {
     this.waiters.delete(request);
   }
 
-  showManagement(management, version) {
+  showManagement(management, device) {
     this.management = management;
-    this.version = version;
+    this.version = device.deviceInfo.fwVersion;
     if (management?.firmware.updateStatus === 1) this.hasInstalled = true;
     const set = (button, isSupported) => {
       button.dataset.unsupported = String(!isSupported);
@@ -184,6 +184,7 @@ export class Operations {
     set(this.firmware.submit, Boolean(management?.supports.firmwareActions));
     this.unmanaged.hidden = Boolean(management);
     this.firmware.showState(management?.firmware);
+    this.firmware.showDevice(device);
     // What was told changes the bar of a request that is under way.
     for (const wake of this.waiters.values()) wake();
     this.waiters.clear();
