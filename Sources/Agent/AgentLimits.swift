@@ -85,6 +85,8 @@ public enum AgentLimits {
   public static var syncTimeout: TimeSpan { .seconds(30) }
   /// How long a machine that is about to restart may go on.
   public static var restartPatience: TimeSpan { .minutes(5) }
+  /// How often the file is looked at that says where the device is.
+  public static var locationInterval: TimeSpan { .seconds(10) }
   /// How soon a record that could not be written is tried again.
   public static var storageRetryPause: TimeSpan { .seconds(30) }
   /// How long a server may take until all of what its answer begins with is there.

@@ -52,6 +52,7 @@ extension Settings {
     case .reboot: management.rebootsBySystem ? .word("yes") : .text(management.reboot)
     case .factoryReset: .text(management.factoryReset)
     case .diagnostics: .boolean(management.tellsFaults)
+    case .locationFile: .text(management.locationFile)
     case .serialNumber, .manufacturer, .model, .deviceClass, .deviceDescription, .firmwareVersion, .hardwareVersion,
       .descriptiveLocation:
       .text(management.information[Int(key.rawValue - Key.serialNumber.rawValue)])

@@ -19,7 +19,7 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [agent]
   case logLevel, sourceTimeout, align, controlSocket, controlGroup, controlOwner
   // [management]
-  case lifetime, reboot, factoryReset, diagnostics
+  case lifetime, reboot, factoryReset, diagnostics, locationFile
   case serialNumber, manufacturer, model, deviceClass, deviceDescription, firmwareVersion, hardwareVersion
   case descriptiveLocation
   // [firmware]

@@ -95,6 +95,9 @@ enum KeyTable {
       .diagnostics, "diagnostics", .management, default: true, .goesOn,
       "`no`: the platform is not told of faults of the device's own"),
     text(
+      .locationFile, "location-file", .management, .goesOn,
+      "a file with latitude, longitude, and perhaps elevation and accuracy, told when it changes"),
+    text(
       .serialNumber, "serial-number", .management, otherwise: "the board's", .goesOn,
       "at most 128 bytes, as all below"),
     text(.manufacturer, "manufacturer", .management, otherwise: "the board's", .goesOn, "who made the device"),

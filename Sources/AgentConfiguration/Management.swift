@@ -10,6 +10,7 @@ extension SettingsLoader {
     settings.management.reboot = program(.reboot, of: &settings, orYes: true)
     settings.management.factoryReset = program(.factoryReset, of: &settings, orYes: false)
     settings.management.tellsFaults = boolean(.diagnostics)
+    settings.management.locationFile = path(.locationFile, of: &settings)
     for index in settings.management.information.indices {
       guard let key = Key(rawValue: Key.serialNumber.rawValue + UInt8(index)) else { continue }
       settings.management.information[index] = information(key, of: &settings)

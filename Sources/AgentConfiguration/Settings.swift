@@ -124,6 +124,8 @@ public struct ManagementSettings: Sendable, BitwiseCopyable {
   public internal(set) var factoryReset: Text = .none
   /// Whether the platform is told of faults of the device's own.
   public internal(set) var tellsFaults = true
+  /// The absolute path of a file that says where the device is; empty without one.
+  public internal(set) var locationFile: Text = .none
   /// What is told about the device, in the order of its keys; empty where nothing is known.
   public internal(set) var information = InlineArray<8, Text>(repeating: .none)
 

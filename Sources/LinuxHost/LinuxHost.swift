@@ -233,6 +233,14 @@ public struct LinuxHost: ~Copyable, Host {
     programs.stop(slot: slot, forcibly: forcibly)
   }
 
+  // MARK: Location
+
+  /// Reads a small file; waits for flash only where nobody has read or written it lately.
+  public mutating func readLocation(_ path: Span<UInt8>, _ text: inout LocationText) -> Int? {
+    var bytes = text.mutableSpan
+    return System.readSmallFile(PathText(path), into: &bytes)
+  }
+
   // MARK: Power
 
   /// What the hardware watchdog says about the last start.

@@ -29,6 +29,10 @@ struct ScriptedHost: Host {
   /// The record of the firmware.
   var firmwareRecord: [UInt8]?
 
+  /// What the file says about where it is, and how often it was read.
+  var location: String?
+  private(set) var locationReads = 0
+
   // Sensors.
   var texts: [Int: String] = [:]
   var exponents: [Int: Int] = [:]
@@ -227,6 +231,15 @@ struct ScriptedHost: Host {
 
   mutating func stopProgram(slot: Int, forcibly: Bool) {
     stops.append(StoppedProgram(slot: slot, forcibly: forcibly))
+  }
+
+  // MARK: Location
+
+  mutating func readLocation(_ path: Span<UInt8>, _ text: inout LocationText) -> Int? {
+    locationReads += 1
+    guard let location else { return nil }
+    for (index, byte) in location.utf8.prefix(LocationText.count).enumerated() { text[index] = byte }
+    return min(location.utf8.count, LocationText.count)
   }
 
   // MARK: Power

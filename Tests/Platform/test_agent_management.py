@@ -174,6 +174,27 @@ def test_what_the_device_says_of_itself(service, start_mote, mote, tmp_path):
     wait_until(lambda: api(service, "GET", f"{device}/mgmt").status == 200, DEADLINE, "the device is back")
 
 
+@pytest.mark.seconds(25)
+def test_the_file_that_says_where_it_is(service, start_mote, tmp_path):
+    """It is told when it is there, and when it changes; what is wrong with it is in the log, and is not told."""
+    place = tmp_path / "place"
+    agent = start_mote(management={"location-file": place})
+
+    def told():
+        answer = api(service, "GET", "/device/types/edge/devices/e1/location")
+        return (answer.json["latitude"], answer.json["longitude"]) if answer.status == 200 else None
+
+    agent.wait_log("warning", "management", "location-not-read")
+    for text, expected in (("48.1371 11.5754 519 12\n", (48.1371, 11.5754)), ("-33.86\n151.21\n", (-33.86, 151.21))):
+        # As its writer should: in one go.
+        (tmp_path / "next").write_text(text)
+        (tmp_path / "next").rename(place)
+        wait_until(lambda expected=expected: told() == expected, DEADLINE, "the place")
+    place.write_text("48.1371\n  11,5754")
+    agent.wait_log("warning", "management", "location-refused", line="2", column="3", expected="longitude")
+    assert told() == (-33.86, 151.21)
+
+
 def test_firmware_is_not_supported(operator, start_mote, tmp_path):
     """What it does not do it has not claimed, and so is not asked for."""
     start_mote()

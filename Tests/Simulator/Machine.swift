@@ -120,6 +120,8 @@ final class Machine {
   var told: [ManagerNews] = []
   /// Whether an action has a chance.
   var mayAct = true
+  /// What the file says about where it is.
+  var location: [UInt8]?
   /// The programs that were started upon the machine, and in which run.
   private(set) var actionStarts: [(program: String, run: UInt64)] = []
   /// How the one that runs has ended.
@@ -619,6 +621,13 @@ struct SimulatedHost: Host, HostOutputs {
   // MARK: Outputs and power
 
   mutating func setOutput(_ index: Int, to value: Decimal) -> OutputAnswer { machine.setOutput(index, to: value) }
+  mutating func readLocation(_ path: Span<UInt8>, _ text: inout LocationText) -> Int? {
+    guard let location = machine.location else { return nil }
+    let count = min(location.count, LocationText.count)
+    for index in 0..<count { text[index] = location[index] }
+    return count
+  }
+
   mutating func lastStart() -> LastStart { machine.lastStart }
   mutating func bootIdentifier() -> BootIdentifier { BootIdentifier(0, machine.run) }
   mutating func mayStartAction(_ program: Span<UInt8>) -> Bool { machine.mayAct }

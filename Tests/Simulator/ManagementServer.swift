@@ -37,6 +37,8 @@ final class ManagementServer: BrokerObserver {
   private(set) var manages: [[String: Any]] = []
   /// Other answers, by their identifiers.
   private(set) var answers: [String: [String: Any]] = [:]
+  /// Where the device was, one after the other.
+  private(set) var locations: [[Double]] = []
   /// What the next manage requests are answered; 200 behind them.
   var manageCodes: [Int?] = []
   /// Is told of each accepted manage request.
@@ -59,8 +61,20 @@ final class ManagementServer: BrokerObserver {
     case "iotdevice-1/mgmt/manage": takeManage(body, isDuplicate: message.isDuplicate)
     case "iotdevice-1/response": takeAnswer(body, isDuplicate: message.isDuplicate)
     case "iotdevice-1/add/diag/errorCodes", "iotdevice-1/add/diag/log": takeDiagnosis(body, on: topic)
+    case "iotdevice-1/device/update/location": takeLocation(body, isDuplicate: message.isDuplicate)
     default: world.violate("unknown topic \(topic)")
     }
+  }
+
+  /// Where the device is (protocol 4.7).
+  private func takeLocation(_ body: [String: Any], isDuplicate: Bool) {
+    guard let identifier = body["reqId"] as? String, let place = body["d"] as? [String: Any],
+      let latitude = place["latitude"] as? Double, let longitude = place["longitude"] as? Double,
+      abs(latitude) <= 90, abs(longitude) <= 180
+    else { return world.violate("a location with \(body)") }
+    if manages.isEmpty { world.violate("a location of a device that is not managed") }
+    if !isDuplicate { locations.append([latitude, longitude]) }
+    send("response", "{\"rc\":200,\"reqId\":\"\(identifier)\"}")
   }
 
   func brokerDelivered(_ payload: [UInt8]) {}

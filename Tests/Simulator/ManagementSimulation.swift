@@ -206,6 +206,13 @@ public final class ManagementSimulation {
     get { machine.mayAct }
     set { machine.mayAct = newValue }
   }
+  /// What the file says about where it is.
+  public var location: String? {
+    get { machine.location.map { String(decoding: $0, as: UTF8.self) } }
+    set { machine.location = newValue.map { Array($0.utf8) } }
+  }
+  /// Where the server believes that it was, one after the other: latitude and longitude.
+  public var toldLocations: [[Double]] { server.locations }
   /// What programs upon the machine do; those that are not named restart it.
   public var behaviours: [String: ActionBehaviour] {
     get { machine.actionBehaviours }

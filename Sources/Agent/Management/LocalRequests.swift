@@ -35,8 +35,8 @@ extension Management {
 extension ByteBuffer {
   /// `LAT LON [--elevation M] [--accuracy M]`
   fileprivate mutating func appendLocation(_ words: inout RequestWords, _ line: Span<UInt8>) throws(ControlOutcome) {
-    try appendNumber("\"latitude\":", words.next(in: line), line, max: 90)
-    try appendNumber(",\"longitude\":", words.next(in: line), line, max: 180)
+    try appendCoordinate(0, words.next(in: line), of: line)
+    try appendCoordinate(1, words.next(in: line), of: line)
     let options = WordList("--elevation|--accuracy")
     for option in 0..<2 {
       let before = words
@@ -45,21 +45,22 @@ extension ByteBuffer {
         words = before
         continue
       }
-      // Millions of metres are beyond what satellites reach.
-      try appendNumber(
-        option == 0 ? ",\"elevation\":" : ",\"accuracy\":", words.next(in: line), line, max: 1_000_000)
+      try appendCoordinate(2 + option, words.next(in: line), of: line)
     }
   }
 
+  /// Appends the member of a location at `index` of its members, whose number is at `word` of `line`.
   @inline(never)  // small code
-  private mutating func appendNumber(
-    _ name: StaticString, _ word: Range<Int>?, _ line: Span<UInt8>, max: Int64
-  ) throws(ControlOutcome) {
+  mutating func appendCoordinate(_ index: Int, _ word: Range<Int>?, of line: Span<UInt8>) throws(ControlOutcome) {
+    // Millions of metres are beyond what satellites reach.
+    let max: UInt64 = index > 1 ? 1_000_000 : index == 0 ? 90 : 180
     guard let word, let value = Decimal(parsing: line.extracting(word)),
       let millionths = value.multiplied(by: Decimal(1_000_000))?.rounded(toFractionDigits: 0),
-      millionths.exponent == 0, millionths.significand.magnitude <= UInt64(max) * 1_000_000
+      millionths.exponent == 0, millionths.significand.magnitude <= max * 1_000_000
     else { throw .number }
-    append(name)
+    append(index > 0 ? ",\"" : "\"")
+    append(ByteBuffer.locationMembers.word(index))
+    append("\":")
     append(value)
   }
 

@@ -31,6 +31,7 @@ struct Management: ~Copyable {
   var answers: Answers
   private var updater: Updater
   private var requests: DeviceRequests
+  var locationFile = LocationFile()
   /// From when on the next diagnosis may be told.
   private var nextDiagnosis = Instant(milliseconds: 0)
   /// The packet of the request for the pending action, while it is not acknowledged; 0 where none waits for that.
@@ -133,6 +134,7 @@ struct Management: ~Copyable {
         &host)
       if log.diagnosis.kinds != 0 { tellDiagnosis(now, &log, &host) }
       if registration.isManaged {
+        if !settings.management.locationFile.isEmpty { watchLocation(settings, now, &log, &host) }
         updater.notify(&answers, &outbox, now)
         requests.advance(at: clock.wallTime(&host), &answers, &outbox, now, &log, &host)
       }
