@@ -251,6 +251,21 @@ public final class FirmwareSimulation {
   /// The next answers of the server of images are cut behind so many bytes each.
   public func cutTransfers(_ bytes: [Int]) { images.cuts = bytes }
 
+  /// What its next answers are like.
+  public func serve(_ conducts: [ImageConduct]) { images.conducts = conducts }
+
+  /// It sends each request to another address, which is good for one answer.
+  public func serveFromMirrors() { images.hasMirrors = true }
+
+  /// Why nobody can connect to it; nil for a server to which everybody can.
+  public var imageLinkFailure: LinkFailure? {
+    get { images.linkFailure }
+    set { images.linkFailure = newValue }
+  }
+
+  /// How often it was asked.
+  public var imageRequestCount: Int { images.requestCount }
+
   /// The status of all its answers; nil for what fits.
   public var imageStatus: Int? {
     get { images.status }

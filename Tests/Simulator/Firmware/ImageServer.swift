@@ -3,12 +3,31 @@
 import Bytes
 import HostInterface
 
+/// What one answer is like.
+public enum ImageConduct: Sendable {
+  /// The file, as far as it goes.
+  case file
+  /// The same, cut behind so many bytes.
+  case cut(Int)
+  /// A page that wants somebody to log in.
+  case page
+  /// No file, but a status.
+  case status(Int)
+}
+
 /// Serves files by their paths, over one connection at a time.
 final class ImageServer {
   private let world: World
   var files: [String: [UInt8]] = [:]
   /// Behind how many bytes of an answer the next connections are cut.
   var cuts: [Int] = []
+  /// What the next answers are like; behind them as `cuts` and `status` say.
+  var conducts: [ImageConduct] = []
+  /// Whether each request is sent to another address, which is good for one answer.
+  var hasMirrors = false
+  private var mirror = 0
+  /// Why no connection comes about.
+  var linkFailure: LinkFailure?
   /// The status of all answers; nil for what fits.
   var status: Int?
   private(set) var requestCount = 0
@@ -29,7 +48,7 @@ final class ImageServer {
     let number = number
     world.after(.milliseconds(10)) { [self] in
       guard self.number == number else { return }
-      state = .open
+      state = linkFailure.map { .failed($0) } ?? .open
       world.hasNews = true
     }
   }
@@ -51,9 +70,29 @@ final class ImageServer {
 
   private func answer(_ text: String) {
     requestCount += 1
-    let path = text.split(separator: " ")[1]
-    guard status == nil, let file = files[String(path)] else {
-      output = Array("HTTP/1.1 \(status ?? 404) No\r\nContent-Length: 0\r\n\r\n".utf8)
+    var path = String(text.split(separator: " ")[1])
+    var code = status
+    if hasMirrors, !path.hasPrefix("/mirror") {
+      mirror += 1
+      let target = "http://mirror\(mirror).example/mirror\(mirror)\(path)"
+      output = Array("HTTP/1.1 302 Found\r\nLocation: \(target)\r\nContent-Length: 0\r\n\r\n".utf8)
+      return flow()
+    }
+    if hasMirrors {
+      path = path.hasPrefix("/mirror\(mirror)/") ? String(path.dropFirst("/mirror\(mirror)".count)) : "/"
+      mirror += 1
+    }
+    switch conducts.isEmpty ? .file : conducts.removeFirst() {
+    case .file: break
+    case .cut(let count): cuts.insert(count, at: 0)
+    case .status(let number): code = number
+    case .page:
+      output = Array(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 19\r\n\r\n<html>log in</html>".utf8)
+      return flow()
+    }
+    guard code == nil, let file = files[path] else {
+      output = Array("HTTP/1.1 \(code ?? 404) No\r\nContent-Length: 0\r\n\r\n".utf8)
       return flow()
     }
     var head = "HTTP/1.1 200 OK\r\nContent-Length: \(file.count)\r\n"
