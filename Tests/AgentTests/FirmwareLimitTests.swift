@@ -12,7 +12,7 @@ import Testing
   private func host(_ change: (inout FirmwareJob) -> Void) throws -> ScriptedHost {
     var host = ScriptedHost()
     var arena = makeArena(byteCount: 1 << 16)
-    var job = try FirmwareJob(isSupported: true, from: &arena)
+    var job = FirmwareJob(isSupported: true, in: &arena)
     job.run = host.bootIdentifier()
     change(&job)
     host.firmwareRecord = (0..<job.record.count).map { job.record[$0] }
@@ -56,7 +56,7 @@ import Testing
 
   @Test func eightRequestsAreKnownAgain() throws {
     var arena = makeArena(byteCount: 1 << 16)
-    var job = try FirmwareJob(isSupported: true, from: &arena)
+    var job = FirmwareJob(isSupported: true, in: &arena)
     for number in 1...9 {
       job.set(.identifier, Array(text: "\"r\(number)\"").span)
       job.accept(in: BootIdentifier(1, 2))

@@ -106,7 +106,7 @@ import Testing
   @Test func aClonedCard() throws {
     var host = ScriptedHost()
     var arena = makeArena(byteCount: 1 << 16)
-    var job = try FirmwareJob(isSupported: true, from: &arena)
+    var job = FirmwareJob(isSupported: true, in: &arena)
     job.run = BootIdentifier(17, 17)
     job.stage = .begun
     job.status = .inProgress

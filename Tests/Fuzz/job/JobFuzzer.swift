@@ -57,7 +57,7 @@ public func fuzzJob(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let end = input.lastIndex(of: UInt8(ascii: "\n")) ?? count
   let request = Array(input.dropFirst(end + 1))
   var arena = Arena(jobs.region)
-  guard var job = try? FirmwareJob(isSupported: true, from: &arena) else { fatalError("no memory") }
+  var job = FirmwareJob(isSupported: true, in: &arena)
   var scratch = ByteBuffer(scratchBlock.region)
   let fresh = Array(job.record)
   var disk = Disk(content: Array(input.prefix(end)))
@@ -98,7 +98,7 @@ private func check(_ job: borrowing FirmwareJob, _ scratch: inout ByteBuffer) {
   scratch.append(UInt8(ascii: "]"))
   precondition(isJSON(Array(scratch)), "what is observed is no value")
   var arena = Arena(Region(start: jobs.start + jobs.count / 2, count: jobs.count / 2))
-  guard var again = try? FirmwareJob(isSupported: true, from: &arena) else { fatalError("no memory") }
+  var again = FirmwareJob(isSupported: true, in: &arena)
   var disk = Disk(content: Array(job.record))
   precondition(again.read(&disk) == .done && Array(again.record) == disk.content, "what was written is not read")
 }
