@@ -90,9 +90,10 @@ static __attribute__((noinline)) unsigned number(const char *text) {
 static unsigned interface_index(const char *name) {
   struct ifreq request;
   unsigned index = number(name);
-  if (index > 0) return index;
+  size_t length = strlen(name);
+  if (index > 0 || length >= sizeof(request.ifr_name)) return index;
   memset(&request, 0, sizeof(request));
-  strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
+  memcpy(request.ifr_name, name, length);
   int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   // Not by ioctl(): the C library's has a table of all calls whose structures have changed.
   if (descriptor >= 0 && syscall(SYS_ioctl, descriptor, SIOCGIFINDEX, &request) == 0) {

@@ -6,6 +6,7 @@ import Bytes
 enum DER {
   /// The element that starts at `index`: its tag and where its contents are; nil unless all of it is there. Indefinite
   /// lengths and those above 64 KB are not understood.
+  @inline(never)
   static func element(_ bytes: Span<UInt8>, at index: Int) -> (tag: UInt8, content: Range<Int>)? {
     guard index + 1 < bytes.count else { return nil }
     var start = index + 2

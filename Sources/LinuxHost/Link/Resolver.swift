@@ -123,6 +123,7 @@ struct Resolver: ~Copyable {
   }
 
   /// Ends one child.
+  @inline(never)
   private mutating func end(_ index: Int) {
     guard children[index] > 0 else { return }
     // Harmless if it has ended by itself: until it is reaped, its number belongs to it.

@@ -63,6 +63,7 @@ struct Socket {
   }
 
   /// Receives into `bytes`, at most one call.
+  @inline(never)
   mutating func receive(into bytes: UnsafeMutableBufferPointer<UInt8>) -> Transfer {
     guard mayReceive else { return .wouldBlock }
     do throws(Errno) {
@@ -127,6 +128,7 @@ struct Socket {
 
   /// Closes the socket. With `orderly`, what was sent still arrives: bytes left unread would make the system reset the
   /// connection, so they are read first, as far as they are there and at most 64 KB of them.
+  @inline(never)
   mutating func close(orderly: Bool) {
     guard descriptor >= 0 else { return }
     if orderly {

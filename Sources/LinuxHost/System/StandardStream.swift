@@ -10,6 +10,7 @@ public enum StandardStream: Int32, Sendable {
   case error = 2
 
   /// Writes all of `bytes`, waiting as long as the reader needs; false when the reader is gone.
+  @inline(never)
   public func write(_ bytes: Span<UInt8>) -> Bool {
     do throws(Errno) {
       try System.writeAll(rawValue, bytes)

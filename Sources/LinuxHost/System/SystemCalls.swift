@@ -169,6 +169,7 @@ enum System {
   }
 
   /// write(2) of everything, waiting as long as it takes: only for programs that print and end, never for the agent.
+  @inline(never)
   static func writeAll(_ descriptor: Int32, _ bytes: Span<UInt8>) throws(Errno) {
     var written = 0
     while written < bytes.count {

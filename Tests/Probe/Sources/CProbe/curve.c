@@ -28,6 +28,7 @@ static void print_number(const char *name, int number, const uint8_t *bytes) {
   printf("%s-%d ", name, number);
   for (int index = 0; index < KEY_BYTES; index++) printf("%02x", bytes[index]);
   printf("\n");
+  fflush(stdout);
 }
 
 #if defined(__LP64__)

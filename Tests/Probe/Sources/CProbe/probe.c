@@ -16,7 +16,10 @@ double probe_mixed(double first, float second, int32_t third, double fourth) {
 
 float probe_half(float value) { return value / 2; }
 
-void probe_print(const char *name, uint64_t bits) { printf("%s %016llx\n", name, (unsigned long long)bits); }
+void probe_print(const char *name, uint64_t bits) {
+  printf("%s %016llx\n", name, (unsigned long long)bits);
+  fflush(stdout);
+}
 
 int64_t probe_file_time(const char *path, int64_t seconds) {
   struct timespec times[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
