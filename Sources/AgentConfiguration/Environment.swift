@@ -4,48 +4,45 @@ import Bytes
 
 /// One environment variable, to be looked for by the program and handed to `SettingsLoader.apply`.
 public struct EnvironmentVariable: BitwiseCopyable, Sendable {
-  /// Its name; the literal ends in a NUL, as `getenv` wants it.
-  public let name: StaticString
-  let key: Key
+  private let index: Int
 
-  @inline(__always)
-  private init(_ name: StaticString, _ key: Key) {
-    self.name = name
-    self.key = key
+  // Words in one row, and no table of them: its addresses would have to be written at each start.
+  private static var names: WordList {
+    WordList(
+      """
+      WIOTP_IDENTITY_ORGID|WIOTP_IDENTITY_TYPEID|WIOTP_IDENTITY_DEVICEID|WIOTP_AUTH_TOKEN\
+      |WIOTP_OPTIONS_DOMAIN|WIOTP_OPTIONS_LOGLEVEL|WIOTP_OPTIONS_MQTT_PORT|WIOTP_OPTIONS_MQTT_TRANSPORT\
+      |WIOTP_OPTIONS_MQTT_CAFILE|WIOTP_OPTIONS_MQTT_CLEANSTART|WIOTP_OPTIONS_MQTT_CLEANSESSION\
+      |WIOTP_OPTIONS_MQTT_SESSIONEXPIRY|WIOTP_OPTIONS_MQTT_KEEPALIVE|WIOTP_OPTIONS_MQTT_VALIDATESERVERCERT\
+      |WIOTP_AUTH_KEYSTORE|WIOTP_AUTH_PRIVATEKEY|WIOTP_AUTH_PRIVATEKEYPASSWORD\
+      |WIOTP_IDENTITY_APPID|WIOTP_AUTH_KEY|WIOTP_API_KEY|WIOTP_API_TOKEN|WIOTP_OPTIONS_MQTT_INSTANCEID\
+      |WIOTP_OPTIONS_MQTT_SHAREDSUBSCRIPTION|WIOTP_OPTIONS_HTTP_VERIFY
+      """)
   }
 
-  /// Of two for one key the former wins. Data of the program, as `KeyTable` is.
-  private static let all: InlineArray<_, EnvironmentVariable> = [
-    EnvironmentVariable("WIOTP_IDENTITY_ORGID", .organization),
-    EnvironmentVariable("WIOTP_IDENTITY_TYPEID", .deviceType),
-    EnvironmentVariable("WIOTP_IDENTITY_DEVICEID", .deviceID),
-    EnvironmentVariable("WIOTP_AUTH_TOKEN", .token),
-    EnvironmentVariable("WIOTP_OPTIONS_DOMAIN", .domain),
-    EnvironmentVariable("WIOTP_OPTIONS_LOGLEVEL", .logLevel),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_PORT", .port),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_TRANSPORT", .transport),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_CAFILE", .caFile),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_CLEANSTART", .cleanSession),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_CLEANSESSION", .cleanSession),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_SESSIONEXPIRY", .sessionExpiry),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_KEEPALIVE", .keepAlive),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_VALIDATESERVERCERT", .validateServer),
-    EnvironmentVariable("WIOTP_AUTH_KEYSTORE", .clientCertificate),
-    EnvironmentVariable("WIOTP_AUTH_PRIVATEKEY", .clientKey),
-    EnvironmentVariable("WIOTP_AUTH_PRIVATEKEYPASSWORD", .certificatePassword),
+  /// What they set, in rows as their names; of two for one key the former wins. Data of the program, as `KeyTable` is.
+  private static let keys: InlineArray<_, Key> = [
+    .organization, .deviceType, .deviceID, .token,
+    .domain, .logLevel, .port, .transport,
+    .caFile, .cleanSession, .cleanSession,
+    .sessionExpiry, .keepAlive, .validateServer,
+    .clientCertificate, .clientKey, .certificatePassword,
     // Of applications, and of calls that Mote does not make: they may well be set for another program.
-    EnvironmentVariable("WIOTP_IDENTITY_APPID", .foreign),
-    EnvironmentVariable("WIOTP_AUTH_KEY", .foreign),
-    EnvironmentVariable("WIOTP_API_KEY", .foreign),
-    EnvironmentVariable("WIOTP_API_TOKEN", .foreign),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_INSTANCEID", .foreign),
-    EnvironmentVariable("WIOTP_OPTIONS_MQTT_SHAREDSUBSCRIPTION", .foreign),
-    EnvironmentVariable("WIOTP_OPTIONS_HTTP_VERIFY", .foreign),
+    .foreign, .foreign, .foreign, .foreign, .foreign,
+    .foreign, .foreign,
   ]
 
   /// How many there are.
-  public static var count: Int { all.count }
+  public static var count: Int { keys.count }
 
   /// The variable at `index`, from 0 to `count` - 1.
-  public static func at(_ index: Int) -> EnvironmentVariable { all[index] }
+  public static func at(_ index: Int) -> EnvironmentVariable { EnvironmentVariable(index: index) }
+
+  /// Its name.
+  public var name: Span<UInt8> {
+    @_lifetime(immortal)
+    get { EnvironmentVariable.names.word(index) }
+  }
+
+  var key: Key { EnvironmentVariable.keys[index] }
 }

@@ -147,11 +147,11 @@ public struct SettingsLoader: ~Copyable {
 
   /// Takes a value from the command line; `flag` is what diagnostics call it.
   public mutating func apply(_ key: Key, value: Span<UInt8>, flag: StaticString) {
-    add(Spelling.canonicalIndex(of: key), value, .flag, originName: flag)
+    add(Spelling.canonicalIndex(of: key), value, .flag, originName: flag.bytes)
   }
 
-  private mutating func add(_ spelling: Int, _ value: Span<UInt8>, _ layer: Layer, originName: StaticString) {
-    let place = Place(origin: diagnostics.origin(named: originName.bytes), column: 0, line: 0)
+  private mutating func add(_ spelling: Int, _ value: Span<UInt8>, _ layer: Layer, originName: Span<UInt8>) {
+    let place = Place(origin: diagnostics.origin(named: originName), column: 0, line: 0)
     add(spelling, value, layer, isNamed: false, at: place)
   }
 
@@ -173,7 +173,7 @@ public struct SettingsLoader: ~Copyable {
     let trimmed = value.trimmed(0..<value.count)
     let text = value.extracting(trimmed)
     guard isInformation(text) else { return }
-    add(Spelling.canonicalIndex(of: key), text, .board, originName: "board")
+    add(Spelling.canonicalIndex(of: key), text, .board, originName: StaticString("board").bytes)
   }
 
   // MARK: The token's file

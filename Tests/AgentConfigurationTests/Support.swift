@@ -34,7 +34,7 @@ func load<Result>(
   var loader = try SettingsLoader(scratch: &scratch)
   loader.load(input.text.span, name: "f".bytesOfLiteral.span, isReadableByOthers: input.isReadableByOthers)
   for (name, value) in input.environment {
-    for index in 0..<EnvironmentVariable.count where EnvironmentVariable.at(index).name.description == name {
+    for index in 0..<EnvironmentVariable.count where Array(EnvironmentVariable.at(index).name).text == name {
       loader.apply(EnvironmentVariable.at(index), value: Array(text: value).span)
     }
   }

@@ -146,9 +146,17 @@ import Testing
 
   @Test func variablesAreListedOnce() {
     var names: Set<String> = []
-    for index in 0..<EnvironmentVariable.count { names.insert(EnvironmentVariable.at(index).name.description) }
-    #expect(names.count == EnvironmentVariable.count)
-    #expect(EnvironmentVariable.at(EnvironmentVariable.count - 1).name.description == "WIOTP_OPTIONS_HTTP_VERIFY")
+    for index in 0..<EnvironmentVariable.count { names.insert(Array(EnvironmentVariable.at(index).name).text) }
+    #expect(names.count == EnvironmentVariable.count && names.allSatisfy { $0.hasPrefix("WIOTP_") })
+    for (name, key) in [
+      ("WIOTP_AUTH_TOKEN", Key.token), ("WIOTP_OPTIONS_MQTT_CLEANSESSION", .cleanSession),
+      ("WIOTP_AUTH_PRIVATEKEYPASSWORD", .certificatePassword), ("WIOTP_OPTIONS_HTTP_VERIFY", .foreign),
+    ] {
+      let index = (0..<EnvironmentVariable.count).first { Array(EnvironmentVariable.at($0).name).text == name }
+      #expect(index.map { EnvironmentVariable.at($0).key } == key, "\(name)")
+    }
+    let last = EnvironmentVariable.count - 1
+    #expect(Array(EnvironmentVariable.at(last).name).text == "WIOTP_OPTIONS_HTTP_VERIFY")
   }
 }
 

@@ -322,9 +322,9 @@ extension MachineTests {
       setenv("MOTE_TEST_VARIABLE", "a b", 1)
       defer { unsetenv("MOTE_TEST_VARIABLE") }
       var buffer = makeBuffer()
-      let isSet = Environment.append("MOTE_TEST_VARIABLE", to: &buffer)
+      let isSet = Environment.append(Array("MOTE_TEST_VARIABLE".utf8).span, to: &buffer)
       #expect(isSet && buffer.text == "a b")
-      let isOtherSet = Environment.append("MOTE_TEST_OTHER", to: &buffer)
+      let isOtherSet = Environment.append(Array("MOTE_TEST_OTHER".utf8).span, to: &buffer)
       #expect(!isOtherSet && buffer.text == "a b")
     }
   }

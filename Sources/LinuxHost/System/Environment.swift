@@ -12,8 +12,8 @@ public enum Environment {
   /// Appends the value of variable `name` to `buffer`.
   ///
   /// - Returns: whether the variable is set, even if to nothing.
-  public static func append(_ name: StaticString, to buffer: inout ByteBuffer) -> Bool {
-    guard let value = value(name) else { return false }
+  public static func append(_ name: Span<UInt8>, to buffer: inout ByteBuffer) -> Bool {
+    guard let value = PathText(name).withPointer({ UnsafePointer(getenv($0)) }) else { return false }
     buffer.append(CString(value).span)
     return true
   }
