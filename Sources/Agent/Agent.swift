@@ -90,7 +90,7 @@ public struct Agent: ~Copyable {
   public mutating func step<H: Host & ~Copyable>(_ host: inout H) -> Instant {
     let now = host.now()
     if log.beginTurn(now, &host) { management.wake() }
-    if now >= watchdogs.deadline { watchdogs.advance(now, &host) }
+    if now >= watchdogs.deadline { watchdogs.advance(settings, now, &log, &host) }
     clock.advance(now, &log, &host)
     guard clock.isSettled(at: now) else {
       return min(clock.deadline(now) ?? now + AgentLimits.idleMax, watchdogs.deadline)
@@ -178,7 +178,11 @@ public struct Agent: ~Copyable {
     let subscription = uplink.subscriptions.state(of: Topics.managementFilter)
     management.advance(isEnding: isEnding, subscription, settings, clock, &outbox, now, &log, &host)
     if isEnding { return }
-    if management.wantsEnd { stop(reason: "update", &host) }
+    if management.wantsEnd {
+      // What hangs in the place of this program is restarted by the hardware.
+      watchdogs.isHandedOver = true
+      stop(reason: "update", &host)
+    }
     if management.keepsOffline { uplink.hold(&outbox.client, now, &log, &host) } else { uplink.release() }
   }
 
@@ -200,7 +204,7 @@ public struct Agent: ~Copyable {
     switch control.verb {
     case nil: control.finish(.unknownVerb)
     case .status:
-      control.writeStatus(uplink, outbox, events, commands, management, settings, now, &host)
+      control.writeStatus(uplink, outbox, events, commands, management, watchdogs, settings, now, &host)
     case .location, .diagnose, .unmanage, .manage:
       control.finish(takeLocal(control, &management, now, &log, &host))
     case .publish:
@@ -296,6 +300,7 @@ public struct Agent: ~Copyable {
   /// programs go on. The caller has opened the new sources on the host.
   public mutating func reload<H: Host & ~Copyable>(plan: consuming Plan, _ host: inout H) {
     events.replaceTable(plan.table, settings, plan.settings)
+    if !settings.hasSameWatchdog(as: plan.settings) { watchdogs.change(host.now(), &host) }
     settings = plan.settings
     log.threshold = settings.agent.logLevel
     log.isDiagnosing = settings.management.tellsFaults && management.isManaged
@@ -304,8 +309,10 @@ public struct Agent: ~Copyable {
     log.writeReloaded(connection: "kept", to: &host)
   }
 
-  /// Asks for a clean end because a new configuration takes a new connection, which is another agent's.
-  public mutating func stopForNewConnection<H: Host & ~Copyable>(_ host: inout H) {
+  /// Asks for a clean end because a new configuration takes a new connection, which is another agent's. It takes over
+  /// the hardware's watchdog where it `isGuarded`.
+  public mutating func stopForNewConnection<H: Host & ~Copyable>(isGuarded: Bool, _ host: inout H) {
+    watchdogs.isHandedOver = isGuarded
     log.writeReloaded(connection: "new", to: &host)
     stop(reason: "reload", &host)
   }
@@ -333,6 +340,7 @@ public struct Agent: ~Copyable {
     guard owesNothing || now >= stopDeadline else { return }
     uplink.end(&outbox.client, now, &log, &host)
     commands.stopAll(&host)
+    watchdogs.end(isGoingDown: management.keepsOffline, settings, &log, &host)
     log.tellLeftOut(&host)
     log.begin(.info, "agent stopped")
     log.add("unacknowledged", outbox.pendingCount)

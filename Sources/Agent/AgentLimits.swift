@@ -27,6 +27,8 @@ public enum AgentLimits {
   public static var idleMax: TimeSpan { .minutes(60) }
   /// How soon signs of life follow each other at most, however impatient a watcher is.
   static var signIntervalMin: TimeSpan { .milliseconds(100) }
+  /// The same for a watchdog that does not say how patient it is.
+  static var feedIntervalMin: TimeSpan { .seconds(1) }
   /// The longest name of a command that is kept for its outcome: all that can be configured.
   public static var commandNameBytesMax: Int { IdentityRules.componentBytesMax }
   /// How much of an action's name is logged, in bytes.

@@ -65,6 +65,9 @@ extension Settings {
     case .firmwareCAFile: .text(firmware.caFile)
     case .throttle: .size(firmware.throttleBytesPerSecond)
     case .downloadDeadline: .time(firmware.deadline)
+    case .watchdogDevice: .text(watchdog.device)
+    case .watchdogTimeout: .time(.seconds(Int64(watchdog.seconds)))
+    case .watchdogStop: .boolean(watchdog.stopsAtEnd)
     case .interval: .time(events[index].interval)
     case .qos: .count(Int(events[index].qos))
     case .event, .read, .field, .valueType, .scale, .offset, .decimals: value(of: key, ofSensor: sensors[index])
@@ -113,6 +116,7 @@ extension Settings {
     case .action: commands.count - firstAction
     case .management: management.isManaged ? 1 : 0
     case .firmware: firmware.isConfigured ? 1 : 0
+    case .watchdog: watchdog.device.isEmpty ? 0 : 1
     default: 1
     }
   }

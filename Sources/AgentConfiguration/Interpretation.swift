@@ -50,6 +50,7 @@ extension SettingsLoader {
     readControl(&settings)
     readManagement(&settings)
     readFirmware(&settings)
+    readWatchdog(&settings)
     readEvents(&settings)
     readSensors(&settings)
     readCommands(&settings)

@@ -25,6 +25,8 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [firmware]
   case installer, installerRun, keyFile, compatible, allowDowngrade, imageSize, firmwareCAFile, throttle
   case downloadDeadline
+  // [watchdog]
+  case watchdogDevice, watchdogTimeout, watchdogStop
   // [event NAME]
   case interval, qos
   // [sensor NAME]
@@ -51,17 +53,17 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
 
 /// The kinds of sections.
 enum SectionKind: UInt8, Sendable, BitwiseCopyable {
-  case device, server, mqtt, agent, management, firmware, event, sensor, command, action, gateway, application
+  case device, server, mqtt, agent, management, firmware, watchdog, event, sensor, command, action, gateway, application
 
   static var words: WordList {
-    WordList("device|server|mqtt|agent|management|firmware|event|sensor|command|action|gateway|application")
+    WordList("device|server|mqtt|agent|management|firmware|watchdog|event|sensor|command|action|gateway|application")
   }
   /// Those that a person should write.
   static var supported: WordList {
     WordList(
       """
-      [device]|[server]|[mqtt]|[agent]|[management]|[firmware]|[event NAME]|[sensor NAME]|[command NAME]\
-      |[action BUNDLE/ACTION]
+      [device]|[server]|[mqtt]|[agent]|[management]|[firmware]|[watchdog]|[event NAME]|[sensor NAME]\
+      |[command NAME]|[action BUNDLE/ACTION]
       """)
   }
 

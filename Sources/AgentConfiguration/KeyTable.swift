@@ -136,6 +136,14 @@ enum KeyTable {
       .downloadDeadline, "deadline", .firmware, hour...(7 * day), default: day, .goesOn,
       "how long a download may take with all that it waits for, 1h to 7d"),
 
+    text(.watchdogDevice, "device", .watchdog, otherwise: "/dev/watchdog", .goesOn, "the hardware's watchdog"),
+    time(
+      .watchdogTimeout, "timeout", .watchdog, (3 * second)...hour, default: 30 * second, .goesOn,
+      "an agent that hangs for so long has the machine restarted, 3s to 1h"),
+    boolean(
+      .watchdogStop, "stop-at-end", .watchdog, default: false, .goesOn,
+      "`yes`: an orderly end stops the watchdog, if it can be stopped"),
+
     time(.interval, "interval", .event, 100...(7 * day), default: 10 * second, .goesOn, "100ms to 7d"),
     count(.qos, "qos", .event, 0...2, default: 0, .goesOn, "0 at most once, 1 at least once, 2 exactly once"),
 

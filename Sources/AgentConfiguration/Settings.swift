@@ -169,6 +169,16 @@ public struct FirmwareSettings: Sendable, BitwiseCopyable {
   public internal(set) var deadline = TimeSpan.zero
 }
 
+/// The hardware's watchdog.
+public struct WatchdogSettings: Sendable, BitwiseCopyable {
+  /// The absolute path of its device; empty where there is no `[watchdog]`.
+  public internal(set) var device: Text = .none
+  /// The timeout that it is asked for, in seconds.
+  public internal(set) var seconds = 0
+  /// Whether an orderly end stops it.
+  public internal(set) var stopsAtEnd = false
+}
+
 /// One `[event NAME]`.
 public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
   /// The event's identifier in its topic.
@@ -243,6 +253,8 @@ public struct Settings: ~Copyable {
   public internal(set) var management = ManagementSettings()
   /// Firmware.
   public internal(set) var firmware = FirmwareSettings()
+  /// The hardware's watchdog.
+  public internal(set) var watchdog = WatchdogSettings()
   /// Events, in the order of the file.
   public internal(set) var events: FixedArray<EventSettings>
   /// Sensors, in the order of the file.
@@ -301,6 +313,11 @@ public struct Settings: ~Copyable {
       if !isSame(value(of: key), as: other.value(of: key), of: other) { return true }
     }
     return false
+  }
+
+  /// Whether the hardware's watchdog is the same, with the same timeout.
+  public func hasSameWatchdog(as other: borrowing Settings) -> Bool {
+    watchdog.seconds == other.watchdog.seconds && bytes(watchdog.device).equals(other.bytes(other.watchdog.device))
   }
 
   private func isSame(_ value: SettingValue, as otherValue: SettingValue, of other: borrowing Settings) -> Bool {

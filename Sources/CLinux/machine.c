@@ -4,6 +4,7 @@
 #include "mote_machine.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -348,6 +349,17 @@ int mote_enter_folder(const char *name, int keep) {
     close(above);
   }
   return chdir(name);
+}
+
+// MARK: Watchdog
+
+int mote_open_watchdog(const char *path, int *seconds) {
+  int watchdog = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (watchdog < 0) return -1;
+  // WDIOC_SETTIMEOUT and WDIOC_GETTIMEOUT of linux/watchdog.h. Many round it, some refuse what they cannot do.
+  (void)ioctl(watchdog, _IOWR('W', 6, int), seconds);
+  if (ioctl(watchdog, _IOR('W', 7, int), seconds) < 0) *seconds = 0;
+  return watchdog;
 }
 
 // MARK: Clock

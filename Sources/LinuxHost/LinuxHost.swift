@@ -19,6 +19,8 @@ public struct LinuxHost: ~Copyable, Host {
   private var firmware: LinuxFirmware
   /// Whether anything has been asked of it that may not have come to its end.
   private var isInstalling = false
+  /// The hardware's watchdog; -1 where it is not open.
+  var watchdog: Int32 = -1
   private var pollSet = PollSet()
   /// When to let go of what opening the link took, or a reload.
   private var releaseTime = Instant.never
@@ -156,6 +158,7 @@ public struct LinuxHost: ~Copyable, Host {
   public mutating func close(holdingSignals: Bool = false) {
     for slot in links.indices { links[slot].close() }
     control.close(in: &pollSet)
+    closeWatchdog(isDisarmed: false)
     sources.close()
     firmware.close()
     programs.killAll()

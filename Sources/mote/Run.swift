@@ -106,8 +106,9 @@ private func reload(
   // Once this agent is ending, the newest configuration is for the next one.
   if next != nil || agent.needsNewConnection(for: loaded.settings) {
     next.take()?.release()
+    let isGuarded = !loaded.settings.watchdog.device.isEmpty
     next = consume loaded
-    agent.stopForNewConnection(&host)
+    agent.stopForNewConnection(isGuarded: isGuarded, &host)
     return
   }
   var block = loaded.block

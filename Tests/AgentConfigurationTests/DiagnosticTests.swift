@@ -58,8 +58,8 @@ import Testing
 
   @Test func unknownSections() throws {
     let sections =
-      "[device], [server], [mqtt], [agent], [management], [firmware], [event NAME], [sensor NAME], [command NAME] or "
-      + "[action BUNDLE/ACTION]"
+      "[device], [server], [mqtt], [agent], [management], [firmware], [watchdog], [event NAME], [sensor NAME], "
+      + "[command NAME] or [action BUNDLE/ACTION]"
     try expect(
       "[sever]", #"f:12:2: error: found unknown section "sever"; expected \#(sections); did you mean "server"?"#)
     try expect("[xyz]\nwhatever = 1", #"f:12:2: error: found unknown section "xyz"; expected \#(sections)"#)
@@ -99,6 +99,15 @@ import Testing
       "[management]\n[firmware]\ninstaller = command",
       "f:13:2: error: [firmware]: run is missing; expected the path of a program")
     try expect("[management]\n[firmware]\ninstaller = command\nrun = /x")
+  }
+
+  @Test func watchdog() throws {
+    try expect("[watchdog]\ntimeout = 3s\nstop-at-end = yes")
+    try expect(
+      "[watchdog]\ntimeout = 2s",
+      #"f:13:11: error: timeout: found "2s"; expected a time from 3s to 1h, in ms, s, m, h or d"#)
+    try expect(
+      "[watchdog]\ndevice = w", #"f:13:10: error: device: found "w"; expected an absolute path, as in /etc/mote/file"#)
   }
 
   @Test func headingsOfOtherClasses() throws {

@@ -49,7 +49,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .organization: return ["ab12cd", "ef34gh"]
     case .authMethod: return ["token", "TOKEN"]
     case .caFile, .tokenFile, .run, .reboot, .factoryReset, .installerRun, .keyFile, .firmwareCAFile, .controlSocket,
-      .locationFile:
+      .locationFile, .watchdogDevice:
       return ["/a/b", "/a/c"]
     case .event: return ["status", "other"]
     case .read: return ["file:/a", "constant:1"]
@@ -78,7 +78,7 @@ private func configuration(_ key: KeyCase, _ value: String) -> Input {
   var sections: [(name: String, lines: [(key: String, value: String)])] = [
     ("device", [("org", "ab12cd"), ("type", "edge"), ("auth-token", "x")]), ("server", [("host", "h")]),
     ("mqtt", [("messages-per-second", "0")]), ("agent", []), ("management", []),
-    ("firmware", [("run", "/i"), ("key-file", "/k"), ("compatible", "c")]), ("event status", []),
+    ("firmware", [("run", "/i"), ("key-file", "/k"), ("compatible", "c")]), ("watchdog", []), ("event status", []),
     ("event other", []),
     ("sensor s", [("event", "status"), ("read", "file:/x")]),
     ("sensor o", [("event", "other"), ("read", "file:/x")]), ("command c", [("run", "/x")]),

@@ -22,12 +22,13 @@ import Testing
       var scenario = Scenario()
       scenario.weathers = Scenario.allWeathers
       scenario.cleanSession = seed % 3 == 0
+      scenario.watchdogSeconds = 30
       // Small enough to overflow, and a window small enough to fill.
       scenario.queueBytes = 4096
       scenario.inflightMax = Int(seed % 4) * 3 + 1
       try run(seed, scenario, &tally)
     }
-    report(tally, Self.rareThings)
+    report(tally, Self.rareThings + ["watchdog-armed", "watchdog-busy", "watchdog-fed", "watchdog-unfed"])
   }
 
   /// Local programs that are stuck, greedy or talk rubbish cost no event its time, and none that asks its answer.

@@ -66,6 +66,10 @@ struct ScriptedHost: Host {
   // Watchdogs.
   var patience = TimeSpan.zero
   private(set) var told: [ManagerNews] = []
+  var watchdogAnswer = WatchdogAnswer.armed(seconds: 30)
+  var takesFood = true
+  /// What was done to the hardware's watchdog, and when.
+  private(set) var watchdogCalls: [String] = []
 
   // Control.
   var hasControlNews = false
@@ -265,6 +269,25 @@ struct ScriptedHost: Host {
 
   func managerPatience() -> TimeSpan { patience }
   mutating func tellManager(_ news: ManagerNews) { told.append(news) }
+
+  mutating func openWatchdog(_ device: Span<UInt8>, seconds: Int) -> WatchdogAnswer {
+    watchdogCalls.append("\(time.milliseconds) open \(Array(device).text) \(seconds)")
+    return watchdogAnswer
+  }
+
+  mutating func feedWatchdog() -> Bool {
+    watchdogCalls.append("\(time.milliseconds) feed")
+    return takesFood
+  }
+
+  mutating func closeWatchdog(isDisarmed: Bool) {
+    watchdogCalls.append("\(time.milliseconds) \(isDisarmed ? "disarm" : "close")")
+  }
+
+  mutating func takeWatchdogCalls() -> [String] {
+    defer { watchdogCalls = [] }
+    return watchdogCalls
+  }
 
   // MARK: Control
 

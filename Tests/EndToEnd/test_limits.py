@@ -33,7 +33,8 @@ INNER = {
     "SourceLimits.quickReadsNeededMax", "ConfigurationLimits.entriesMax", "ConfigurationLimits.plainEntriesMax",
     "ConfigurationLimits.sectionsMax", "ConfigurationLimits.eventInterval", "ControlLimits.pieceBytesMax",
     "ControlLimits.rowBytesMax", "ControlLimits.piecesPerTurnMax", "AgentLimits.passedOverBytesMax",
-    "AgentLimits.clockPause", "AgentLimits.signIntervalMin", "AgentLimits.imageStepsMax", "AgentLimits.trialPause",
+    "AgentLimits.clockPause", "AgentLimits.signIntervalMin",
+    "AgentLimits.feedIntervalMin", "AgentLimits.imageStepsMax", "AgentLimits.trialPause",
     "FirmwareLimits.slotRecordBytes", "FirmwareLimits.writeBytesMax", "FirmwareLimits.readBackBytesPerSecond",
 }
 

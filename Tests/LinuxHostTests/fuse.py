@@ -9,7 +9,8 @@ import threading
 
 LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, RENAME, OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT = (
     1, 2, 3, 4, 10, 12, 14, 15, 16, 17, 18, 20, 25, 26)
-OPENDIR, READDIR, RELEASEDIR, FSYNCDIR, CREATE, INTERRUPT, BATCH_FORGET, RENAME2 = 27, 28, 29, 30, 35, 36, 42, 45
+OPENDIR, READDIR, RELEASEDIR, FSYNCDIR, CREATE, INTERRUPT, IOCTL, BATCH_FORGET, RENAME2 = (
+    27, 28, 29, 30, 35, 36, 39, 42, 45)
 ROOT = 1
 DIRECT_IO = 1  # no cache in between
 MNT_DETACH = 2
@@ -41,11 +42,12 @@ def opened():
 
 class Mount:
     """A mounted file system. `handle(mount, operation, unique, node, body)` answers requests with `reply`, at once or
-    later, but for those whose answers are always the same."""
+    later, but for those whose answers are always the same and that are not in `own`."""
 
-    def __init__(self, handle):
+    def __init__(self, handle, own=()):
         """Mounts at the first argument of the command line. Where it cannot, it says `unavailable REASON` and ends."""
         self._handle = handle
+        self._own = own
         self._point = sys.argv[1].encode()
         try:
             self._device = os.open("/dev/fuse", os.O_RDWR)
@@ -78,6 +80,8 @@ class Mount:
             if operation == INIT:
                 self.reply(unique, struct.pack(
                     "<IIIIHHIIHHI7I", 7, 31, 65536, 0, 12, 10, 65536, 1, 1, 0, 0, *[0] * 7))
+            elif operation in self._own:
+                self._handle(self, operation, unique, node, request[40:])
             elif operation in (OPEN, OPENDIR):
                 self.reply(unique, opened())
             elif operation in (RELEASE, RELEASEDIR, FLUSH):

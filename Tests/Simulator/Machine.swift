@@ -118,6 +118,12 @@ final class Machine {
   /// How patient the service manager is, and what it was told.
   var patience = TimeSpan.zero
   var told: [ManagerNews] = []
+  /// The hardware's watchdog while it is open, when it was fed, and until when somebody else has it.
+  private var watchdogTimeout: TimeSpan?
+  private var watchdogFed = Instant(milliseconds: 0)
+  private var watchdogRefusedUntil = Instant(milliseconds: 20_000)
+  /// Whether an agent may stop it.
+  var mayDisarm = true
   /// Whether an action has a chance.
   var mayAct = true
   /// What the file says about where it is.
@@ -272,6 +278,44 @@ final class Machine {
     guard index < sensors.count - 1 else { return .notPermitted }
     outputs[index] = value
     return .done
+  }
+
+  // MARK: Watchdog
+
+  /// It grants less than it is asked for, as real ones do.
+  func openWatchdog(_ seconds: Int) -> WatchdogAnswer {
+    if world.now >= watchdogRefusedUntil, watchdogTimeout == nil {
+      watchdogTimeout = .seconds(Int64(seconds - 4))
+      watchdogFed = world.now
+      world.mark("watchdog-armed")
+      return .armed(seconds: seconds - 4)
+    }
+    world.mark("watchdog-busy")
+    return .busy
+  }
+
+  func feedWatchdog() -> Bool {
+    guard let timeout = watchdogTimeout else { return false }
+    if world.now - watchdogFed > timeout {
+      world.violate("the watchdog was not fed for \((world.now - watchdogFed).milliseconds) ms")
+    }
+    if (world.now - watchdogFed).milliseconds * 5 < timeout.milliseconds {
+      world.violate("the watchdog was fed after \((world.now - watchdogFed).milliseconds) ms")
+    }
+    watchdogFed = world.now
+    world.mark("watchdog-fed")
+    guard dice.number(0...499) == 0 else { return true }
+    world.mark("watchdog-unfed")
+    return false
+  }
+
+  /// The agent that had it is gone.
+  func forgetWatchdog() { watchdogTimeout = nil }
+
+  func closeWatchdog(isDisarmed: Bool) {
+    if isDisarmed, !mayDisarm { world.violate("the watchdog was stopped") }
+    watchdogTimeout = nil
+    watchdogRefusedUntil = world.now + .milliseconds(Int64(dice.number(0...60_000)))
   }
 
   func reboot() -> RebootAnswer {
@@ -637,4 +681,7 @@ struct SimulatedHost: Host, HostOutputs {
   mutating func reboot() -> RebootAnswer { machine.reboot() }
   func managerPatience() -> TimeSpan { machine.patience }
   mutating func tellManager(_ news: ManagerNews) { machine.told.append(news) }
+  mutating func openWatchdog(_ device: Span<UInt8>, seconds: Int) -> WatchdogAnswer { machine.openWatchdog(seconds) }
+  mutating func feedWatchdog() -> Bool { machine.feedWatchdog() }
+  mutating func closeWatchdog(isDisarmed: Bool) { machine.closeWatchdog(isDisarmed: isDisarmed) }
 }

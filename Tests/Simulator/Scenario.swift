@@ -40,6 +40,8 @@ public struct Scenario: Sendable {
 
   /// The lines of `[management]`; nil without it.
   public var management: String?
+  /// The timeout of the hardware's watchdog, in seconds; nil without one.
+  public var watchdogSeconds: Int?
   /// The lines of `[firmware]`; nil without it.
   public var firmware: String?
 
@@ -164,6 +166,7 @@ public struct Scenario: Sendable {
       """
     if let management { text += "[management]\n\(management)\n" }
     if let firmware { text += "[firmware]\n\(firmware)\n" }
+    if let watchdogSeconds { text += "[watchdog]\ntimeout = \(watchdogSeconds)s\n" }
     for (index, event) in events.enumerated() {
       text += """
         [event \(event.name)]

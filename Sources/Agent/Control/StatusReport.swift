@@ -11,12 +11,12 @@ extension Control {
   /// of each of them and behind the last.
   mutating func writeStatus<H: HostLinks & HostControl & ~Copyable>(
     _ uplink: borrowing Uplink, _ outbox: borrowing Outbox, _ events: borrowing EventCollector,
-    _ commands: borrowing CommandRunner, _ management: borrowing Management, _ settings: borrowing Settings,
-    _ now: Instant, _ host: inout H
+    _ commands: borrowing CommandRunner, _ management: borrowing Management, _ watchdogs: Watchdogs,
+    _ settings: borrowing Settings, _ now: Instant, _ host: inout H
   ) {
     if piece == 0 {
       guard readFlag() else { return finish(.unexpectedWord) }
-      writeAgent(uplink, outbox, commands, management, settings, now, &host)
+      writeAgent(uplink, outbox, commands, management, watchdogs, settings, now, &host)
       writeSubscriptions(uplink)
       piece = 1
     }
@@ -46,7 +46,8 @@ extension Control {
   @inline(never)
   private mutating func writeAgent<H: HostLinks & HostControl & ~Copyable>(
     _ uplink: borrowing Uplink, _ outbox: borrowing Outbox, _ commands: borrowing CommandRunner,
-    _ management: borrowing Management, _ settings: borrowing Settings, _ now: Instant, _ host: inout H
+    _ management: borrowing Management, _ watchdogs: Watchdogs, _ settings: borrowing Settings, _ now: Instant,
+    _ host: inout H
   ) {
     let process = host.ownProcess()
     var writer = AnswerWriter(
@@ -54,7 +55,7 @@ extension Control {
       WordList(
         """
         connection|since|client|server|port|tls|link|attempts|last-end|connections|management|queued|inflight|published\
-        |skipped|dropped|unsendable|commands|version|process|uptime|memory
+        |skipped|dropped|unsendable|commands|watchdog|watchdog-errors|version|process|uptime|memory
         """))
     writer.text(uplink.stateName.bytes, to: &answer)
     writer.span(now - uplink.changedAt, to: &answer)
@@ -83,6 +84,8 @@ extension Control {
     writer.number(outbox.droppedCount, to: &answer)
     writer.number(outbox.counters.setAside, to: &answer)
     writer.number(commands.count, to: &answer)
+    writer.text(watchdogs.stateName(settings).bytes, to: &answer)
+    writer.number(UInt64(watchdogs.errorCount), to: &answer)
     if writer.begin(&answer) {
       if isJSON { answer.append(UInt8(ascii: "\"")) }
       host.appendVersion(to: &answer)

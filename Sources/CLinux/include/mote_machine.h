@@ -137,6 +137,15 @@ pid_t mote_start_action(const char *_Nonnull path);
 pid_t mote_start_installer(const char *_Nonnull path, const char *_Nonnull argument, const char *_Nonnull variable,
                            int output);
 
+// MARK: Watchdog
+
+// Opens a watchdog, which starts it, and asks for a timeout. `*seconds` becomes what it has, 0 where it does not say.
+// Returns a descriptor, or -1 with errno.
+int mote_open_watchdog(const char *_Nonnull path, int *_Nonnull seconds);
+
+// Writes a byte to it: 0, or -1 with errno.
+static inline int mote_feed_watchdog(int watchdog, char byte) { return write(watchdog, &byte, 1) == 1 ? 0 : -1; }
+
 // MARK: Readers
 
 enum {

@@ -68,6 +68,8 @@ public final class FirmwareSimulation {
     isOwn = installer == "agent"
     scenario.firmware =
       isOwn ? "installer = agent\nkey-file = /k\ncompatible = acme-e7" : "installer = command\nrun = /sbin/install"
+    // Ends of an agent are those of an update here: none of them may stop what watches its successor.
+    scenario.firmware? += "\n[watchdog]\nstop-at-end = yes"
     self.scenario = scenario
     self.cut = cut
     self.fate = fate
@@ -83,6 +85,7 @@ public final class FirmwareSimulation {
         password: Array(Scenario.token.utf8), cleanSession: cleanSession, keepAliveSeconds: scenario.keepAliveSeconds,
         inflightMax: scenario.inflightMax))
     machine = Machine(world: world, sensors: scenario.sources.behaviours, commandTimeouts: [])
+    machine.mayDisarm = false
     server = FirmwareServer(world: world, broker: broker)
     broker.observer = server
     firmware = ImageFlash(world: world)
@@ -189,6 +192,7 @@ public final class FirmwareSimulation {
     network.close()
     images.close()
     machine.forgetAction()
+    machine.forgetWatchdog()
     firmware.forget()
     (isTrial, trialEnd) = (false, nil)
     if isOwn {
