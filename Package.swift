@@ -256,7 +256,7 @@ let package = Package(
       dependencies: [
         "Agent", "AgentConfiguration", "Bytes", "CLinux", "Firmware", "HostInterface", "LinuxHost", "TestSupport",
       ],
-      exclude: ["flashfiles.py", "fuse.py", "slowfiles.py", "webserver.py"], swiftSettings: common),
+      exclude: ["flashfiles.py", "fuse.py", "slowfiles.py", "watchdogfile.py", "webserver.py"], swiftSettings: common),
     .testTarget(
       name: "IoTPlatformTests", dependencies: ["Bytes", "IoTPlatform", "JSON", "TestSupport"], swiftSettings: common),
   ],
