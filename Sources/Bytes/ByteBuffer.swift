@@ -15,6 +15,8 @@ public struct ByteBuffer: ~Copyable {
   private var tail = 0
   /// Whether an append did not fit since the buffer was last emptied or truncated.
   public private(set) var hasOverflowed = false
+  // Made where it is to be: as a value it would be copied from there member by member.
+  private let pinned = Pinned()
 
   /// Takes `capacity` bytes from `arena`.
   public init(capacity: Int, for name: StaticString, from arena: inout Arena) throws(ArenaExhausted) {
@@ -22,7 +24,7 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// Claims `capacity` bytes from `arena`; see `Arena.check`.
-  @inline(__always)
+  @inline(never)  // small code: this is called from everywhere
   public init(capacity: Int, for name: StaticString, in arena: inout Arena) {
     self.init(arena.claim(capacity, for: name))
   }

@@ -55,7 +55,9 @@ extension Client {
 
   /// When the peer must have taken a byte.
   private var outputDeadline: Instant {
-    @inline(__always) get { output.isEmpty ? .never : connection.outputSince + options.acknowledgementTimeout }
+    @inline(__always) get {
+      output.isEmpty ? .never : connection.outputSince.advanced(by: options.acknowledgementTimeout)
+    }
   }
 
   /// When the next PINGREQ is due: after a keep alive in which nothing was sent [MQTT-3.1.2-23], and also after one in
@@ -67,7 +69,7 @@ extension Client {
       // While one ping is unanswered, another is only owed to the rule about sending.
       let quietSince =
         connection.ping.isActive ? connection.lastWritten : min(connection.lastWritten, connection.lastReceived)
-      return quietSince + pingPause
+      return quietSince.advanced(by: pingPause)
     }
   }
 

@@ -26,7 +26,7 @@ public struct Schedule: BitwiseCopyable, Sendable {
   /// The event was dealt with: the next is due before the next multiple of the interval. What was missed is left out.
   @inline(__always)
   public mutating func advance(past now: Instant) {
-    let next = due + interval
+    let next = due.advanced(by: interval)
     // As a rule: without the division, for which a small processor has no instruction.
     if isAligned, now < next { due = next } else { align(past: now) }
   }
