@@ -362,7 +362,7 @@ public struct ByteBuffer: ~Copyable {
   private mutating func appendBytewise(_ word: UInt64, _ byteCount: Int) {
     guard reserve(byteCount) else { return }
     for index in 0..<byteCount {
-      start[tail + index] = UInt8(truncatingIfNeeded: word >> UInt64(index * 8))
+      start[tail + index] = UInt8(truncatingIfNeeded: word &>> UInt64(index &* 8))
     }
     tail += byteCount
   }

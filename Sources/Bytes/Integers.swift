@@ -16,6 +16,16 @@ extension ByteBuffer {
     append(decimal: value, isNegative: false, digitsMin: min(digitsMin, 20), fractionDigits: 0)
   }
 
+  /// The eight bytes from `index` on, which must be held, as an integer, the highest first.
+  @inline(never)  // small code: this is called from several places
+  public func bigEndian(at index: Int) -> UInt64 { UInt64(bigEndian: span.word(at: index)) }
+
+  /// Writes `word` over the eight bytes from `index` on, which must be held, the highest first.
+  @inline(never)  // small code: this is called from several places
+  public mutating func overwrite(at index: Int, bigEndian word: UInt64) {
+    for place in 0..<8 { self[index + place] = UInt8(truncatingIfNeeded: word &>> UInt64(56 &- 8 &* place)) }
+  }
+
   /// Appends `byte` as two lower-case hexadecimal digits.
   @inline(never)  // small code: this is called from several places
   public mutating func append(hexadecimal byte: UInt8) {

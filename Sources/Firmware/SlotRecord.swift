@@ -358,7 +358,7 @@ extension SlotRecord {
   @inline(never)
   private mutating func put(_ value: UInt64, at offset: Int, _ byteCount: Int) {
     for index in 0..<byteCount {
-      stored[offset + index] = UInt8(truncatingIfNeeded: value >> UInt64((byteCount - 1 - index) * 8))
+      stored[offset + index] = UInt8(truncatingIfNeeded: value &>> UInt64((byteCount &- 1 &- index) &* 8))
     }
   }
 

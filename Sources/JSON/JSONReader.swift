@@ -101,7 +101,7 @@ public struct JSONReader: Sendable {
     }
   }
 
-  private var isInObject: Bool { depth > 0 && objectLevels >> UInt32(depth - 1) & 1 == 1 }
+  private var isInObject: Bool { depth > 0 && objectLevels &>> UInt32(depth &- 1) & 1 == 1 }
 
   private func failure(_ kind: JSONError.Kind) -> JSONError { JSONError(offset: position, kind: kind) }
 
@@ -116,7 +116,7 @@ public struct JSONReader: Sendable {
 
   private mutating func open(asObject: Bool) throws(JSONError) {
     guard depth < JSONReader.depthMax else { throw failure(.tooDeep) }
-    let bit: UInt32 = 1 << UInt32(depth)
+    let bit: UInt32 = 1 &<< UInt32(depth)
     objectLevels = asObject ? objectLevels | bit : objectLevels & ~bit
     depth += 1
     position += 1

@@ -45,5 +45,5 @@ struct IdentifierSet: ~Copyable {
     for index in 0..<words.count where words[index] != 0 { words[index] = 0 }
   }
 
-  private func bit(_ identifier: UInt16) -> UInt64 { 1 << UInt64(identifier & 63) }
+  private func bit(_ identifier: UInt16) -> UInt64 { 1 &<< UInt64(identifier & 63) }
 }

@@ -7,6 +7,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import NIOSSL
+import PlatformProtocol
 
 /// A connection that the platform has accepted, and that is not made again when it ends.
 public actor ApplicationConnection {
@@ -280,7 +281,7 @@ public actor ApplicationConnection {
 
   private func fault(_ fault: PeerFault) -> ClientError {
     let kind: ClientError.Kind = fault.kind == .timeout ? .timeout : .malformed
-    return ClientError(kind, place, "\(fault.what) [\(fault.clause)]")
+    return ClientError(kind, place, "\(String(copying: fault.what)) [\(String(copying: fault.clause))]")
   }
 
   private func refusal(_ code: UInt8) -> ClientError {

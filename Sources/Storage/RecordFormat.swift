@@ -25,7 +25,7 @@ struct RecordHeader {
   }
 
   private mutating func put(_ value: UInt32, at offset: Int) {
-    for index in 0..<4 { bytes[offset + index] = UInt8(truncatingIfNeeded: value >> UInt32(24 - index * 8)) }
+    for index in 0..<4 { bytes[offset + index] = UInt8(truncatingIfNeeded: value &>> UInt32(24 &- index &* 8)) }
   }
 
   /// Whether `file` is the whole file of `record`, as it was written. There is one header for a content, so it only

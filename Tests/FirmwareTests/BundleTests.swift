@@ -63,6 +63,18 @@ import Testing
 
   @Test(
     arguments: [
+      (BundleDefect.truncated, "512 bytes of header"), (.badImageSize, "an image of 1 byte to 1 TB"),
+      (.badText, "names of printable ASCII with zeros behind them"), (.isDelta, "an image that needs no other one"),
+      (.badSignature, "signatures of at most 74 bytes with zeros behind them"),
+    ] as [(BundleDefect, StaticString)])
+  func eachDefectSaysWhatWasExpected(_ defect: BundleDefect, _ text: StaticString) {
+    let isSaid = defect.expectation.equals(text)
+    #expect(isSaid)
+    #expect(BundleDefect(rawValue: BundleDefect.badSignature.rawValue + 1) == nil)
+  }
+
+  @Test(
+    arguments: [
       (0, [0x88], BundleDefect.notABundle), (7, [0x0A], .notABundle), (8, [1], .unknownFormat),
       (9, [2], .unknownFormat),
       (10, [2, 1], .unknownFormat), (12, [1], .unknownFlag), (15, [1], .unknownFlag), (16, [0], .unknownKind),

@@ -125,12 +125,29 @@ private let publishQoS3: [UInt8] = [0x36, 5, 0, 1, 0x61, 0, 1]
     var raw: UInt8 = 0
     var clauses = 0
     while let fault = PeerFault(rawValue: raw) {
-      let isNamed = fault.clause.bytes.starts(with: "MQTT-") && fault.what.bytes.count >= 5
+      let isNamed = fault.clause.starts(with: "MQTT-") && fault.what.count >= 5
       #expect(isNamed)
       clauses += 1
       raw += 1
     }
     #expect(clauses > 30)
+    // No more words than faults, and each at its place.
+    let isEnd = PeerFault.clauses.word(clauses).isEmpty && PeerFault.words.word(clauses).isEmpty
+    #expect(isEnd)
+    let places: [(PeerFault, StaticString, StaticString)] = [
+      (.packetTypeReserved, "MQTT-2.2.1", "reserved packet type"),
+      (.packetTooLarge, "MQTT-2.2.3", "a packet larger than the input buffer"),
+      (.connackFlagReserved, "MQTT-3.2.2", "reserved bit in the connect acknowledge flags"),
+      (.publishQoSReserved, "MQTT-3.3.1-4", "QoS 3"),
+      (.answerOfWrongKind, "MQTT-3.3.4-1", "acknowledgement of another quality of service"),
+      (.serverSpeaksNoMQTT, "MQTT-3.2.0-1", "the server speaks no MQTT at this port"),
+      (.publishTimeout, "MQTT-3.3.4-1", "no PUBACK, PUBREC or PUBCOMP in time"),
+      (.sendTimeout, "MQTT-4.2", "the peer takes no bytes"),
+    ]
+    for (fault, clause, what) in places {
+      let isThere = fault.clause.equals(clause) && fault.what.equals(what)
+      #expect(isThere, "\(fault)")
+    }
   }
 
   @Test func timeoutsAreAKindOfTheirOwn() {

@@ -204,7 +204,7 @@ public final class ClientSimulation: BrokerObserver {
         client.removeSent(count, now: world.now)
       }
     } catch {
-      world.mark("client-fault-\(error.clause)")
+      world.mark("client-fault-\(error)")
       hangUp()
     }
   }

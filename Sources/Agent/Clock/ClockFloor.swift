@@ -275,9 +275,7 @@ public struct ClockFloor: ~Copyable {
     guard content.count == 8 || content.count == 9 else { return }
     let source = content.count == 9 ? Source(rawValue: content[8]) : .unknown
     guard let source, source != .build else { return }
-    var seconds: UInt64 = 0
-    for index in 0..<8 { seconds = seconds << 8 | UInt64(content[index]) }
-    let stored = WallTime(milliseconds: TimeSpan.seconds(Int64(clamping: seconds)).milliseconds)
+    let stored = WallTime(milliseconds: TimeSpan.seconds(Int64(clamping: content.bigEndian(at: 0))).milliseconds)
     let age = TimeSpan.milliseconds(stored.milliseconds - buildTime.milliseconds)
     guard age > .zero, age <= ClockFloor.storedAfterBuildMax else { return }
     floor = stored
@@ -296,7 +294,7 @@ public struct ClockFloor: ~Copyable {
     isRecordWrong = false
     content.removeAll()
     let seconds = UInt64(max(time, buildTime).milliseconds / 1000)
-    for shift in 0..<8 { content.append(UInt8(truncatingIfNeeded: seconds >> UInt64(56 - 8 * shift))) }
+    content.append(word: seconds.byteSwapped, byteCount: 8)
     content.append(proof.source.rawValue)
     work = .storing
     store(&log, &host)

@@ -74,7 +74,7 @@ extension Control {
     writer.text(line, from: end + 1, to: &answer)
     line.truncate(to: end)
     writer.number(UInt64(uplink.attempts), to: &answer)
-    writer.text(uplink.lastEnd.bytes, to: &answer)
+    writer.text(uplink.lastEnd, to: &answer)
     writer.number(uplink.connectionCount, to: &answer)
     writer.text(management.stateName.bytes, to: &answer)
     writer.number(UInt64(outbox.waitingCount), to: &answer)

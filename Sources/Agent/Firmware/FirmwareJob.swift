@@ -274,13 +274,7 @@ struct FirmwareJob: ~Copyable {
 
   // MARK: Words
 
-  private mutating func put(_ word: UInt64, at offset: Int) {
-    for index in 0..<8 { record[offset + index] = UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * index)) }
-  }
+  private mutating func put(_ word: UInt64, at offset: Int) { record.overwrite(at: offset, bigEndian: word) }
 
-  private func word(at offset: Int) -> UInt64 {
-    var word: UInt64 = 0
-    for index in 0..<8 { word = word << 8 | UInt64(record[offset + index]) }
-    return word
-  }
+  private func word(at offset: Int) -> UInt64 { record.bigEndian(at: offset) }
 }

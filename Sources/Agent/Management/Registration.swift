@@ -243,7 +243,7 @@ extension ByteBuffer {
   mutating func append(requestIdentifier identifier: UInt64) {
     append("\"reqId\":\"")
     for index in 0..<8 {
-      append(hexadecimal: UInt8(truncatingIfNeeded: identifier >> UInt64(56 - 8 * index)))
+      append(hexadecimal: UInt8(truncatingIfNeeded: identifier &>> UInt64(56 &- 8 &* index)))
     }
     append(UInt8(ascii: "\""))
   }

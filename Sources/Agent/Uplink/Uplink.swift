@@ -61,9 +61,13 @@ struct Uplink: ~Copyable {
   private var clientIdentifier: ByteBuffer
   /// The deadline of the last turn: before it an online link without input has nothing to do.
   private var wake: Instant
-  /// Since when it is connected, or is not, and why the last connection or attempt ended; empty where none has.
+  /// Since when it is connected, or is not.
   private(set) var changedAt: Instant
-  private(set) var lastEnd: StaticString = ""
+  /// The word for why the last connection or attempt ended, where no fault of the peer was it.
+  private var endName: StaticString = "" {
+    didSet { lastFault = nil }
+  }
+  private var lastFault: PeerFault?
   /// Whether input may be left that nobody has looked at: a packet limit or want of room ended the last receiving.
   private var hasUnreadInput = false
 
@@ -87,6 +91,15 @@ struct Uplink: ~Copyable {
   var isOnline: Bool {
     if case .online = phase { return true }
     return false
+  }
+
+  /// Why the last connection or attempt ended; empty where none has.
+  var lastEnd: Span<UInt8> {
+    @_lifetime(immortal)
+    get {
+      if let lastFault { return lastFault.what }
+      return endName.bytes
+    }
   }
 
   /// The word for where the connection stands.
@@ -251,7 +264,7 @@ struct Uplink: ~Copyable {
     _ failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = reconnect.delay(after: failure)
-    lastEnd = failure.name
+    endName = failure.name
     log.begin(.warning, "link failed")
     log.add("reason", failure.name)
     log.addLink(.message, from: &host)
@@ -429,7 +442,7 @@ struct Uplink: ~Copyable {
     _ refusal: ConnectRefusal, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = reconnect.delay(after: refusal.reconnectClass)
-    lastEnd = refusal.name
+    endName = refusal.name
     log.begin(.error, "mqtt refused")
     log.add("code", Int(refusal.returnCode))
     log.add("reason", refusal.name)
@@ -444,10 +457,10 @@ struct Uplink: ~Copyable {
     for fault: PeerFault, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let delay = delayAfterLoss(now, &log, &host)
-    lastEnd = fault.what
+    lastFault = fault
     log.begin(fault.kind == .timeout ? .warning : .error, "mqtt fault")
-    log.add("clause", fault.clause)
-    log.add("what", text: fault.what.bytes)
+    log.add("clause", text: fault.clause)
+    log.add("what", text: fault.what)
     log.add("retry-in", delay)
     log.end(to: &host)
     closeAndWait(delay, &client, now, &host)
@@ -461,7 +474,7 @@ struct Uplink: ~Copyable {
     for failure: LinkFailure, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> Bool {
     let delay = delayAfterLoss(now, &log, &host)
-    lastEnd = failure.name
+    endName = failure.name
     log.begin(.warning, "mqtt disconnected")
     log.add("reason", failure.name)
     log.addLink(.message, from: &host)

@@ -104,7 +104,7 @@ extension PlatformService {
       .debug, "connection", "fault",
       [
         "client-id": connection.session?.clientID ?? "", "address": connection.peer.address,
-        "clause": "\(fault.clause)", "what": "\(fault.what)",
+        "clause": String(copying: fault.clause), "what": String(copying: fault.what),
       ])
     let isFirst = connection.session == nil
     if isFirst, bytes[0] >> 4 != PacketType.connect.rawValue { return close(connection, .firstPacketNotConnect) }
