@@ -36,6 +36,7 @@ public struct LinuxHost: ~Copyable, Host {
   ///   - roots: where the kernel shows itself.
   ///   - logBytesMax: how large standard error may become where it is a file; 0 for no bound.
   /// - Throws: `HostSetupFailure` when the arena is too small or the system has no file descriptor left.
+  @inline(never)
   public init(
     links: consuming PerLink<Link>, storage: consuming LinuxStorage, plan: HostPlan,
     roots: consuming MachineRoots = MachineRoots(), logBytesMax: Int = 0, from arena: inout Arena

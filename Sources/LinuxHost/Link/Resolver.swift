@@ -114,6 +114,7 @@ struct Resolver: ~Copyable {
   }
 
   /// Ends the look-up, if there is one.
+  @inline(never)
   mutating func stop() {
     guard isAtWork else { return }
     System.close(descriptor)

@@ -171,6 +171,7 @@ struct TrustStore: ~Copyable {
 
   /// Streams one file. Handles at most `chunksMax` chunks. True if it came to the end.
   @discardableResult
+  @inline(never)
   private mutating func search(
     _ descriptor: Int32, _ issuer: Span<UInt8>, _ take: (Span<UInt8>) -> Bool, isIndexing: Bool = false
   ) -> Bool {

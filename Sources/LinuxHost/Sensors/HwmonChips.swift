@@ -160,6 +160,7 @@ struct HwmonChip: ~Copyable {
     path(of: input, "_input")
   }
 
+  @inline(never)
   private func path(of input: HwmonInput, _ suffix: StaticString) -> PathText {
     var path = PathText(copying: folder)
     path.append("/")

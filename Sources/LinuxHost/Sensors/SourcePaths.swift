@@ -9,6 +9,7 @@ public struct MachineRoots: ~Copyable {
   let proc: PathText
 
   /// The real ones.
+  @inline(never)
   public init() {
     self.init(sys: ("/sys" as StaticString).bytes, proc: ("/proc" as StaticString).bytes)
   }

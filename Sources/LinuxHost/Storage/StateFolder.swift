@@ -125,6 +125,7 @@ struct StateFolder: ~Copyable, StorageMedium {
 
 /// The result of a system call. None is repeated: a child for storage has all signals blocked, so nothing interrupts it
 /// but its end.
+@inline(never)
 private func checked(_ result: Int) throws(StorageFailure) -> Int {
   guard result >= 0 else { throw Errno.last.storageFailure }
   return result

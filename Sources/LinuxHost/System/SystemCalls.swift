@@ -151,6 +151,7 @@ enum System {
   }
 
   /// stat(2); nil when it fails.
+  @inline(never)
   static func status(of path: borrowing PathText) -> stat? {
     var status = stat()
     guard !path.isTooLong, path.withPointer({ stat($0, &status) }) == 0 else { return nil }
@@ -158,6 +159,7 @@ enum System {
   }
 
   /// fstat(2); nil when it fails.
+  @inline(never)
   static func status(of descriptor: Int32) -> stat? {
     var status = stat()
     return fstat(descriptor, &status) == 0 ? status : nil
