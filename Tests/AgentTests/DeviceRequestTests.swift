@@ -91,6 +91,15 @@ import Testing
     #expect(try next(managed)?.contains(",\"data\":\"\(expected)\",") == true)
   }
 
+  /// Escaped, each of these is six bytes: that it waits would not be true.
+  @Test func whatThereIsNeverRoomForIsNotQueued() throws {
+    let managed = try makeManaged()
+    #expect(ask("diagnose\tadd-log\t" + String(repeating: "\u{1}", count: 350), managed) == "65 too-large")
+    #expect(try next(managed) == nil)
+    #expect(ask("diagnose\tadd-log\t" + String(repeating: "\u{1}", count: 300), managed) == "0 queued")
+    #expect(try next(managed) != nil)
+  }
+
   @Test func whereItIsCanBeObserved() throws {
     let managed = try makeManaged()
     _ = ask("location 48.5 11 --accuracy 2", managed)

@@ -36,7 +36,7 @@ enum ControlOutcome: UInt8, Error {
       |64 too-long: expected a line of at most 1023 bytes|64 unexpected-word: there are more words than expected\
       |65 event-name: expected 1 to 36 of A-Z a-z 0-9 - _ .\
       |65 member: expected NAME=VALUE with a name of 1 to 36 of A-Z a-z 0-9 - _ .|64 no-member: expected NAME=VALUE\
-      |64 qos: expected 0, 1 or 2|65 not-json: expected a JSON object|65 too-large: the packet-size is smaller\
+      |64 qos: expected 0, 1 or 2|65 not-json: expected a JSON object|65 too-large: there is less room for it\
       |75 rate: more than messages-per-second|75 busy: unacknowledged messages are in the way\
       |69 not-managed: there is no [management]|65 number: expected a number in its range\
       |64 diagnosis: expected add-error N, clear-errors, clear-log or add-log TEXT [--severity LEVEL] [--data DATA]\

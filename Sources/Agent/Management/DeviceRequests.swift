@@ -63,12 +63,15 @@ struct DeviceRequests: ~Copyable {
   }
 
   /// Adds a request; `data` has the members of its `d`, and may be empty.
+  ///
+  /// - Returns: false for one that there is never room for.
   @inline(never)  // small code
+  @discardableResult
   mutating func add<H: HostLog & ~Copyable>(
     _ kind: DeviceRequest, _ data: borrowing ByteBuffer, _ now: Instant, _ log: inout LogWriter, _ host: inout H
-  ) {
+  ) -> Bool {
     let byteCount = DeviceRequests.headBytes + data.count
-    guard !data.hasOverflowed, byteCount <= waiting.capacity else { return }
+    guard !data.hasOverflowed, byteCount <= waiting.capacity else { return false }
     while waiting.freeCount < byteCount { drop("full", &log, &host) }
     let seconds = UInt32(truncatingIfNeeded: now.milliseconds / 1000)
     waiting.append(kind.rawValue)
@@ -76,6 +79,7 @@ struct DeviceRequests: ~Copyable {
     waiting.append(bigEndian: UInt16(truncatingIfNeeded: seconds))
     waiting.append(bigEndian: UInt16(truncatingIfNeeded: data.count))
     waiting.append(data)
+    return true
   }
 
   private var kind: DeviceRequest { DeviceRequest(rawValue: waiting[0]) ?? .clearLog }

@@ -27,7 +27,7 @@ extension Management {
     guard words.next(in: line) == nil else { return .unexpectedWord }
     // Whoever observes it is told the same.
     if kind == .location { attributes.setLocation(answers.payload) }
-    ask(kind, now, &log, &host)
+    guard ask(kind, now, &log, &host) else { return .tooLarge }
     return kind == nil ? .ok : .queued
   }
 }

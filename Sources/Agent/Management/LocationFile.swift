@@ -41,7 +41,8 @@ extension Management {
     answers.payload.removeAll()
     guard let fault = answers.payload.appendLocation(file: text) else {
       attributes.setLocation(answers.payload)
-      return ask(.location, now, &log, &host)
+      ask(.location, now, &log, &host)
+      return
     }
     var line = 1
     var lineStart = 0

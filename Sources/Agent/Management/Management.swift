@@ -226,13 +226,21 @@ struct Management: ~Copyable {
   }
 
   /// Has the server asked what `answers.payload` has the data of; nil is to be managed again.
+  ///
+  /// - Returns: false for what there is never room for.
+  @discardableResult
   mutating func ask<H: HostLog & ~Copyable>(
     _ kind: DeviceRequest?, _ now: Instant, _ log: inout LogWriter, _ host: inout H
-  ) {
-    if let kind { requests.add(kind, answers.payload, now, &log, &host) } else { registration.rejoin(now) }
+  ) -> Bool {
+    if let kind {
+      guard requests.add(kind, answers.payload, now, &log, &host) else { return false }
+    } else {
+      registration.rejoin(now)
+    }
     // The turn may be over as far as this part is concerned.
     answers.noteDeadline(now)
     noteNextTurn()
+    return true
   }
 
   /// Takes an answer of the server.
