@@ -43,7 +43,7 @@ EXPECTED = {
     "division": whole(-714285714), "modulo": 2, "wide": whole(3037000500**2), "wide-overflow": 1,
     "closed-position": 2, "closed-depth": whole(-2), "skipped-position": 2, "skipped-depth": whole(-2),
     "skipped-count": 2,
-    "time-bytes": 8, "date": 21280611, "file-time": 1_000_000_000,
+    "time-bytes": 8, "date": 21280611, "file-time": 5_000_000_000,
 }
 
 
@@ -150,12 +150,11 @@ def test_the_comparison_itself_is_right():
     assert scalar.hex() == "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"
 
 
-def test_curve25519(results, architecture):
-    is_whole = architecture in ("x86_64", "aarch64")
+def test_curve25519(results):
     for number, (scalar, point) in enumerate(curve_inputs()):
         found = {name: results.get(f"{name}-{number}") for name in ("product", "public", "secret")}
         product = int.from_bytes(curve25519(scalar, point), "big")
         # What is worthless is refused (RFC 8446 7.4.2).
-        expected = {"product": product if is_whole else None, "secret": product or None,
+        expected = {"product": product, "secret": product or None,
                     "public": int.from_bytes(curve25519(scalar, BASE), "big")}
         assert found == expected, f"scalar {scalar.hex()}, point {point.hex()}"

@@ -113,10 +113,6 @@
 #define MBEDTLS_ECP_DP_SECP256R1_ENABLED
 #define MBEDTLS_ECP_DP_SECP384R1_ENABLED
 #define MBEDTLS_ECP_DP_CURVE25519_ENABLED
-// By Everest where there are products of 128 bits: see curve25519.patch.
-#if defined(__LP64__)
-#define MBEDTLS_ECP_CURVE25519_EVEREST
-#endif
 // Reduction made for the NIST primes: 2 KB for a handshake four times as fast.
 #define MBEDTLS_ECP_NIST_OPTIM
 // No precomputed multiples of the base points (6 KB), and small windows: the handshake is the peak of memory use.

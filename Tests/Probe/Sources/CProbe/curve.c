@@ -1,5 +1,4 @@
-// Curve25519 as the SDK's mbedTLS has it: the function that computes it on 64-bit machines, and the way on which TLS
-// comes there.
+// Curve25519 as the SDK's mbedTLS has it: the function that computes it, and the way on which TLS comes there.
 #include <mbedtls/ecdh.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,17 +30,7 @@ static void print_number(const char *name, int number, const uint8_t *bytes) {
   fflush(stdout);
 }
 
-#if defined(__LP64__)
 void Hacl_Curve25519_crypto_scalarmult(uint8_t *product, uint8_t *scalar, uint8_t *point);
-
-static void print_product(int number, uint8_t *scalar, uint8_t *point) {
-  uint8_t product[KEY_BYTES];
-  Hacl_Curve25519_crypto_scalarmult(product, scalar, point);
-  print_number("product", number, product);
-}
-#else
-static void print_product(int number, uint8_t *scalar, uint8_t *point) { (void)number, (void)scalar, (void)point; }
-#endif
 
 void probe_curve25519(void) {
   uint8_t scalar[KEY_BYTES], point[KEY_BYTES], result[KEY_BYTES];
@@ -50,7 +39,8 @@ void probe_curve25519(void) {
     mbedtls_ecp_point peer;
     mbedtls_mpi secret;
     size_t length;
-    print_product(number, scalar, point);
+    Hacl_Curve25519_crypto_scalarmult(result, scalar, point);
+    print_number("product", number, result);
     mbedtls_ecp_keypair_init(&own);
     mbedtls_ecp_point_init(&peer);
     mbedtls_mpi_init(&secret);
