@@ -31,7 +31,8 @@ public enum ImageContent: Equatable, Sendable {
         self = .other
         return
       }
-      self = .damagedBundle("\(text(error.name)) at byte \(error.offset); expected \(text(error.expectation))")
+      let expectation = error.expectation.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
+      self = .damagedBundle("\(text(error.name)) at byte \(error.offset); expected \(expectation)")
     }
   }
 
