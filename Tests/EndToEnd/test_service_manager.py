@@ -139,7 +139,7 @@ def test_a_supervised_agent_speaks_for_its_supervisor(broker, manager, program, 
     wait_signs(manager, 3)
     supervisor.process.send_signal(signal.SIGTERM)
     assert supervisor.process.wait(timeout=DEADLINE) == 0
-    assert manager.words[2:] == ["STOPPING=1"]
+    assert manager.wait(3)[2:] == ["STOPPING=1"]
 
 
 def test_commands_do_not_speak_for_the_agent(broker, platform, manager, run_agent, tmp_path):
