@@ -34,6 +34,36 @@ def as_float(value):
     return struct.unpack(">f", struct.pack(">f", value))[0]
 
 
+def divisions(bits, count=20_000):
+    """The sum of all quotients and remainders of the probe's numbers, as C defines them."""
+    state, total, top = 1, 0, 2**(bits - 1)
+
+    def number():
+        nonlocal state
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        return (state >> (state >> 7) % 64) % 2**bits
+
+    for _ in range(count):
+        dividend, divisor = number(), number()
+        if divisor == 0:
+            continue
+        results = list(divmod(dividend, divisor))
+        left, right = (value - 2**bits if value >= top else value for value in (dividend, divisor))
+        if (left, right) != (-top, -1):
+            # Towards zero.
+            quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
+            results += [quotient, left - quotient * right]
+        for result in results:
+            total = (total ^ whole(result)) * 0x100000001B3 % 2**64
+    return total
+
+
+def copies(room=96, length_max=40):
+    """How often the probe copies: each pair of places once, and once more where they do not overlap."""
+    return sum(2 if to >= start + length or start >= to + length else 1 for length in range(length_max + 1)
+               for start in range(room - length + 1) for to in range(room - length + 1))
+
+
 EXPECTED = {
     "sum": double(11.5), "tenths": double(0.1 + 0.2), "quotient": double(8 / 3.5), "product": double(-2.25 * 0.1),
     "overflow": double(math.inf), "root": double(math.sqrt(8)), "float": single(as_float(0.1) * 3.5),
@@ -41,6 +71,7 @@ EXPECTED = {
     "mixed": double(3.5 + as_float(as_float(0.2) * 7) - 2.25), "half": single(1.75), "power": double(12.25),
     "remainder": double(1.0), "scaled": double(-72.0), "parsed": double(-1.2345678),
     "division": whole(-714285714), "modulo": 2, "wide": whole(3037000500**2), "wide-overflow": 1,
+    "divisions": divisions(64), "divisions-32": divisions(32), "copies": copies(), "copies-wrong": 0,
     "closed-position": 2, "closed-depth": whole(-2), "skipped-position": 2, "skipped-depth": whole(-2),
     "skipped-count": 2,
     "time-bytes": 8, "date": 21280611, "file-time": 5_000_000_000,

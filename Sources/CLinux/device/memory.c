@@ -7,7 +7,8 @@ typedef struct __attribute__((packed, may_alias)) {
   uint32_t value;
 } word;
 
-void *memcpy(void *restrict to, const void *restrict from, size_t count) {
+// From the first byte on, and so also where the target begins in front of an overlapping source.
+static void *forward(void *to, const void *from, size_t count) {
   uint8_t *target = to;
   const uint8_t *source = from;
   for (; count >= sizeof(word); count -= sizeof(word)) {
@@ -19,11 +20,13 @@ void *memcpy(void *restrict to, const void *restrict from, size_t count) {
   return to;
 }
 
+void *memcpy(void *restrict to, const void *restrict from, size_t count) { return forward(to, from, count); }
+
 void *memmove(void *to, const void *from, size_t count) {
   uint8_t *target = to;
   const uint8_t *source = from;
   // Forward where nothing that is still to be read is written to.
-  if ((uintptr_t)target - (uintptr_t)source >= count) return memcpy(to, from, count);
+  if ((uintptr_t)target - (uintptr_t)source >= count) return forward(to, from, count);
   for (; count >= sizeof(word); count -= sizeof(word)) {
     uint32_t value = ((const word *)(source + count))[-1].value;
     ((word *)(target + count))[-1].value = value;

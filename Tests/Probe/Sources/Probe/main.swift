@@ -43,6 +43,10 @@ let wide = probe_integer(2).multipliedReportingOverflow(by: probe_integer(2))
 show("wide", wide.partialValue)
 show("wide-overflow", Int64(wide.overflow ? 1 : 0))
 
+// The C library's own, which is ours on 32-bit ARM.
+probe_divisions()
+probe_copies()
+
 // Values that methods change, twice each: see Cursor.swift.
 let closed = closedTwice()
 show("closed-position", Int64(closed.position))

@@ -23,6 +23,11 @@ int64_t probe_file_time(const char *path, int64_t seconds);
 int64_t probe_date(int64_t seconds);
 int64_t probe_now(void);
 
+// Divides made-up numbers of 64 and 32 bits, with and without a sign, and prints sums of what came out.
+void probe_divisions(void);
+// Copies pieces of all short lengths from and to everywhere, overlapping or not; prints how many, and how many wrong.
+void probe_copies(void);
+
 // Reads pairs of a scalar and a point, 32 bytes each in hexadecimal, until input ends. Prints for each their product,
 // and the public key of the scalar and the secret shared with the point as a handshake computes them, if it would.
 void probe_curve25519(void);
