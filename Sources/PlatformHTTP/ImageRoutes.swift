@@ -58,7 +58,8 @@ extension Interface {
 
   private func describe(_ bundle: BundleSummary) -> JSONValue {
     .members([
-      "kind": .string(bundle.kind), "compatible": .string(bundle.compatible), "version": .string(bundle.version),
+      "text": .string(bundle.words), "kind": .string(bundle.kind), "compatible": .string(bundle.compatible),
+      "version": .string(bundle.version),
       "securityVersion": .integer(Int64(bundle.securityVersion)),
       "machine": bundle.machine.isEmpty ? nil : .string(bundle.machine), "created": timeText(bundle.created),
       "imageSize": .integer(bundle.imageByteCount), "keys": .array(bundle.keys.map(JSONValue.string)),

@@ -3,6 +3,7 @@
 import Bytes
 import Firmware
 import HostInterface
+import Simulator
 
 /// What a scripted host has of firmware.
 struct ScriptedFirmware {
@@ -37,29 +38,9 @@ struct ScriptedFirmware {
   fileprivate mutating func answer() -> StorageAnswer { answers.isEmpty ? .done : answers.removeFirst() }
 }
 
-/// A digest that is none, but differs where bytes do.
-private func standIn(_ bytes: [UInt8], _ start: [UInt32]) -> [UInt32] {
-  var words = start
-  for (index, byte) in bytes.enumerated() {
-    let place = index % 8
-    words[place] = (words[place] ^ UInt32(byte)) &* 0x0100_0193 &+ words[(place + 1) % 8]
-  }
-  return words
-}
-
 extension ScriptedHost: HostFirmware {
-  func add(_ bytes: Span<UInt8>, to hash: inout RunningHash) {
-    let old = hash.words
-    let words = standIn(Array(bytes), (0..<8).map { old[$0] })
-    for index in 0..<8 { hash.words[index] = words[index] }
-    hash.byteCount += UInt64(bytes.count)
-  }
-
-  func digest(of rest: Span<UInt8>, behind hash: RunningHash) -> InlineArray<32, UInt8> {
-    let old = hash.words
-    let words = standIn(Array(rest), (0..<8).map { old[$0] })
-    return InlineArray<32, UInt8> { UInt8(truncatingIfNeeded: words[$0 / 4] >> UInt32(8 * ($0 % 4))) }
-  }
+  func add(_ bytes: Span<UInt8>, to hash: inout RunningHash) { hash.addForStandIn(bytes) }
+  func digest(of rest: Span<UInt8>, behind hash: RunningHash) -> InlineArray<32, UInt8> { hash.standIn(behind: rest) }
 
   var trustedKeyCount: Int { 1 }
   func isSigned(_ digest: InlineArray<32, UInt8>, byKey identifier: UInt32, _ signature: Span<UInt8>) -> Bool { true }

@@ -56,6 +56,8 @@ def test_over_http(service, make):
     assert re.fullmatch("[0-9a-f]{8}", image["bundle"]["keys"].pop())
     created = image["bundle"].pop("created")
     assert re.fullmatch(r"20\d\d-.*Z", created) and "damage" not in image
+    assert image["bundle"].pop("text").startswith(
+        "a bundle of kind file for acme-e7 on arm, version 1.5.0, security version 3, signed by ")
     assert image["bundle"] == {"kind": "file", "compatible": "acme-e7", "version": "1.5.0", "securityVersion": 3,
                                "machine": "arm", "imageSize": 30005, "keys": []}
     assert call(service, "GET", "/api/images").json[0]["bundle"]["version"] == "1.5.0"
@@ -105,7 +107,8 @@ def test_on_the_page(browser, managed, make):
     browser.wait_text("#details", "1.0")
     browser.find("summary")[1].click()
     browser.wait("#firmware-file").send_keys(str(make("1.0", "acme-e8")))
-    browser.wait_text("#firmware-content", "A bundle of kind file for acme-e8 on arm, version 1.0, security version 3")
+    browser.wait_text("#firmware-content",
+                      "This is a bundle of kind file for acme-e8 on arm, version 1.0, security version 3")
     doubts = browser.text("#firmware-doubts")
     assert "This device takes what is made for acme-e7." in doubts and "This device runs 1.0 already." in doubts
     assert browser.find("#firmware-version")[0].get_attribute("value") == "1.0"

@@ -39,15 +39,7 @@ public final class AgentSimulation {
     self.scenario = scenario
     world = World(seed: seed, start: AgentSimulation.start, isTracing: isTracing)
     network = Network(world: world, weather: .calm)
-    broker = Broker(
-      world: world, network: network,
-      expectations: BrokerExpectations(
-        clientID: Array("d:\(scenario.organization):edge:e7-0042".utf8),
-        userName: scenario.isQuickstart ? nil : Array("use-token-auth".utf8),
-        password: scenario.isQuickstart ? nil : Array(Scenario.token.utf8), cleanSession: scenario.cleanSession,
-        keepAliveSeconds: scenario.keepAliveSeconds, inflightMax: scenario.inflightMax,
-        outboundWindow: scenario.brokerWindow, knowsQoS2: scenario.brokerKnowsQoS2,
-        identifiers: scenario.identifiers))
+    broker = Broker(world: world, network: network, expectations: BrokerExpectations(of: scenario))
     let sources = scenario.sources
     machine = Machine(
       world: world, sensors: sources.behaviours,

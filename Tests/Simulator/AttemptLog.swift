@@ -26,7 +26,7 @@ final class AttemptLog {
   private var lastEnding = Ending.ordinary
   private var hasSlept = false
 
-  init(world: World, lateness: TimeSpan, firstDelayMax: TimeSpan) {
+  init(world: World, lateness: TimeSpan = .zero, firstDelayMax: TimeSpan = .minutes(60)) {
     self.world = world
     self.lateness = lateness
     self.firstDelayMax = firstDelayMax

@@ -67,22 +67,15 @@ public final class ManagementSimulation {
     var weather = Weather.calm
     weather.delay = 5...5
     network = Network(world: world, weather: weather)
-    broker = Broker(
-      world: world, network: network,
-      expectations: BrokerExpectations(
-        clientID: Array("d:ab12cd:edge:e7-0042".utf8), userName: Array("use-token-auth".utf8),
-        password: Array(Scenario.token.utf8), cleanSession: cleanSession, keepAliveSeconds: scenario.keepAliveSeconds,
-        inflightMax: scenario.inflightMax))
+    broker = Broker(world: world, network: network, expectations: BrokerExpectations(of: scenario))
     machine = Machine(world: world, sensors: scenario.sources.behaviours, commandTimeouts: [])
     machine.actionBehaviours = behaviours
     server = ManagementServer(world: world, broker: broker, machine: machine)
     broker.observer = server
-    var delays = StorageDelays()
-    delays.range = 0...0
-    storage = SimulatedStorage(world: world, disk: disk, delays: delays)
+    storage = SimulatedStorage(world: world, disk: disk, delays: .none)
     host = SimulatedHost(
       world: world, network: network, machine: machine,
-      attempts: AttemptLog(world: world, lateness: .zero, firstDelayMax: .minutes(60)), storage: storage)
+      attempts: AttemptLog(world: world), storage: storage)
     agent = try Agent(
       plan: try makePlan(scenario, now: world.now, &arena), buildTime: Machine.buildTime, now: world.now, seed: seed,
       from: &arena)
@@ -146,12 +139,10 @@ public final class ManagementSimulation {
     // Where the machine has gone on, its connection has gone with the agent, and its program has not.
     network.close()
     machine.forgetAction()
-    var delays = StorageDelays()
-    delays.range = 0...0
-    storage = SimulatedStorage(world: world, disk: disk, delays: delays)
+    storage = SimulatedStorage(world: world, disk: disk, delays: .none)
     host = SimulatedHost(
       world: world, network: network, machine: machine,
-      attempts: AttemptLog(world: world, lateness: .zero, firstDelayMax: .minutes(60)), storage: storage)
+      attempts: AttemptLog(world: world), storage: storage)
     agent = try Agent(
       plan: try makePlan(scenario, now: world.now, &arena), buildTime: Machine.buildTime, now: world.now,
       seed: world.seed &+ UInt64(turnCount), from: &arena)

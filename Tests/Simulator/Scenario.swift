@@ -208,3 +208,15 @@ public struct Scenario: Sendable {
     return (behaviours, counters)
   }
 }
+
+extension BrokerExpectations {
+  /// What the broker of an agent with this configuration expects.
+  init(of scenario: Scenario) {
+    self.init(
+      clientID: Array("d:\(scenario.organization):edge:e7-0042".utf8),
+      userName: scenario.isQuickstart ? nil : Array("use-token-auth".utf8),
+      password: scenario.isQuickstart ? nil : Array(Scenario.token.utf8), cleanSession: scenario.cleanSession,
+      keepAliveSeconds: scenario.keepAliveSeconds, inflightMax: scenario.inflightMax,
+      outboundWindow: scenario.brokerWindow, knowsQoS2: scenario.brokerKnowsQoS2, identifiers: scenario.identifiers)
+  }
+}

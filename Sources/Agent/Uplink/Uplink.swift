@@ -343,15 +343,6 @@ struct Uplink: ~Copyable {
     case .message(let message): return .message(message)
     case .acknowledged(let token): return .acknowledged(token: token)
     case .unsubscribed, .pingResponse: return .handled
-    default: return handleSeldom(event, &client, now, &log, &host)
-    }
-  }
-
-  @inline(never)  // beside the turns of events
-  private mutating func handleSeldom<H: HostLinks & HostLog & ~Copyable>(
-    _ event: ClientEvent, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
-  ) -> Received {
-    switch event {
     case .connected(let sessionPresent):
       becomeOnline(sessionPresent: sessionPresent, now, &log, &host)
       return .connected(sessionPresent: sessionPresent)
@@ -359,18 +350,23 @@ struct Uplink: ~Copyable {
       refuse(ConnectRefusal(returnCode: returnCode), &client, now, &log, &host)
       return .lost(byPeer: false)
     case .subscribed(let packetIdentifier, let returnCode):
-      let refused = subscriptions.note(packetIdentifier: packetIdentifier, returnCode: returnCode)
-      if let refused {
-        log.write(.warning, "mqtt subscription-refused", "filter", refused, to: &host)
-      }
+      noteSubscribed(packetIdentifier, returnCode, &log, &host)
       return .handled
     case .qosLowered:
       log.write(.warning, "mqtt qos-lowered", "to", "1", to: &host)
       return .handled
-    case .message, .acknowledged, .unsubscribed, .pingResponse: return .handled
     }
   }
 
+  @inline(never)  // beside the turns of events
+  private mutating func noteSubscribed<H: HostLog & ~Copyable>(
+    _ packetIdentifier: UInt16, _ returnCode: UInt8, _ log: inout LogWriter, _ host: inout H
+  ) {
+    let refused = subscriptions.note(packetIdentifier: packetIdentifier, returnCode: returnCode)
+    if let refused { log.write(.warning, "mqtt subscription-refused", "filter", refused, to: &host) }
+  }
+
+  @inline(never)  // beside the turns of events
   private mutating func becomeOnline<H: HostLinks & HostLog & ~Copyable>(
     sessionPresent: Bool, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
@@ -438,6 +434,7 @@ struct Uplink: ~Copyable {
 
   // MARK: Losing
 
+  @inline(never)  // beside the turns of events
   private mutating func refuse<H: HostLinks & HostLog & ~Copyable>(
     _ refusal: ConnectRefusal, _ client: inout Client, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {

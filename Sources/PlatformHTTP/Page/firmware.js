@@ -12,14 +12,6 @@ export function versionIn(name) {
   return /\d+(?:\.\d+)+/.exec(name)?.[0] ?? "";
 }
 
-/** What a bundle is, in a line. */
-function describe(bundle) {
-  const place = bundle.machine ? `${bundle.compatible} on ${bundle.machine}` : bundle.compatible;
-  const signed = bundle.keys.length ? `signed by ${bundle.keys.join(" and ")}` : "not signed";
-  return `A bundle of kind ${bundle.kind} for ${place}, version ${bundle.version}, `
-    + `security version ${bundle.securityVersion}, ${signed}.`;
-}
-
 /** What speaks against an image for a device, in sentences. */
 function doubtsAbout(image, device) {
   if (image.damage) return [`No device takes this bundle: ${image.damage}.`];
@@ -101,7 +93,7 @@ export class FirmwareForm {
   /** Shows what the image is, and what speaks against it for this device. */
   tell(image) {
     this.image = image;
-    setText(this.content, image?.bundle ? describe(image.bundle) : "");
+    setText(this.content, image?.bundle ? `This is ${image.bundle.text}.` : "");
     setText(this.doubts, image ? doubtsAbout(image, this.device).join(" ") : "");
   }
 

@@ -78,24 +78,17 @@ public final class FirmwareSimulation {
     var weather = Weather.calm
     weather.delay = 5...5
     network = Network(world: world, weather: weather)
-    broker = Broker(
-      world: world, network: network,
-      expectations: BrokerExpectations(
-        clientID: Array("d:ab12cd:edge:e7-0042".utf8), userName: Array("use-token-auth".utf8),
-        password: Array(Scenario.token.utf8), cleanSession: cleanSession, keepAliveSeconds: scenario.keepAliveSeconds,
-        inflightMax: scenario.inflightMax))
+    broker = Broker(world: world, network: network, expectations: BrokerExpectations(of: scenario))
     machine = Machine(world: world, sensors: scenario.sources.behaviours, commandTimeouts: [])
     machine.mayDisarm = false
     server = FirmwareServer(world: world, broker: broker)
     broker.observer = server
     firmware = ImageFlash(world: world)
     images = ImageServer(world: world)
-    var delays = StorageDelays()
-    delays.range = 0...0
-    storage = SimulatedStorage(world: world, disk: disk, delays: delays)
+    storage = SimulatedStorage(world: world, disk: disk, delays: .none)
     host = SimulatedHost(
       world: world, network: network, machine: machine,
-      attempts: AttemptLog(world: world, lateness: .zero, firstDelayMax: .minutes(60)), storage: storage,
+      attempts: AttemptLog(world: world), storage: storage,
       firmware: firmware, images: images)
     agent = try Agent(
       plan: try makePlan(scenario, now: world.now, &arena), buildTime: Machine.buildTime, now: world.now, seed: seed,
@@ -209,12 +202,10 @@ public final class FirmwareSimulation {
     startsAt = nil
     world.note("the agent starts, \(firmware.version), trial: \(isTrial)")
     if !isOwn { scenario.management = "reboot = /sbin/restart\nfirmware-version = \(firmware.version)" }
-    var delays = StorageDelays()
-    delays.range = 0...0
-    storage = SimulatedStorage(world: world, disk: disk, delays: delays)
+    storage = SimulatedStorage(world: world, disk: disk, delays: .none)
     host = SimulatedHost(
       world: world, network: network, machine: machine,
-      attempts: AttemptLog(world: world, lateness: .zero, firstDelayMax: .minutes(60)), storage: storage,
+      attempts: AttemptLog(world: world), storage: storage,
       firmware: firmware, images: images)
     agent = try Agent(
       plan: try makePlan(scenario, now: world.now, &arena), buildTime: Machine.buildTime, now: world.now,

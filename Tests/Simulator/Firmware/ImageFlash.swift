@@ -228,36 +228,9 @@ final class ImageFlash {
   func stopInstaller() { installerEnd = .signalled(9) }
 }
 
-/// A digest that is none, but differs where bytes do.
-private func standIn(_ bytes: [UInt8], _ start: [UInt32]) -> [UInt32] {
-  var words = start
-  for (index, byte) in bytes.enumerated() {
-    let place = index % 8
-    words[place] = (words[place] ^ UInt32(byte)) &* 0x0100_0193 &+ words[(place + 1) % 8]
-  }
-  return words
-}
-
-/// The digest of all of `bytes`.
-func standInDigest(_ bytes: [UInt8]) -> InlineArray<32, UInt8> { standInDigest(bytes, behind: RunningHash()) }
-
-private func standInDigest(_ rest: [UInt8], behind hash: RunningHash) -> InlineArray<32, UInt8> {
-  let old = hash.words
-  let words = standIn(rest, (0..<8).map { old[$0] })
-  return InlineArray<32, UInt8> { UInt8(truncatingIfNeeded: words[$0 / 4] >> UInt32(8 * ($0 % 4))) }
-}
-
 extension SimulatedHost: HostFirmware {
-  func add(_ bytes: Span<UInt8>, to hash: inout RunningHash) {
-    let old = hash.words
-    let words = standIn(Array(bytes), (0..<8).map { old[$0] })
-    for index in 0..<8 { hash.words[index] = words[index] }
-    hash.byteCount += UInt64(bytes.count)
-  }
-
-  func digest(of rest: Span<UInt8>, behind hash: RunningHash) -> InlineArray<32, UInt8> {
-    standInDigest(Array(rest), behind: hash)
-  }
+  func add(_ bytes: Span<UInt8>, to hash: inout RunningHash) { hash.addForStandIn(bytes) }
+  func digest(of rest: Span<UInt8>, behind hash: RunningHash) -> InlineArray<32, UInt8> { hash.standIn(behind: rest) }
 
   var trustedKeyCount: Int { 1 }
 

@@ -19,6 +19,13 @@ public struct StorageDelays {
 
   /// Up to two seconds, and no hang.
   public init() {}
+
+  /// No operation takes any time.
+  public static var none: StorageDelays {
+    var delays = StorageDelays()
+    delays.range = 0...0
+    return delays
+  }
 }
 
 /// What a host answers about a simulated disk.
