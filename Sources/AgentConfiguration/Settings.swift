@@ -275,7 +275,9 @@ public struct Settings: ~Copyable {
 
   /// The bytes of one of these settings' texts.
   @_lifetime(borrow self)
-  @inline(never)  // small code: this is called from everywhere
+  #if !_pointerBitWidth(_64)
+    @inline(never)  // small code: this is called from everywhere
+  #endif
   public func bytes(_ text: Text) -> Span<UInt8> {
     let span = self.text.span.extractingInline(text.range)
     return _overrideLifetime(span, borrowing: self)

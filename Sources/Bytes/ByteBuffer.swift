@@ -80,7 +80,9 @@ public struct ByteBuffer: ~Copyable {
   }
 
   /// Empties the buffer.
-  @inline(never)  // small code: this is called from everywhere
+  #if !_pointerBitWidth(_64)
+    @inline(never)  // small code: this is called from everywhere
+  #endif
   public mutating func removeAll() {
     head = 0
     tail = 0

@@ -3,7 +3,9 @@
 extension Span where Element == UInt8 {
   /// The bytes of `range`, which must not go beyond them. In place of the standard library's, for bytes: that is
   /// inlined wherever it is called, which took 3 KB of the program.
-  @inline(never)  // small code: this is called from everywhere
+  #if !_pointerBitWidth(_64)
+    @inline(never)  // small code: this is called from everywhere
+  #endif
   @_lifetime(copy self)
   public func extracting(_ range: Range<Int>) -> Span<UInt8> {
     extractingInline(range)
@@ -18,7 +20,9 @@ extension Span where Element == UInt8 {
   }
 
   /// Where `byte` first occurs at or after `from`; nil if it does not.
-  @inline(never)  // small code: this is called from several places
+  #if !_pointerBitWidth(_64)
+    @inline(never)  // small code: this is called from several places
+  #endif
   public func firstIndex(of byte: UInt8, from: Int = 0) -> Int? {
     var index = from
     while index < count {

@@ -21,7 +21,9 @@ extension StaticString {
 
 extension Span where Element == UInt8 {
   /// Whether both hold the same bytes.
-  @inline(never)  // small code: this is called from everywhere
+  #if !_pointerBitWidth(_64)
+    @inline(never)  // small code: this is called from everywhere
+  #endif
   public func equals(_ other: Span<UInt8>) -> Bool {
     guard count == other.count else { return false }
     for index in indices where self[index] != other[index] { return false }

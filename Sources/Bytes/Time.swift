@@ -42,7 +42,9 @@ public struct Instant: Comparable, Sendable, BitwiseCopyable {
   /// The earlier of two comes first.
   public static func < (left: Instant, right: Instant) -> Bool { left.milliseconds < right.milliseconds }
   /// The moment `span` later.
-  @inline(never)  // small code: this is called from everywhere
+  #if !_pointerBitWidth(_64)
+    @inline(never)  // small code: this is called from everywhere
+  #endif
   public static func + (left: Instant, span: TimeSpan) -> Instant { left.advanced(by: span) }
   /// The same, as code of the caller: for the few places where a call would count.
   @inline(__always)

@@ -69,7 +69,10 @@ extension SourceKind {
 
   /// The kind with this name, whose case does not matter.
   public static func named(_ name: Span<UInt8>) -> SourceKind? {
-    for index in table.indices where table[index].name.bytes.equalsIgnoringCase(name) { return table[index].kind }
+    // Lengths first, which rule out most.
+    for index in table.indices where table[index].name.utf8CodeUnitCount == name.count {
+      if table[index].name.bytes.equalsIgnoringCase(name) { return table[index].kind }
+    }
     return nil
   }
 }
