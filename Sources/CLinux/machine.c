@@ -105,6 +105,26 @@ pid_t mote_fork_quietly(void) {
   return process;
 }
 
+static uintptr_t own_memory, own_memory_end;
+
+void mote_note_own_memory(void *start, size_t byte_count) {
+  own_memory = (uintptr_t)start;
+  own_memory_end = own_memory + byte_count;
+}
+
+static void forget(uintptr_t start, uintptr_t end) {
+  if (start < end) (void)madvise((void *)start, end - start, MADV_DONTNEED);
+}
+
+void mote_forget_own_memory(const void *kept, size_t byte_count) {
+  uintptr_t page = (uintptr_t)getpagesize();
+  uintptr_t start = (uintptr_t)kept & ~(page - 1);
+  uintptr_t end = ((uintptr_t)kept + byte_count + page - 1) & ~(page - 1);
+  if (start < own_memory || end > own_memory_end) start = end = own_memory;
+  forget(own_memory, start);
+  forget(end, own_memory_end);
+}
+
 // MARK: Readers
 
 uint64_t mote_now_ms(void) {

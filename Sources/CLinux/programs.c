@@ -399,6 +399,7 @@ static _Noreturn void run_program(const char *path, const char *variable, const 
   if (program == 0) execute(path, variable, more);
   if (program > 0) {
     for (int number = 0; number < OUTPUT; number++) close(number);
+    mote_forget_own_memory(NULL, 0);
     keep(program);
   }
   report_failure();

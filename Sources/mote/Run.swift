@@ -153,7 +153,9 @@ private func start(_ next: inout LoadedConfiguration?, _ logBytesMax: Int) throw
     agent.pointee.logUncontrolled(uncontrolled, usualPlace: usualControlPlaces.word(0), &host.pointee)
   }
   host.pointee.tellManager(.ready)
-  return Running(host: host, agent: agent, connection: connection.sealed(), configuration: block.sealed())
+  let memory = connection.sealed()
+  memory.isForgottenByChildren()
+  return Running(host: host, agent: agent, connection: memory, configuration: block.sealed())
 }
 
 private func makeRoom<Value: ~Copyable>(

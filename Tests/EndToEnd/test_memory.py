@@ -36,16 +36,21 @@ CHAIN_BYTES_MAX = 16 * 1024
 STACK_KIB_MAX = 32
 
 
-def mappings(agent):
-    """Resident KiB of each mapping, with its name, and of all together."""
-    found, name = [], None
-    for line in pathlib.Path(f"/proc/{agent.pid}/smaps").read_text().splitlines():
+def mappings_by_place(process):
+    """Where each mapping of a process begins: its name, and its resident KiB."""
+    found, place, name = {}, None, None
+    for line in pathlib.Path(f"/proc/{process}/smaps").read_text().splitlines():
         words = line.split()
         if re.match(r"[0-9a-f]+-[0-9a-f]+$", words[0]):
-            name = words[5] if len(words) > 5 else ""
+            place, name = words[0], words[5] if len(words) > 5 else ""
         elif words[0] == "Rss:":
-            found.append((name, int(words[1])))
+            found[place] = name, int(words[1])
     return found
+
+
+def mappings(agent):
+    """Each mapping's name and resident KiB."""
+    return list(mappings_by_place(agent.pid).values())
 
 
 def resident(agent, part=""):
@@ -154,3 +159,18 @@ def test_a_reload_leaves_no_memory_behind(broker, platform, run_agent):
         assert highest(agent) > PLAIN_KIB_MAX, "a reload is seen to take memory for a while"
         settles(agent, PLAIN_KIB_MAX)
     stays_settled(agent, platform, PLAIN_KIB_MAX)
+
+
+def test_the_keeper_of_a_program_has_no_copy_of_what_the_agent_works_with(broker, platform, run_agent, tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho begun\nexec sleep 3600\n")
+    program.chmod(0o755)
+    agent = run_agent(broker.port, {**sections(), "command stay": {"run": program}})
+    platform.next_event("status")
+    place = max((kib, place) for place, (name, kib) in mappings_by_place(agent.pid).items() if not name)[1]
+    platform.command("stay")
+    children = pathlib.Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
+    wait_until(lambda: children.read_text(), DEADLINE, "a keeper")
+    keeper = int(children.read_text())
+    wait_until(lambda: mappings_by_place(keeper)[place] == ("", 0), DEADLINE, "a keeper without the agent's memory")
+    assert mappings_by_place(agent.pid)[place][1] >= 32

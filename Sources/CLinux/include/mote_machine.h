@@ -202,6 +202,15 @@ int mote_disk_sizes(const char *_Nonnull path, int was_mounted, struct mote_answ
 // heap.
 ssize_t mote_read_directory(int descriptor, void *_Nullable buffer, size_t room);
 
+// MARK: Children that take their time
+
+// From now on such children let go of their copies of these pages, by the function below: what this process writes
+// meanwhile would be in memory twice.
+void mote_note_own_memory(void *_Nonnull start, size_t byte_count);
+
+// In a child: lets go of its copies, but for the pages of what is `kept`. Nothing else there may be used any more.
+void mote_forget_own_memory(const void *_Nullable kept, size_t byte_count);
+
 // MARK: Storage
 
 // Forks a child that touches the flash for this process. In it the call returns 0; `reply` (for -1, /dev/null) is open

@@ -69,6 +69,8 @@ func serveImages(in path: CString) -> Never {
     _ = answer.span.withUnsafeBufferPointer { write(0, $0.baseAddress, $0.count) }
     _exit(0)
   }
+  // The path was the last that was needed of it.
+  mote_forget_own_memory(nil, 0)
   while true {
     let count = recv(0, start, roomBytes, 0)
     guard count > MemoryLayout<ImageOperation>.size else { _exit(0) }

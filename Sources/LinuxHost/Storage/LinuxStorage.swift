@@ -125,6 +125,13 @@ public struct LinuxStorage: ~Copyable, HostStorage {
     }
   }
 
+  /// In the child, for `bytes` alone: it needs nothing else that is the loop's, which goes on writing there.
+  private func openFolder(toWrite bytes: Span<UInt8>) -> StateFolder {
+    let folder = openFolder(isReading: false)
+    bytes.withUnsafeBufferPointer { mote_forget_own_memory($0.baseAddress, $0.count) }
+    return folder
+  }
+
   /// In the child: hands over what `buffer` has from `start` on, and ends, like the other one.
   private func end(
     _ answer: StorageAnswer, _ folder: inout StateFolder, _ buffer: borrowing ByteBuffer, from start: Int
@@ -170,7 +177,7 @@ public struct LinuxStorage: ~Copyable, HostStorage {
   public mutating func replaceRecord(_ record: StorageRecord, _ content: Span<UInt8>) -> StorageAnswer {
     precondition(content.count <= record.bytesMax)
     if let answer = ask(StorageOperation(.replaceRecord, record), isReading: false) { return answer }
-    var folder = openFolder(isReading: false)
+    var folder = openFolder(toWrite: content)
     return end(Storage.replaceRecord(record, content, on: &folder))
   }
 
@@ -180,7 +187,7 @@ public struct LinuxStorage: ~Copyable, HostStorage {
   ) -> StorageAnswer {
     let operation = StorageOperation(isFlushed ? .appendAndFlush : .append, segment, at: offset)
     if let answer = ask(operation, isReading: false) { return answer }
-    var folder = openFolder(isReading: false)
+    var folder = openFolder(toWrite: bytes)
     return end(Storage.appendToSegment(segment, at: offset, bytes, isFlushed: isFlushed, on: &folder))
   }
 

@@ -33,6 +33,9 @@ public struct StartupMemory: ~Copyable {
     region = Region(start: region.start, count: kept)
   }
 
+  /// Has children that stay let go of their copies of it, which they do not use.
+  public borrowing func isForgottenByChildren() { mote_note_own_memory(region.start, region.count) }
+
   /// Gives back all of it. Nothing that was handed out may be used any more.
   public consuming func release() {
     munmap(region.start, region.count)
