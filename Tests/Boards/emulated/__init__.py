@@ -1,0 +1,1 @@
+"""Emulated boards: real kernels with the real program in QEMU."""
