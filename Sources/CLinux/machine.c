@@ -222,18 +222,15 @@ static size_t read_unknown_file(const char *path, struct mote_answer *answer, ch
   return count;
 }
 
-void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int exponent, int are_temperatures,
-                          int was_mounted) {
+void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int was_mounted,
+                          const struct mote_answer *known) {
   char text[MOTE_READ_BYTES_MAX];
-  struct mote_answer answer;
-  memset(&answer, 0, sizeof answer);
-  answer.exponent = exponent;
-  answer.are_temperatures = are_temperatures;
+  struct mote_answer answer = *known;
   int file = -1;
   size_t count = 0;
   uint64_t start = mote_now_ms();
-  if (!path) {
-    answer.failure = ENOENT;
+  if (answer.failure) {
+    // There is nothing to be read, or nothing that would be understood.
   } else if (what == MOTE_READ_DISK) {
     if (mote_disk_sizes(path, was_mounted, &answer) < 0) answer.failure = errno;
   } else {

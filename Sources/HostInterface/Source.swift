@@ -35,10 +35,12 @@ public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
   case notConnected
   /// The network is down (ENETDOWN).
   case networkDown
-  /// The kernel's mark for a temperature that has never been read.
+  /// The mark for a temperature that has never been read: the kernel's, or a 1-wire chip's from before it measured.
   case neverRead
   /// Nothing is mounted at a mount point: what could be read there is another file system's.
   case notMounted
+  /// Bytes that came from a bus do not have their checksum.
+  case checksum
 
   /// The word for a log line.
   public var name: StaticString {
@@ -56,6 +58,7 @@ public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
     case .networkDown: "network-down"
     case .neverRead: "never-read"
     case .notMounted: "not-mounted"
+    case .checksum: "checksum"
     }
   }
 }

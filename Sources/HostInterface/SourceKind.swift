@@ -16,6 +16,12 @@ public enum SourceKind: UInt8, Sendable, BitwiseCopyable {
   /// A hwmon input by chip name and label (or input name, `temp1`); a number, of which the host says the power of ten
   /// that brings it to its unit.
   case hwmon
+  /// A channel of an IIO device by name and label (or as `voltage0`); a number, which the host has scaled as the
+  /// device's files say.
+  case iio
+  /// A 1-wire thermometer by its number; the two lines of w1_slave, of whose `t=` the host says that it is in
+  /// thousandths of a degree Celsius.
+  case w1
   /// Text of /proc/stat.
   case cpu
   /// Text of /proc/loadavg.
@@ -40,6 +46,10 @@ extension SourceKind {
     SourceDescription(.thermal, "thermal", .name, "TYPE", units: "°C", gives: .number, .byChild),
     SourceDescription(
       .hwmon, "hwmon", .nameAndName, "CHIP/LABEL", units: "°C|V|A|W|J|%|rpm|Hz", gives: .anything, .byChild),
+    SourceDescription(
+      .iio, "iio", .nameAndName, "DEVICE/CHANNEL",
+      units: "°C|V|V|A|W|J|%|%|Pa|m/s²|rad/s|rad|°|°|m/s|m|Ω|nF|lx|G|S/m|µg/m³|%", gives: .anything, .byChild),
+    SourceDescription(.w1, "w1", .name, "CHIP", units: "°C", gives: .oneWire, .byChild),
     SourceDescription(.cpu, "cpu", .word, words: "usage", units: "%", gives: .processorTimes, .inLoop),
     SourceDescription(.loadavg, "loadavg", .word, words: "1|5|15", gives: .columns, .inLoop),
     SourceDescription(
@@ -113,6 +123,8 @@ public enum SourceText: UInt8, Sendable, BitwiseCopyable {
   case fileSystem
   /// /proc/stat.
   case processorTimes
+  /// w1_slave of a 1-wire thermometer.
+  case oneWire
 }
 
 /// How a host gets at the text of a source that it is asked for. A source that tells by itself, as an edge does, will
@@ -189,11 +201,30 @@ public struct SourceDescription: Sendable, BitwiseCopyable {
   public func unit(of argument: Span<UInt8>) -> Span<UInt8> {
     if units.bytes.firstIndex(of: UInt8(ascii: "|")) == nil { return units.word(0) }
     if let word = word(in: argument) { return units.word(word) }
-    // A hwmon input by its name, as `temp1`; the order is that of its units.
+    // An input by its own name, as `temp1` or `accel_x`.
     guard let slash = argument.lastIndex(of: UInt8(ascii: "/")) else { return units.word(.max) }
-    var end = slash + 1
-    while end < argument.count, !argument[end].isDigit { end += 1 }
-    let inputs = WordList("temp|in|curr|power|energy|humidity|fan|freq")
-    return units.word(inputs.index(of: argument.extracting((slash + 1)..<end)) ?? .max)
+    return units.word(quantity(of: argument.extracting((slash + 1)..<argument.count)) ?? .max)
+  }
+
+  /// What the names of inputs begin with, in the order of the units.
+  public var quantities: WordList {
+    switch kind {
+    case .hwmon: WordList("temp|in|curr|power|energy|humidity|fan|freq")
+    case .iio:
+      WordList(
+        """
+        temp|voltage|altvoltage|current|power|energy|humidityrelative|positionrelative|pressure|accel|anglvel|angl|\
+        rot|incli|velocity|distance|resistance|capacitance|illuminance|magn|electricalconductivity|\
+        massconcentration|concentration
+        """)
+    default: WordList("")
+    }
+  }
+
+  /// The position among `quantities` of what an input's name, `temp1` or `accel_x`, begins with.
+  public func quantity(of input: Span<UInt8>) -> Int? {
+    var end = 0
+    while end < input.count, input[end] >= UInt8(ascii: "a"), input[end] <= UInt8(ascii: "z") { end += 1 }
+    return quantities.index(of: input.extracting(0..<end))
   }
 }

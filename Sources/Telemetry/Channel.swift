@@ -101,6 +101,7 @@ public struct Channel: BitwiseCopyable, Sendable {
     case .memory(let quantity): value = memory(quantity, in: text)
     case .disk(let quantity): value = disk(quantity, in: text)
     case .processorUsage: value = processorUsage(in: text)
+    case .oneWire: return (try OneWireText.temperature(in: text), true)
     case .text, .boolean: value = nil
     }
     guard let value else { throw .notUnderstood }

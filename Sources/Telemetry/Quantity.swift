@@ -22,6 +22,8 @@ public enum Quantity: Equatable, Sendable, BitwiseCopyable {
   case disk(DiskQuantity)
   /// The busy part of all processors' time since the last reading, in per cent with one decimal.
   case processorUsage
+  /// The temperature of a 1-wire chip.
+  case oneWire
 }
 
 /// Quantities of /proc/meminfo, in bytes; in the order of the words of `SourceKind.memory`.
@@ -76,6 +78,7 @@ extension Quantity {
     case .memory: return MemoryQuantity(rawValue: UInt8(word)).map { .memory($0) }
     case .fileSystem: return DiskQuantity(rawValue: UInt8(word)).map { .disk($0) }
     case .processorTimes: return .processorUsage
+    case .oneWire: return .oneWire
     }
   }
 

@@ -32,6 +32,8 @@ extension WordList {
   @Test(arguments: [
     ("thermal:cpu", "°C"), ("hwmon:chip/temp1", "°C"), ("hwmon:chip/in0", "V"), ("hwmon:chip@a/fan12", "rpm"),
     ("hwmon:chip/Core 0", ""), ("hwmon:chip/temperature", ""), ("cpu:usage", "%"), ("loadavg:1", ""),
+    ("iio:adc/voltage0", "V"), ("iio:adc/voltage0-voltage1", "V"), ("iio:imu/accel_x", "m/s²"), ("iio:a/temp", "°C"),
+    ("iio:air/concentration_co2", "%"), ("iio:air/Inlet", ""), ("w1:28-0c1a2b3c4d5e", "°C"),
     ("memory:swap-used", "B"), ("uptime:", "s"), ("network:eth0/tx-bytes", "B"), ("network:eth0/rx-packets", ""),
     ("disk:/a/percent", "%"), ("disk:/a/free", "B"), ("file:/a", ""), ("constant:temp1", ""),
   ])

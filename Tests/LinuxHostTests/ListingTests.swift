@@ -187,6 +187,31 @@ extension TemporaryFolder {
     #expect(permanentAddress(sys: tree.path) == "001a2b3c4d5e")
   }
 
+  @Test func listsChannelsAndThermometers() throws {
+    let tree = try TemporaryFolder()
+    try tree.iio(
+      0, "adc", parent: "1-0048", ["in_voltage1_raw": "1", "in_voltage1_label": "Inlet", "in_temp_raw": "2"])
+    try tree.iio(1, "adc", parent: "1-0049", ["in_voltage1_raw": "1", "in_voltage1_input": "3"])
+    try tree.iio(2, "light", parent: "2-0010", ["in_illuminance_raw": "1", "out_voltage0_raw": "1", "in_odd_raw": "1"])
+    try tree.write("bus/w1/devices/28-0c1a2b3c4d5e/w1_slave", "")
+    try tree.write("bus/w1/devices/00-800000000000/w1_slave", "")
+    try tree.write("bus/w1/devices/w1_bus_master1/w1_master_name", "")
+    // The same thermometer, as a chip.
+    try tree.write("class/hwmon/hwmon0/name", "w1_slave_temp\n")
+    try tree.write("class/hwmon/hwmon0/temp1_input", "1\n")
+    let folder = tree.path + "/bus/iio/devices/iio:device"
+    let lines = try list(sys: tree.path, proc: tree.path)
+    #expect(
+      lines == [
+        "adc_1_0048_temp iio:adc@1-0048/temp \(folder)0/in_temp_raw °C -3",
+        "adc_1_0048_inlet iio:adc@1-0048/Inlet \(folder)0/in_voltage1_raw V -3",
+        "adc_1_0049_voltage1 iio:adc@1-0049/voltage1 \(folder)1/in_voltage1_input V -3",
+        "light_illuminance iio:light/illuminance \(folder)2/in_illuminance_raw lx 0",
+        "light_odd iio:light/odd \(folder)2/in_odd_raw  0",
+        "w1_28_0c1a2b3c4d5e w1:28-0c1a2b3c4d5e \(tree.path)/bus/w1/devices/28-0c1a2b3c4d5e/w1_slave °C -3",
+      ])
+  }
+
   @Test func listsThisMachine() throws {
     let lines = try list(sys: "/sys", proc: "/proc")
     for expected in [

@@ -197,6 +197,67 @@ extension MachineTests {
       #expect(host.read(try host.open(.hwmon, "lm75@/temp1")).result == .failed(.notFound))
     }
 
+    @Test func convertsIIOChannelsByWhatTheirDriverSays() throws {
+      let tree = try TemporaryFolder()
+      try tree.iio(
+        0, "ads1015", parent: "1-0048",
+        [
+          "in_voltage0_raw": "1234", "in_voltage0_offset": "-12", "in_voltage_scale": "0.805664062",
+          "in_voltage1_raw": "100", "in_voltage1_scale": "3.000000000", "in_voltage1_label": "battery",
+          "in_voltage0-voltage1_raw": "-8", "in_voltage-voltage_scale": "2",
+          "in_temp_input": "23125", "in_temp_raw": "1", "in_temp_scale": "1000",
+        ])
+      try tree.iio(
+        3, "bmp280", parent: "1-0076",
+        [
+          "in_pressure_input": "101.325000", "in_accel_x_raw": "256", "in_accel_scale": "0.038307",
+          "in_anglvel_y_raw": "-2", "in_scale": "0.5", "in_humidityrelative_raw": "7", "in_odd_raw": "5",
+        ])
+      let host = try MachineHost(sys: tree.path)
+      defer { host.close() }
+      for (argument, exponent, text) in [
+        ("ads1015/voltage0", -3, "984.521483764"), ("ads1015/voltage1", -3, "300"), ("ads1015/battery", -3, "300"),
+        ("iio:device0/voltage0-voltage1", -3, "-16"), ("ads1015@1-0048/temp", -3, "23125\n"),
+        ("bmp280/pressure", 3, "101.325000\n"), ("bmp280/accel_x", 0, "9.806592"), ("bmp280/anglvel_y", 0, "-1"),
+        ("bmp280/humidityrelative", -3, "3.5"), ("bmp280/odd", 0, "2.5"),
+      ] {
+        let source = try host.open(.iio, argument)
+        for _ in 0..<3 { #expect(host.read(source) == (.complete(exponent: exponent), text), "\(argument)") }
+      }
+      for argument in [
+        "ads1015/voltage2", "ads1015/voltage", "ads1016/voltage0", "ads1015", "iio:device1/temp", "/temp",
+      ] {
+        #expect(host.read(try host.open(.iio, argument)).result == .failed(.notFound), "\(argument)")
+      }
+    }
+
+    @Test func anIIOChannelWhoseScaleCannotBeReadHasNoValue() throws {
+      let tree = try TemporaryFolder()
+      try tree.iio(
+        0, "adc", parent: "a",
+        [
+          "in_voltage0_raw": "1", "in_voltage0_scale": "N/A", "in_voltage_scale": "2", "in_voltage1_raw": "N/A",
+          "in_voltage2_raw": "1e36", "in_voltage2_scale": "1e30",
+        ])
+      let host = try MachineHost(sys: tree.path)
+      defer { host.close() }
+      #expect(host.read(try host.open(.iio, "adc/voltage0")).result == .failed(.inputOutput))
+      #expect(host.read(try host.open(.iio, "adc/voltage1")) == (.complete(exponent: -3), "N/A\n"), "as it says")
+      #expect(host.read(try host.open(.iio, "adc/voltage2")).result == .failed(.outOfRange))
+    }
+
+    @Test func readsOneWireThermometersByTheirNumbers() throws {
+      let tree = try TemporaryFolder()
+      let text = "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n"
+      try tree.write("bus/w1/devices/28-0c1a2b3c4d5e/w1_slave", text)
+      let host = try MachineHost(sys: tree.path)
+      defer { host.close() }
+      #expect(host.read(try host.open(.w1, "28-0c1a2b3c4d5e")) == (.complete(exponent: -3), text))
+      for argument in ["28-0c1a2b3c4d5f", "..", ""] {
+        #expect(host.read(try host.open(.w1, argument)).result == .failed(.notFound), "\(argument)")
+      }
+    }
+
     /// What stands at a chip's place need not be the kernel's: its name may keep a reader waiting for ever.
     @Test func aNameThatNeverComesHoldsUpNothing() throws {
       let tree = try TemporaryFolder()
@@ -481,6 +542,16 @@ extension TemporaryFolder {
     try write("class/hwmon/hwmon\(number)/uevent", "")
     try FileManager.default.createSymbolicLink(
       atPath: path + "/class/hwmon/hwmon\(number)/device", withDestinationPath: "../../../devices/\(name)")
+  }
+
+  /// Lays out a device of the IIO bus, which is part of `parent`.
+  func iio(_ number: Int, _ name: String, parent: String, _ files: [String: String]) throws {
+    try write("devices/\(parent)/iio:device\(number)/name", name + "\n")
+    for (file, text) in files { try write("devices/\(parent)/iio:device\(number)/" + file, text + "\n") }
+    let link = path + "/bus/iio/devices/iio:device\(number)"
+    try FileManager.default.createDirectory(atPath: path + "/bus/iio/devices", withIntermediateDirectories: true)
+    try FileManager.default.createSymbolicLink(
+      atPath: link, withDestinationPath: "../../../devices/\(parent)/iio:device\(number)")
   }
 
   fileprivate func hwmon(_ number: Int, _ name: String, _ files: [String: String]) throws {

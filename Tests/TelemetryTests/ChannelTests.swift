@@ -301,6 +301,7 @@ private func channel(
 
 @Suite struct QuantityTests {
   @Test(arguments: [
+    (SourceKind.iio, "a/b", Quantity.onlyNumber), (.w1, "28-0c1a2b3c4d5e", .oneWire),
     (SourceKind.loadavg, "1", Quantity.column(0)), (.loadavg, "5", .column(1)), (.loadavg, "15", .column(2)),
     (.uptime, "", .column(0)), (.cpu, "usage", .processorUsage), (.disk, "//free", .disk(.free)),
     (.disk, "/var/log/percent", .disk(.percent)), (.memory, "available", .memory(.available)),

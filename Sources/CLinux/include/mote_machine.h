@@ -168,9 +168,11 @@ struct mote_answer {
   // Its device number, and whether the path is where it is mounted, as far as that has been looked for.
   uint64_t device;
   uint64_t is_mounted;
-  // What the numbers of the text are, as the child was told when it answered.
+  // What the numbers of the text are, as the child found out: see SourceNumbers.
   int32_t exponent;
   int32_t are_temperatures;
+  int64_t offset, scale;
+  int32_t offset_exponent, scale_exponent;
 };
 
 // The longest text that a child reads, in bytes.
@@ -181,10 +183,10 @@ struct mote_answer {
 // process id, or -1 with errno.
 pid_t mote_fork_reader(int *_Nonnull answer);
 
-// In the child: reads up to `byte_count_max` bytes of `path`, at most MOTE_READ_BYTES_MAX, answers once, and ends. No
-// path: there is nothing of that name. `was_mounted` is what an earlier answer said.
-_Noreturn void mote_read_and_answer(const char *_Nullable path, int what, size_t byte_count_max, int exponent,
-                                    int are_temperatures, int was_mounted);
+// In the child: reads up to `byte_count_max` bytes of `path`, at most MOTE_READ_BYTES_MAX, answers once, and ends. With
+// a failure in `*known`, which has what is known before, nothing is read. `was_mounted` is what an earlier answer said.
+_Noreturn void mote_read_and_answer(const char *_Nonnull path, int what, size_t byte_count_max, int was_mounted,
+                                    const struct mote_answer *_Nonnull known);
 
 // Receives a reader's answer without waiting. `*file` becomes a descriptor of the file that was read, or -1. Returns
 // how many bytes of text came, or -1 with errno (EPIPE when the reader died).

@@ -3,6 +3,7 @@
 // it, one folder below, in `device`, which is a link to the chip's own.
 
 import Bytes
+import HostInterface
 
 /// What the inputs of a chip measure, in the order of the units of `SourceKind.hwmon`.
 enum HwmonQuantity: UInt8, BitwiseCopyable {
@@ -11,7 +12,7 @@ enum HwmonQuantity: UInt8, BitwiseCopyable {
   /// The beginning of the file's name.
   var prefix: Span<UInt8> {
     @_lifetime(immortal)
-    get { WordList("temp|in|curr|power|energy|humidity|fan|freq").word(Int(rawValue)) }
+    get { SourceKind.hwmon.description.quantities.word(Int(rawValue)) }
   }
 
   /// The kernel's number times ten to this power is the value in the unit.

@@ -66,6 +66,7 @@ public struct SensorListing: ~Copyable {
     var number = -1
     while let chip = HwmonChips.next(after: number, roots) {
       number = chip.number
+      if chip.name.equals(OneWireChips.mirrorName.bytes) { continue }
       let isShared = HwmonChips.isNameShared(chip, roots)
       for index in 0..<chip.inputCount {
         guard let input = chip.input(index) else { continue }
@@ -94,6 +95,38 @@ public struct SensorListing: ~Copyable {
     let ownByLabel = joined(ownName, label)
     if leads(.hwmon, ownByLabel, to: path) { return ownByLabel }
     return joined(ownName, inputName)
+  }
+
+  mutating func listIIODevices(_ body: SensorBody) {
+    var number = -1
+    while let device = IIODevices.next(after: number, roots) {
+      number = device.number
+      let isShared = IIODevices.isNameShared(device, roots)
+      var earlier = PathText()
+      while let channel = device.channel(after: earlier) {
+        earlier = PathText(copying: channel.name)
+        let path = device.valuePath(of: channel)
+        let name = isShared && device.parent.count > 0 ? device.nameAtParent : PathText(copying: device.name)
+        var argument = joined(name, device.label(of: channel) ?? PathText(copying: channel.name))
+        if !leads(.iio, argument, to: path) { argument = joined(name, channel.name) }
+        if !leads(.iio, argument, to: path) { argument = joined(IIODevice.ownName(number), channel.name) }
+        let quantity = channel.name.withBytes { SourceKind.iio.description.quantity(of: $0) }
+        let unit = SensorUnit(.iio, quantity ?? Int(UInt8.max), exponent: IIODevices.exponent(of: quantity))
+        add(.iio, argument, name: argument, path: path, unit, makesCurve: true, body)
+      }
+    }
+  }
+
+  mutating func listOneWireChips(_ body: SensorBody) {
+    let roots = MachineRoots(copying: roots)
+    Directory.forEachEntry(of: roots.busPath("w1")) { chip in
+      guard OneWireChips.isThermometer(chip), let path = roots.oneWirePath(chip) else { return true }
+      var name = PathText()
+      name.append("w1_")
+      name.append(chip)
+      add(.w1, PathText(chip), name: name, path: path, SensorUnit(.w1, exponent: -3), makesCurve: true, body)
+      return true
+    }
   }
 
   mutating func listInterfaces(_ body: SensorBody) {

@@ -39,6 +39,12 @@ struct SourceNumbers: BitwiseCopyable {
   var exponent = 0
   /// Whether one of them is the kernel's mark for a temperature that it has never read.
   var areTemperatures = false
+  /// Added to them first, and multiplied with the sum: in exact decimals, as the device's files have them.
+  var offset = Decimal(0)
+  var scale = Decimal(1)
+
+  /// Whether they are not yet what the source is worth.
+  var areRaw: Bool { offset.significand != 0 || scale != Decimal(1) }
 }
 
 /// A source and what it has shown of itself.

@@ -12,6 +12,8 @@ extension MachineRoots {
     switch kind {
     case .thermal: return thermalPath(place)
     case .hwmon: return hwmonPath(place)
+    case .iio: return iioPath(place)
+    case .w1: return oneWirePath(place)
     case .cpu: return procPath("stat")
     case .loadavg: return procPath("loadavg")
     case .memory: return procPath("meminfo")
@@ -25,14 +27,16 @@ extension MachineRoots {
 }
 
 extension SourceKind {
-  /// What is known of the numbers that are read at `path`.
-  func numbers(at path: Span<UInt8>) -> SourceNumbers {
+  /// What is known of the numbers that are read at `path`; nil where it should be and cannot be known.
+  func numbers(at path: Span<UInt8>) -> SourceNumbers? {
     switch self {
     case .thermal: return SourceNumbers(exponent: ThermalZones.exponent, areTemperatures: true)
     case .hwmon:
       let start = path.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
       guard let input = HwmonInput(fileName: path.extracting(start..<path.count)) else { return SourceNumbers() }
       return SourceNumbers(exponent: input.quantity.exponent, areTemperatures: input.quantity == .temperature)
+    case .iio: return IIODevices.numbers(at: path)
+    case .w1: return SourceNumbers(exponent: -3)
     case .cpu, .loadavg, .memory, .uptime, .network, .disk, .file, .constant: return SourceNumbers()
     }
   }
@@ -45,6 +49,8 @@ extension SensorListing {
     switch kind {
     case .thermal: listThermalZones(body)
     case .hwmon: listHwmonChips(body)
+    case .iio: listIIODevices(body)
+    case .w1: listOneWireChips(body)
     case .cpu: addSystem(kind, "usage", "cpu_usage", makesCurve: true, body)
     case .loadavg:
       addSystem(kind, "1", "load_1", makesCurve: true, body)

@@ -35,6 +35,16 @@ public struct MachineRoots: ~Copyable {
     return path
   }
 
+  /// The devices of a bus, under /sys/bus.
+  @inline(never)
+  func busPath(_ bus: StaticString) -> PathText {
+    var path = PathText(copying: sys)
+    path.append("/bus/")
+    path.append(bus)
+    path.append("/devices")
+    return path
+  }
+
   /// `NAME` under /proc.
   @inline(never)
   func procPath(_ name: StaticString) -> PathText {
@@ -84,6 +94,31 @@ extension MachineRoots {
       if let input = chip.input(named: inputName) { return chip.valuePath(of: input) }
     }
     return nil
+  }
+
+  /// `DEVICE/CHANNEL`: the device by its name, its label, as `NAME@PARENT` or as `iio:deviceN`, the channel by its
+  /// label or as `voltage0`.
+  func iioPath(_ place: Span<UInt8>) -> PathText? {
+    guard let slash = place.firstIndex(of: UInt8(ascii: "/")) else { return nil }
+    let deviceName = place.extracting(0..<slash)
+    let channelName = place.extracting((slash + 1)..<place.count)
+    var number = -1
+    while let device = IIODevices.next(after: number, self) {
+      number = device.number
+      guard device.isNamed(deviceName) else { continue }
+      if let channel = device.channel(named: channelName) { return device.valuePath(of: channel) }
+    }
+    return nil
+  }
+
+  /// A 1-wire thermometer by its family and number, `28-0c1a2b3c4d5e`.
+  func oneWirePath(_ place: Span<UInt8>) -> PathText? {
+    guard isFileName(place) else { return nil }
+    var path = busPath("w1")
+    path.append("/")
+    path.append(place)
+    path.append("/w1_slave")
+    return path
   }
 
   /// One component of a path, that leads nowhere else.

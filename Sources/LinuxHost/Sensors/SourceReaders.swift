@@ -86,15 +86,21 @@ struct SourceReaders: ~Copyable {
   private func readAndAnswer(_ source: Source, _ place: Span<UInt8>, _ roots: borrowing MachineRoots) -> Never {
     let kind = source.kind
     let what = Int32(kind.description.reading == .fileSystemByChild ? MOTE_READ_DISK : MOTE_READ_FILE)
-    if let path = roots.path(of: kind, place: place), !path.isTooLong {
-      let numbers = path.withBytes { kind.numbers(at: $0) }
-      path.withPointer { start -> Void in
-        mote_read_and_answer(
-          start, what, HostLimits.sourceBytesMax, Int32(truncatingIfNeeded: numbers.exponent),
-          numbers.areTemperatures ? 1 : 0, source.wasMounted ? 1 : 0)
-      }
+    var known = mote_answer()
+    var path = PathText()
+    if let found = roots.path(of: kind, place: place) { path = found }
+    if path.count == 0 || path.isTooLong {
+      known.failure = ENOENT
+    } else if let numbers = path.withBytes({ kind.numbers(at: $0) }) {
+      known.note(numbers)
+    } else {
+      known.failure = EIO
     }
-    mote_read_and_answer(nil, what, 0, 0, 0, 0)
+    let wasMounted: Int32 = source.wasMounted ? 1 : 0
+    path.withPointer { start -> Void in
+      mote_read_and_answer(start, what, HostLimits.sourceBytesMax, wasMounted, &known)
+    }
+    preconditionFailure("the child has ended")
   }
 
   private func freeSlot() -> Int? {

@@ -135,6 +135,19 @@ struct SourceTable: ~Copyable {
       buffer.truncate(to: start)
       return .failed(.neverRead)
     }
+    if case .complete = result, sources[index].numbers.areRaw { return convert(index, &buffer, from: start, result) }
+    return result
+  }
+
+  /// Puts what the source's number is worth in its place. Text that is no number stays, and is refused as such.
+  private func convert(_ index: Int, _ buffer: inout ByteBuffer, from start: Int, _ result: SourceRead) -> SourceRead {
+    guard let raw = Decimal(parsing: buffer.span.extracting(buffer.span.trimmed(start..<buffer.count))) else {
+      return result
+    }
+    buffer.truncate(to: start)
+    let numbers = sources[index].numbers
+    guard let value = raw.adding(numbers.offset)?.multiplied(by: numbers.scale) else { return .failed(.outOfRange) }
+    buffer.append(value)
     return result
   }
 
@@ -278,8 +291,7 @@ struct SourceTable: ~Copyable {
     }
     if sources[index].reading == .fileSystemByChild { buffer.append(diskSizes: answer) } else { buffer.commit(count) }
     sources[index].note(device: answer.device, isMounted: answer.is_mounted != 0)
-    sources[index].numbers = SourceNumbers(
-      exponent: Int(answer.exponent), areTemperatures: answer.are_temperatures != 0)
+    sources[index].numbers = answer.numbers
     sources[index].succeed()
     promote(index, answer, file)
     return .complete(exponent: sources[index].numbers.exponent)
@@ -332,6 +344,26 @@ struct SourceTable: ~Copyable {
   private mutating func dropAnswer(_ index: Int) {
     if sources[index].answer >= 0 { System.close(sources[index].answer) }
     sources[index].answer = -1
+  }
+}
+
+extension mote_answer {
+  /// What the numbers of the text are.
+  fileprivate var numbers: SourceNumbers {
+    SourceNumbers(
+      exponent: Int(exponent), areTemperatures: are_temperatures != 0,
+      offset: Decimal(significand: offset, exponent: Int(offset_exponent)) ?? Decimal(0),
+      scale: Decimal(significand: scale, exponent: Int(scale_exponent)) ?? Decimal(1))
+  }
+
+  /// Notes that, as far as it is known before the text is.
+  mutating func note(_ numbers: SourceNumbers) {
+    exponent = Int32(truncatingIfNeeded: numbers.exponent)
+    are_temperatures = numbers.areTemperatures ? 1 : 0
+    offset = numbers.offset.significand
+    offset_exponent = Int32(truncatingIfNeeded: numbers.offset.exponent)
+    scale = numbers.scale.significand
+    scale_exponent = Int32(truncatingIfNeeded: numbers.scale.exponent)
   }
 }
 

@@ -134,18 +134,21 @@ enum System {
     return count >= 0 ? count : nil
   }
 
-  /// The last component of what a link leads to, as readlink(2) tells it; nil where there is no link.
-  static func nameOfLinkTarget(_ path: borrowing PathText) -> PathText? {
+  /// The last component of what a link leads to, as readlink(2) tells it, or one further up; nil where there is no
+  /// link, empty where it has no such component.
+  static func nameOfLinkTarget(_ path: borrowing PathText, levelsUp: Int = 0) -> PathText? {
     var target = InlineArray<512, CChar>(repeating: 0)
     var bytes = target.mutableSpan
     let count = bytes.withUnsafeMutableBufferPointer { room in
       room.baseAddress.map { start in path.withPointer { readlink($0, start, room.count) } } ?? 0
     }
     guard count > 0, count < target.count else { return nil }
+    var slashesLeft = -levelsUp
+    for index in 0..<count where target[index] == CChar(UInt8(ascii: "/")) { slashesLeft += 1 }
     var name = PathText()
     for index in 0..<count {
       let byte = UInt8(bitPattern: target[index])
-      if byte == UInt8(ascii: "/") { name.truncate(to: 0) } else { name.appendByte(byte) }
+      if byte == UInt8(ascii: "/") { slashesLeft -= 1 } else if slashesLeft == 0 { name.appendByte(byte) }
     }
     return name
   }
