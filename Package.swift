@@ -196,7 +196,7 @@ let package = Package(
       swiftSettings: noHeap),
     .target(name: "HTTP", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
-    .target(name: "Telemetry", dependencies: ["Bytes", "HostInterface"], swiftSettings: noHeap),
+    .target(name: "Telemetry", dependencies: ["AgentConfiguration", "Bytes", "HostInterface"], swiftSettings: noHeap),
     .target(name: "Spool", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "MQTT", dependencies: ["Bytes"], swiftSettings: noHeap),
 
@@ -244,7 +244,8 @@ let package = Package(
       swiftSettings: common),
     .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
     .testTarget(
-      name: "TelemetryTests", dependencies: ["Bytes", "HostInterface", "Telemetry", "TestSupport"],
+      name: "TelemetryTests",
+      dependencies: ["AgentConfiguration", "Bytes", "HostInterface", "Telemetry", "TestSupport"],
       swiftSettings: common),
     .testTarget(
       name: "AgentConfigurationTests",

@@ -22,10 +22,13 @@ public struct Plan: ~Copyable {
     self.settings = settings
   }
 
-  /// How the value of the sensor at `index` is made, for whoever reads it without an agent.
+  /// How the value of the sensor at `index` is made, for whoever reads it without an agent: without its filter, behind
+  /// which its digits are cut.
   public static func channel(ofSensor index: Int, in settings: borrowing Settings) -> Channel {
-    Channel(
+    let report = Int(settings.sensors[index].report)
+    let isFiltered = report >= 0 && !settings.reports[report].filter.isEmpty
+    return Channel(
       quantity: quantity(ofSensor: index, in: settings), offset: settings.sensors[index].offset,
-      scale: settings.sensors[index].scale, fractionDigits: settings.sensors[index].decimals)
+      scale: settings.sensors[index].scale, fractionDigits: isFiltered ? nil : settings.sensors[index].decimals)
   }
 }

@@ -70,7 +70,8 @@ extension Settings {
     case .watchdogStop: .boolean(watchdog.stopsAtEnd)
     case .interval: .time(events[index].interval)
     case .qos: .count(Int(events[index].qos))
-    case .event, .read, .field, .valueType, .scale, .offset, .decimals: value(of: key, ofSensor: sensors[index])
+    case .event, .read, .field, .valueType, .scale, .offset, .decimals, .filter:
+      value(of: key, ofSensor: sensors[index])
     case .run: .text(commands[index].run)
     case .timeout: .time(commands[index].timeout)
     // There is one method only, and the host says what the domain is for.
@@ -92,6 +93,13 @@ extension Settings {
     case .offset: sensor.offset == key.description.standardDecimal ? .none : .decimal(sensor.offset)
     case .scale: sensor.scale == key.description.standardDecimal ? .none : .decimal(sensor.scale)
     case .decimals: sensor.decimals.map { .count($0) } ?? .none
+    default: sensor.report < 0 ? .none : value(of: key, ofReport: reports[Int(sensor.report)])
+    }
+  }
+
+  private func value(of key: Key, ofReport report: ReportSettings) -> SettingValue {
+    switch key {
+    case .filter: .text(report.filter)
     default: .none
     }
   }

@@ -9,8 +9,9 @@ extension SettingsLoader {
   public var settingsByteCount: Int {
     settingsTextBytes + count(of: .event) * MemoryLayout<EventSettings>.stride
       + count(of: .sensor) * MemoryLayout<SensorSettings>.stride
+      + reportCount * MemoryLayout<ReportSettings>.stride
       + programCount * MemoryLayout<CommandSettings>.stride
-      + 4 * 16  // alignment of each piece
+      + 5 * 16  // alignment of each piece
   }
 
   private var programCount: Int { count(of: .command) + count(of: .action) }
@@ -34,7 +35,7 @@ extension SettingsLoader {
   ) throws(ArenaExhausted) -> Settings? {
     var settings = Settings(
       textBytes: settingsTextBytes, events: count(of: .event), sensors: count(of: .sensor),
-      commands: programCount, in: &arena)
+      reports: reportCount, commands: programCount, in: &arena)
     try arena.check()
     guard !isIncomplete else {
       diagnostics.sort()

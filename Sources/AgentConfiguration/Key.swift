@@ -30,7 +30,7 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [event NAME]
   case interval, qos
   // [sensor NAME]
-  case event, read, field, valueType, scale, offset, decimals
+  case event, read, field, valueType, scale, offset, decimals, filter
   // [command NAME]
   case run, timeout
   // Keys of older files and variables of other programs; `LegacyKeys` tells what becomes of each.

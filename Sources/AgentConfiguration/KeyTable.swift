@@ -158,6 +158,7 @@ enum KeyTable {
     count(
       .decimals, "decimals", .sensor, 0...18, default: 0, otherwise: "all", .goesOn,
       "digits kept behind the point, 0 to 18"),
+    text(.filter, "filter", .sensor, .goesOn, "what becomes of its values; see [Filters](#filters)"),
 
     text(.run, "run", .command, .goesOn, "the absolute path of a program"),
     time(.timeout, "timeout", .command, second...hour, default: 10 * second, .goesOn, "1s to 1h"),

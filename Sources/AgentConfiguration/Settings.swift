@@ -221,6 +221,14 @@ public struct SensorSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var decimals: Int?
   /// What the value is.
   public internal(set) var valueType: ValueType
+  /// The index of how it is reported, where that is otherwise than as it is read; negative if it is not.
+  public internal(set) var report: Int16 = -1
+}
+
+/// How the values of a sensor are reported, otherwise than as they are read.
+public struct ReportSettings: Equatable, Sendable, BitwiseCopyable {
+  /// The steps of its filter, which `FilterReader` reads; empty without one.
+  public internal(set) var filter: Text = .none
 }
 
 /// One `[command NAME]`, or one `[action BUNDLE/ACTION]`, whose name has the solidus.
@@ -259,17 +267,20 @@ public struct Settings: ~Copyable {
   public internal(set) var events: FixedArray<EventSettings>
   /// Sensors, in the order of the file.
   public internal(set) var sensors: FixedArray<SensorSettings>
+  /// How sensors are reported of which that is said, in the order of the file.
+  public internal(set) var reports: FixedArray<ReportSettings>
   /// Commands, and behind them custom actions, each in the order of the file.
   public internal(set) var commands: FixedArray<CommandSettings>
   /// The index of the first action among the commands; their number where there is none.
   public internal(set) var firstAction = 0
 
   init(
-    textBytes: Int, events: Int, sensors: Int, commands: Int, in arena: inout Arena
+    textBytes: Int, events: Int, sensors: Int, reports: Int, commands: Int, in arena: inout Arena
   ) {
     text = ByteBuffer(capacity: textBytes, for: "settings", in: &arena)
     self.events = FixedArray(capacity: events, for: "settings", in: &arena)
     self.sensors = FixedArray(capacity: sensors, for: "settings", in: &arena)
+    self.reports = FixedArray(capacity: reports, for: "settings", in: &arena)
     self.commands = FixedArray(capacity: commands, for: "settings", in: &arena)
   }
 

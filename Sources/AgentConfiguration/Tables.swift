@@ -53,11 +53,15 @@ extension SettingsLoader {
       let type = ValueType(rawValue: choice(.valueType, in: section)) ?? .number
       let decimals = winner(.decimals, in: section) == nil ? nil : integer(.decimals, in: section)
       checkSensorKeys(section, source, type)
-      let sensor = SensorSettings(
+      var sensor = SensorSettings(
         name: settings.keep(bytes(sections[section].name)), event: Int(sections[event].ordinal), kind: source.kind,
         argument: settings.keep(bytes(source.argument)), field: readField(section, &settings),
         scale: decimal(.scale, in: section), offset: decimal(.offset, in: section), decimals: decimals,
         valueType: type)
+      if hasReport(section) {
+        sensor.report = Int16(settings.reports.count)
+        _ = settings.reports.append(readReport(section, type, &settings))
+      }
       _ = settings.sensors.append(sensor)
       sections[event].payloadBytes += UInt32(PayloadEstimate.byteCount(of: sensor))
     }

@@ -309,12 +309,14 @@ public struct Decimal: Equatable, Sendable, BitwiseCopyable {
   }
 
   /// The sum, rounded where it has more digits than fit; nil when it is out of range.
+  @inline(never)  // small code: this is called from several places
   public func adding(_ other: Decimal) -> Decimal? {
     var isExact = true
     return adding(other, &isExact)
   }
 
-  /// The same; `isExact` becomes false where it is rounded.
+  /// The same, as code of the caller; `isExact` becomes false where it is rounded.
+  @inline(__always)
   public func adding(_ other: Decimal, _ isExact: inout Bool) -> Decimal? {
     var coarse = exponent >= other.exponent ? self : other
     var fine = exponent >= other.exponent ? other : self

@@ -34,6 +34,12 @@ public struct EventEnvelope: ~Copyable {
     memberCount += 1
   }
 
+  /// Takes back the member that was written last, which began behind the first `start` bytes of the buffer.
+  public mutating func removeLast(from start: Int, of buffer: inout ByteBuffer) {
+    memberCount -= 1
+    buffer.truncate(to: start)
+  }
+
   /// Writes a member whose value is a number.
   public mutating func member(_ name: StaticString, _ value: Int, into buffer: inout ByteBuffer) {
     self.name(name.bytes, into: &buffer)

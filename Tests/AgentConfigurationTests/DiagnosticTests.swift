@@ -101,6 +101,38 @@ import Testing
     try expect("[management]\n[firmware]\ninstaller = command\nrun = /x")
   }
 
+  @Test func filters() throws {
+    let sensor = "[event e]\n[sensor s]\nevent = e\nread = file:/x\n"
+    try expect(
+      sensor + "filter = scale 2, medain 5",
+      #"f:16:10: error: filter: found "medain 5"; expected scale, offset, calibrate, median, average, clamp, round, "#
+        + #"delta, rate or debounce; did you mean "median"?"#)
+    for (text, found, form) in [
+      ("scale", "scale", "scale FACTOR"), ("offset 1 2", "offset 1 2", "offset NUMBER"),
+      ("calibrate 1 2 1 3", "calibrate 1 2 1 3", "calibrate X Y X Y ... of 2 to 8 points, X rising"),
+      ("calibrate 1 2", "calibrate 1 2", "calibrate X Y X Y ... of 2 to 8 points, X rising"),
+      ("calibrate 1 2 3", "calibrate 1 2 3", "calibrate X Y X Y ... of 2 to 8 points, X rising"),
+      ("delta, median 4", "median 4", "median COUNT, odd, 3 to 15"),
+      ("median 17", "median 17", "median COUNT, odd, 3 to 15"),
+      ("average 1", "average 1", "average COUNT, 2 to 16"), ("clamp 2 1", "clamp 2 1", "clamp LOW HIGH"),
+      ("round 19", "round 19", "round DIGITS, 0 to 18"), ("delta 1", "delta 1", "delta"),
+      ("rate 1", "rate 1", "rate TIME [BITS [MAX]], 1ms to 1d, 8 to 62"),
+      ("rate 1s 64", "rate 1s 64", "rate TIME [BITS [MAX]], 1ms to 1d, 8 to 62"),
+      ("debounce 2d", "debounce 2d", "debounce TIME, 1ms to 1d"),
+    ] {
+      try expect(
+        sensor + "filter = \(text)", "f:16:10: error: filter: found \"\(found)\"; expected \(form)")
+    }
+    try expect(
+      sensor + "filter = " + Array(repeating: "delta", count: 9).joined(separator: ","),
+      "f:16:10: error: filter: found one more filter; expected at most 8")
+    try expect(sensor + "filter = calibrate 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16, round 0")
+    try expect(
+      sensor + "type = text\nfilter = delta",
+      #"f:17:10: error: filter: found "delta"; expected debounce with type = boolean, and no filter with type = text"#)
+    try expect(sensor + "type = boolean\nfilter = debounce 500ms")
+  }
+
   @Test func watchdog() throws {
     try expect("[watchdog]\ntimeout = 3s\nstop-at-end = yes")
     try expect(

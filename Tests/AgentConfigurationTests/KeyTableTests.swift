@@ -54,6 +54,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .event: return ["status", "other"]
     case .read: return ["file:/a", "constant:1"]
     case .decimals, .scale, .offset: return ["2", "-3.5"]
+    case .filter: return ["delta", "average 2, round 1"]
     default: break
     }
     if let words = facts.words { return [Array(words.word(0)).text, Array(words.word(1)).text] }

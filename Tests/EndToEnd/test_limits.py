@@ -35,6 +35,7 @@ INNER = {
     "ControlLimits.rowBytesMax", "ControlLimits.piecesPerTurnMax", "AgentLimits.passedOverBytesMax",
     "AgentLimits.clockPause", "AgentLimits.signIntervalMin",
     "AgentLimits.feedIntervalMin", "AgentLimits.imageStepsMax", "AgentLimits.trialPause",
+    "FilterLimits.bits", "FilterLimits.digitsMax", "FilterLimits.millisecondsMax",
     "FirmwareLimits.slotRecordBytes", "FirmwareLimits.writeBytesMax", "FirmwareLimits.readBackBytesPerSecond",
 }
 

@@ -261,13 +261,24 @@ struct EventCollector: ~Copyable {
     age = sourceAge > waited ? sourceAge : .zero
   }
 
-  /// Writes the age of a value that came too late for an earlier event.
+  /// Does what is left to be done with a value that has been written as it was read: filters it, and writes the age of
+  /// one that came too late for an earlier event. Gives the reason where there is no value after all.
   @inline(never)  // beside the events without any
-  private mutating func writeAge(ofSensor index: Int, _ failure: ReadFailure?, _ settings: borrowing Settings) {
-    guard failure == nil else { return }
-    table.sensors[index].readAt = waitEnd + .milliseconds(-age.milliseconds)
-    guard age > .zero else { return }
-    table.writeAge(age, ofSensor: index, into: &payload, settings)
+  private mutating func finishMember(
+    ofSensor index: Int, _ envelope: inout EventEnvelope, _ settings: borrowing Settings
+  ) -> ReadFailure? {
+    let readAt = waitEnd + .milliseconds(-age.milliseconds)
+    if table.sensors[index].report >= 0 {
+      do throws(ReadFailure) {
+        guard try table.refine(index, readAt, &envelope, &payload, settings) else { return nil }
+      } catch {
+        table.takeBack(index, &envelope, &payload)
+        return error
+      }
+    }
+    table.sensors[index].readAt = readAt
+    if age > .zero { table.writeAge(age, ofSensor: index, into: &payload, settings) }
+    return nil
   }
 
   /// Whether a source that has not answered may take longer than this event waits: then it has not failed yet.
@@ -296,11 +307,11 @@ struct EventCollector: ~Copyable {
         lastRead = host.readSource(source, into: &sourceText)
         lastSource = source
       }
-      let failure: ReadFailure?
+      var failure: ReadFailure?
       switch lastRead {
       case .complete(let exponent):
         failure = table.writeMember(index, from: sourceText, exponent, to: &envelope, into: &payload, settings)
-        if hasSlowSources { writeAge(ofSensor: index, failure, settings) }
+        if hasSlowSources, failure == nil { failure = finishMember(ofSensor: index, &envelope, settings) }
       case .failed(let reason): failure = reason
       case .pending:
         if mayComeLater(for: event, settings) { continue }

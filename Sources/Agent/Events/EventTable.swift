@@ -31,7 +31,8 @@ struct EventEntry: BitwiseCopyable {
   /// Its sensors.
   let firstSensor: Int
   let sensorEnd: Int
-  /// Whether any of them may have to be waited for.
+  /// Whether any of them may have to be waited for, or is reported otherwise than as it is read: all that ordinary
+  /// events have nothing to do with.
   let hasSlowSources: Bool
   /// When it is due.
   var schedule: Schedule
@@ -76,11 +77,13 @@ struct SensorEntry: BitwiseCopyable {
   /// How its value is made.
   var channel: Channel
   /// The last number, or 1 for true and 0 for false; a whole number of more than 18 digits has no more of them here.
-  fileprivate(set) var value = Decimal(0)
+  var value = Decimal(0)
   /// When its value was read, where that is not the moment at which its event was published last.
   var readAt = EventTable.unknown
   /// Why it failed last, and the last event before that.
   fileprivate(set) var failure: ReadFailure?
+  /// The index of how it is reported; negative where that is as it is read.
+  let report: Int16
 }
 
 /// The events and sensors of one configuration.
@@ -89,6 +92,9 @@ struct EventTable: ~Copyable {
   var events: FixedArray<EventEntry>
   /// Event by event; those of one event that have the same source stand together.
   var sensors: FixedArray<SensorEntry>
+  /// How those are reported of which the configuration says something about that.
+  var reports: FixedArray<SensorReport>
+  var filters: Filters
   /// What messages are made of and never changes.
   private var text: ByteBuffer
 
@@ -103,15 +109,18 @@ struct EventTable: ~Copyable {
     precondition(sources.count == settings.sensors.count)
     events = FixedArray(capacity: settings.events.count, for: "events", in: &arena)
     sensors = FixedArray(capacity: settings.sensors.count, for: "sensors", in: &arena)
+    reports = FixedArray(capacity: settings.reports.count, for: "sensors", in: &arena)
+    filters = Filters(filterNeeds(of: settings), in: &arena)
     text = ByteBuffer(capacity: textBytes(of: settings), for: "events", in: &arena)
     var order = SensorOrder(settings: settings, sources: sources, in: &arena)
     try arena.check()
+    makeReports(settings)
     let phase = settings.agent.align ? 0 : phase(of: settings)
     for index in 0..<settings.events.count {
       let firstSensor = sensors.count
       var hasSlowSources = false
       while let sensor = order.next(ofEvent: index) {
-        if mayTakeTime(settings.sensors[sensor].kind) { hasSlowSources = true }
+        if mayTakeTime(settings.sensors[sensor].kind) || settings.sensors[sensor].report >= 0 { hasSlowSources = true }
         _ = sensors.append(entry(ofSensor: sensor, source: sources[sensor], settings, &text))
       }
       let start = text.count
@@ -340,7 +349,7 @@ private func entry(
   return SensorEntry(
     name: settings.sensors[index].name, field: settings.sensors[index].field, source: source,
     memberName: TextRange(start..<text.count),
-    channel: Plan.channel(ofSensor: index, in: settings))
+    channel: Plan.channel(ofSensor: index, in: settings), report: settings.sensors[index].report)
 }
 
 /// What a sensor takes from its source. The configuration has been checked, so an unknown argument cannot come here; if

@@ -1,0 +1,82 @@
+// How sensors are reported, otherwise than as they are read.
+
+import Bytes
+
+extension SettingsLoader {
+  /// How many sensors have something to say about that.
+  var reportCount: Int {
+    var count = 0
+    for section in 0..<sections.count where hasReport(section) { count += 1 }
+    return count
+  }
+
+  /// Whether a section says how a sensor is reported.
+  func hasReport(_ section: Int) -> Bool {
+    guard sections[section].kind == .sensor else { return false }
+    for index in entries(of: section) where namedEntries[index].key.isOfReport { return true }
+    return false
+  }
+
+  /// Reads how a sensor with values of `type` is reported.
+  mutating func readReport(_ section: Int, _ type: ValueType, _ settings: inout Settings) -> ReportSettings {
+    var report = ReportSettings()
+    if let entry = winner(.filter, in: section), checkFilter(entry, type) {
+      report.filter = settings.keep(bytes(entry.value))
+    }
+    return report
+  }
+
+  /// Whether a filter can be used, with a complaint if not.
+  private mutating func checkFilter(_ entry: Entry, _ type: ValueType) -> Bool {
+    var reader = FilterReader()
+    do throws(FilterFault) {
+      while let step = try reader.next(in: bytes(entry.value)) {
+        if type == .number || (type == .boolean && step.kind == .debounce) { continue }
+        reportFound(.error, entry, "; expected debounce with type = boolean, and no filter with type = text")
+        return false
+      }
+      return true
+    } catch {
+      reportFault(error, entry)
+      return false
+    }
+  }
+
+  private mutating func reportFault(_ fault: FilterFault, _ entry: Entry) {
+    begin(.error, entry)
+    switch fault {
+    case .unknown(let range):
+      addFound(entry, range)
+      diagnostics.add(FilterKind.words)
+      if let meant = meant(by: entry, range) {
+        diagnostics.add(didYouMean: FilterKind.words.bytes.extracting(meant))
+      }
+    case .malformed(let kind, let range):
+      addFound(entry, range)
+      diagnostics.add(plain: FilterKind.forms.word(Int(kind.rawValue)))
+    case .tooMany:
+      diagnostics.add("found one more filter; expected at most ")
+      diagnostics.add(FilterLimits.stepsMax)
+    }
+    diagnostics.end()
+  }
+
+  private mutating func addFound(_ entry: Entry, _ range: Range<Int>) {
+    diagnostics.add("found ")
+    diagnostics.add(
+      quoted: Text(offset: entry.value.offset + UInt32(range.lowerBound), length: UInt32(range.count)), of: text)
+    diagnostics.add("; expected ")
+  }
+
+  /// The filter whose name the first word of `range` nearly is.
+  private func meant(by entry: Entry, _ range: Range<Int>) -> Range<Int>? {
+    let words = bytes(entry.value)
+    let end = min(words.firstIndex(of: UInt8(ascii: " "), from: range.lowerBound) ?? range.upperBound, range.upperBound)
+    return FilterKind.words.nearest(to: words.extracting(range.lowerBound..<end))
+  }
+}
+
+extension Key {
+  /// Whether it says how a sensor is reported.
+  fileprivate var isOfReport: Bool { self == .filter }
+}

@@ -1,0 +1,107 @@
+import AgentConfiguration
+import Bytes
+import HostInterface
+import MQTT
+import TestSupport
+import Testing
+
+@testable import Agent
+
+@Suite struct SensorReportTests {
+  /// A rig whose machine does not know the time, with a connection.
+  private func makeRig(_ configuration: String, sources: [Int], texts: [Int: String]) throws -> Rig {
+    let rig = try Rig(configuration, sources: sources, inflightMax: 50)
+    rig.host.texts = texts
+    rig.host.wall = WallTime(milliseconds: 0)
+    try rig.connect()
+    return rig
+  }
+
+  /// Collects what is due next, with these texts; gives what was published.
+  private func next(_ rig: Rig, _ texts: [Int: String]) throws -> [String] {
+    for (source, text) in texts { rig.host.texts[source] = text }
+    rig.host.time = rig.eventDeadline
+    rig.collect()
+    return try rig.published()
+  }
+
+  private static let filters = """
+    [event status]
+    interval = 10s
+    qos = 1
+    [sensor rate]
+    event = status
+    read = file:/a
+    filter = rate 1s
+    decimals = 1
+    [sensor plain]
+    event = status
+    read = file:/a
+    decimals = 1
+    [sensor mean]
+    event = status
+    read = file:/b
+    scale = 0.5
+    filter = average 2
+    [sensor door]
+    event = status
+    read = file:/c
+    type = boolean
+    filter = debounce 20s
+
+    """
+
+  @Test func filtersStandBehindTheScaleAndBeforeTheDigits() throws {
+    let rig = try makeRig(
+      SensorReportTests.filters, sources: [0, 0, 1, 2], texts: [0: "1.26", 1: "3", 2: "no"])
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"plain":1.3,"mean":1.5,"door":false}}"#])
+    #expect(try next(rig, [0: "8", 1: "4", 2: "yes"]) == [#"{"d":{"rate":0.7,"plain":8,"mean":1.75,"door":false}}"#])
+    #expect(rig.host.lines == [])
+  }
+
+  /// What has no value yet is no failure; what was there before a failed reading is what the next one is compared with.
+  @Test func aFailedReadingInBetweenIsLeftOutAndNothingElse() throws {
+    let rig = try makeRig(
+      SensorReportTests.filters, sources: [0, 0, 1, 2], texts: [0: "0", 1: "4", 2: "no"])
+    rig.collect()
+    _ = try rig.published()
+    #expect(try next(rig, [0: "none", 1: "none", 2: "none"]) == [])
+    #expect(rig.host.lines.count == 4)
+    #expect(try next(rig, [0: "10", 1: "8", 2: "yes"]) == [#"{"d":{"rate":0.5,"plain":10,"mean":3,"door":false}}"#])
+    #expect(try next(rig, [2: "none"]) == [#"{"d":{"rate":0,"plain":10,"mean":4}}"#])
+    #expect(try next(rig, [2: "yes"]) == [#"{"d":{"rate":0,"plain":10,"mean":4,"door":true}}"#])
+    // Set back: no value, and no failure.
+    #expect(try next(rig, [0: "3"]) == [#"{"d":{"plain":3,"mean":4,"door":true}}"#])
+    #expect(try next(rig, [0: "5"]) == [#"{"d":{"rate":0.2,"plain":5,"mean":4,"door":true}}"#])
+  }
+
+  @Test func aStepOfTheTimeOfDayChangesNoRate() throws {
+    let rig = try makeRig(SensorReportTests.filters, sources: [0, 0, 1, 2], texts: [0: "0", 1: "4", 2: "no"])
+    rig.collect()
+    _ = try rig.published()
+    rig.host.wall = WallTime(milliseconds: 1_800_000_000_000)
+    let found = try next(rig, [0: "10"])
+    #expect(found.first?.hasPrefix(#"{"d":{"rate":1.1,"#) == true, "\(found)")
+  }
+
+  @Test func aValueWithoutRoomIsAFailureOfItsSensor() throws {
+    let rig = try makeRig(
+      """
+      [event e]
+      qos = 1
+      [sensor a]
+      event = e
+      read = file:/a
+      filter = scale 1e36
+      [sensor b]
+      event = e
+      read = file:/b
+      """,
+      sources: [0, 1], texts: [0: "1e20", 1: "2"])
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"b":2}}"#])
+    #expect(rig.host.lines == ["warning sensor failed sensor=a reason=out-of-range"])
+    #expect(try next(rig, [0: "0"]) == [#"{"d":{"a":0,"b":2}}"#])
+  }
+}
