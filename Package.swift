@@ -197,7 +197,8 @@ let package = Package(
     .target(name: "HTTP", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
     .target(name: "Telemetry", dependencies: ["AgentConfiguration", "Bytes", "HostInterface"], swiftSettings: noHeap),
-    .target(name: "Spool", dependencies: ["Bytes"], swiftSettings: noHeap),
+    .target(
+      name: "Spool", dependencies: ["Bytes", "HostInterface"], exclude: ["FLASH.md"], swiftSettings: noHeap),
     .target(name: "MQTT", dependencies: ["Bytes"], swiftSettings: noHeap),
 
     // Ground: bytes and Linux.
@@ -224,7 +225,7 @@ let package = Package(
     .target(
       name: "Simulator",
       dependencies: [
-        "Agent", "Bytes", "AgentConfiguration", "CMbedTLS", "Firmware", "HostInterface", "MQTT", "Storage",
+        "Agent", "Bytes", "AgentConfiguration", "CMbedTLS", "Firmware", "HostInterface", "MQTT", "Spool", "Storage",
         "TestSupport",
       ],
       path: "Tests/Simulator", swiftSettings: common),
@@ -242,7 +243,9 @@ let package = Package(
     .testTarget(
       name: "FirmwareTests", dependencies: ["Bytes", "Firmware", "HostInterface", "TestSupport"],
       swiftSettings: common),
-    .testTarget(name: "SpoolTests", dependencies: ["Bytes", "Spool", "TestSupport"], swiftSettings: common),
+    .testTarget(
+      name: "SpoolTests", dependencies: ["Bytes", "HostInterface", "Simulator", "Spool", "Storage", "TestSupport"],
+      swiftSettings: common),
     .testTarget(
       name: "TelemetryTests",
       dependencies: ["AgentConfiguration", "Bytes", "HostInterface", "Telemetry", "TestSupport"],

@@ -58,6 +58,10 @@ public protocol HostStorage: ~Copyable {
 
   /// Deletes `segment`. One that is not there counts as deleted.
   mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer
+
+  /// Gives `segment` a name by which no segment is found, for a person to look at. One that is not there counts as set
+  /// aside.
+  mutating func setSegmentAside(_ segment: StorageSegment) -> StorageAnswer
 }
 
 /// What became of an operation.
@@ -93,6 +97,8 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
   case action = 2
   /// Which firmware is wanted, and how far it has come.
   case firmware = 3
+  /// What has become of messages that were kept on flash.
+  case queue = 4
 
   /// The name of its file, at most `StorageRecord.nameBytesMax` bytes.
   public var fileName: StaticString {
@@ -102,6 +108,7 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
     case .clock: "clock-floor"
     case .action: "action"
     case .firmware: "firmware-job"
+    case .queue: "queue-account"
     }
   }
 
@@ -114,6 +121,7 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
     case .clock: 16
     case .action: 288
     case .firmware: 5120
+    case .queue: 104
     }
   }
 
@@ -126,13 +134,19 @@ public enum StorageRecord: UInt8, Sendable, BitwiseCopyable {
 
 /// The series of segments that there are.
 public enum StorageSeries: UInt8, Sendable, BitwiseCopyable {
-  /// Messages that wait to be sent.
+  /// Messages that wait to be sent, a series for each priority.
   case queue = 1
+  case queueLow = 2
+  case queueHigh = 3
+  case queueCritical = 4
 
   /// How the names of its files begin, at most `StorageRecord.nameBytesMax` bytes.
   public var fileName: StaticString {
     switch self {
     case .queue: "queue"
+    case .queueLow: "queue-low"
+    case .queueHigh: "queue-high"
+    case .queueCritical: "queue-critical"
     }
   }
 }

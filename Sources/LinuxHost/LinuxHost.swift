@@ -313,6 +313,9 @@ public struct LinuxHost: ~Copyable, Host {
   /// Deletes a segment in a child.
   public mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer { storage.deleteSegment(segment) }
 
+  /// As `HostStorage` says.
+  public mutating func setSegmentAside(_ segment: StorageSegment) -> StorageAnswer { storage.setSegmentAside(segment) }
+
   // MARK: Firmware
 
   /// Takes over what a configuration says about firmware, nothing where it has none. Belongs behind `init` and each

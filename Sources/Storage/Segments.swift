@@ -104,3 +104,20 @@ public func deleteSegment<Medium: StorageMedium & ~Copyable>(
     return error.answer
   }
 }
+
+/// Gives `segment`, which need not be there, a name that is none of a segment: `queue~00000000000004d2`.
+public func setSegmentAside<Medium: StorageMedium & ~Copyable>(
+  _ segment: StorageSegment, on medium: inout Medium
+) -> StorageAnswer {
+  do throws(StorageFailure) {
+    do throws(StorageFailure) {
+      try medium.rename(StorageName(segment), to: StorageName(segment, isSetAside: true))
+    } catch {
+      guard error == .notFound else { throw error }
+    }
+    try medium.flushFolder()
+    return .done
+  } catch {
+    return error.answer
+  }
+}

@@ -9,7 +9,7 @@ public struct StorageOperation: Equatable, Sendable, BitwiseCopyable {
     /// Records.
     case readRecord, replaceRecord
     /// Segments.
-    case append, appendAndFlush, read, find, delete
+    case append, appendAndFlush, read, find, delete, setAside
   }
 
   private let kind: Kind

@@ -97,8 +97,8 @@ public struct StorageName: ~Copyable {
   }
 
   /// The name of a segment: `queue.00000000000004d2`.
-  init(_ segment: StorageSegment) {
-    self.init(segment.series.fileName, ".")
+  init(_ segment: StorageSegment, isSetAside: Bool = false) {
+    self.init(segment.series.fileName, isSetAside ? "~" : ".")
     for shift in stride(from: 60, through: 0, by: -4) {
       append(hexDigit(UInt8(truncatingIfNeeded: segment.number >> UInt64(shift)) & 15))
     }

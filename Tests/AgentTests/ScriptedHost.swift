@@ -185,6 +185,7 @@ struct ScriptedHost: Host {
     of series: StorageSeries, from number: UInt64, _ found: inout StorageSegmentRange
   ) -> StorageAnswer { .notFound }
   mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer { .done }
+  mutating func setSegmentAside(_ segment: StorageSegment) -> StorageAnswer { .done }
 
   // MARK: Sensors
 

@@ -36,6 +36,8 @@ INNER = {
     "AgentLimits.clockPause", "AgentLimits.signIntervalMin",
     "AgentLimits.feedIntervalMin", "AgentLimits.imageStepsMax", "AgentLimits.trialPause",
     "FilterLimits.bits", "FilterLimits.digitsMax", "FilterLimits.millisecondsMax",
+    "FlashLimits.segmentHeaderBytes", "FlashLimits.recordHeaderBytes", "FlashLimits.segmentBytesMin",
+    "FlashLimits.segmentsMin", "FlashLimits.bookkeepingBytes",
     "FirmwareLimits.slotRecordBytes", "FirmwareLimits.writeBytesMax", "FirmwareLimits.readBackBytesPerSecond",
 }
 

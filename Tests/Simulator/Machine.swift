@@ -637,6 +637,7 @@ struct SimulatedHost: Host, HostOutputs {
   ) -> StorageAnswer { storage.findSegments(of: series, from: number, &found) }
 
   mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer { storage.deleteSegment(segment) }
+  mutating func setSegmentAside(_ segment: StorageSegment) -> StorageAnswer { storage.setSegmentAside(segment) }
 
   // MARK: Sensors and programs
 

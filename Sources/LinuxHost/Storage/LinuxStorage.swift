@@ -226,4 +226,11 @@ public struct LinuxStorage: ~Copyable, HostStorage {
     var folder = openFolder(isReading: false)
     return end(Storage.deleteSegment(segment, on: &folder))
   }
+
+  /// Gives a segment another name in a child.
+  public mutating func setSegmentAside(_ segment: StorageSegment) -> StorageAnswer {
+    if let answer = ask(StorageOperation(.setAside, segment), isReading: false) { return answer }
+    var folder = openFolder(isReading: false)
+    return end(Storage.setSegmentAside(segment, on: &folder))
+  }
 }

@@ -47,6 +47,7 @@ private struct Disk: HostStorage, ~Copyable {
     of series: StorageSeries, from number: UInt64, _ found: inout StorageSegmentRange
   ) -> StorageAnswer { .failed }
   mutating func deleteSegment(_ segment: StorageSegment) -> StorageAnswer { .failed }
+  mutating func setSegmentAside(_ segment: StorageSegment) -> StorageAnswer { .failed }
 }
 
 /// What libFuzzer calls with each record.

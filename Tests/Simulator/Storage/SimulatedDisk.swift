@@ -56,10 +56,14 @@ public final class SimulatedDisk: StorageMedium {
   public private(set) var isOff = false
   /// How many bytes were written, and how often something was flushed.
   public private(set) var bytesWritten = 0
+  /// The most bytes that all files ever had together.
+  public private(set) var peakBytes = 0
   /// How often file or folder were flushed.
   public private(set) var flushCount = 0
-  /// The calls, for comparison.
+  /// The calls, for comparison, while `isTracing`.
   public private(set) var trace: [String] = []
+  /// Whether calls are noted.
+  public var isTracing = true
 
   private var names: [String: SimulatedFile] = [:]
   private var durableNames: [String: SimulatedFile] = [:]
@@ -114,11 +118,11 @@ public final class SimulatedDisk: StorageMedium {
 
   /// Counts a call, and says whether it may have an effect. One that changes something has it even where the power
   /// fails in it: what is pending may be lost or torn anyway.
-  private func begin(_ call: String, isWriting: Bool) throws(StorageFailure) {
+  private func begin(_ call: @autoclosure () -> String, isWriting: Bool) throws(StorageFailure) {
     guard !isOff else { throw .failed }
     let number = callCount
     callCount += 1
-    trace.append(call)
+    if isTracing { trace.append(call()) }
     if number == faults.cutAt {
       isOff = true
       guard isWriting else { throw .failed }
@@ -214,6 +218,7 @@ public final class SimulatedDisk: StorageMedium {
     file.content.replaceSubrange(offset..<end, with: piece)
     file.pending.append(.data(offset: offset, bytes: piece))
     bytesWritten += piece.count
+    peakBytes = max(peakBytes, usedBytes)
     return piece.count
   }
 
@@ -303,6 +308,24 @@ public final class SimulatedDisk: StorageMedium {
   }
 
   // MARK: For tests
+
+  /// The same, flash and what is on its way there, to be restarted by itself. Nothing is open in it.
+  public func copy() -> SimulatedDisk {
+    var copies: [ObjectIdentifier: SimulatedFile] = [:]
+    func copy(_ file: SimulatedFile) -> SimulatedFile {
+      if let known = copies[ObjectIdentifier(file)] { return known }
+      let other = SimulatedFile()
+      (other.content, other.durable, other.pending) = (file.content, file.durable, file.pending)
+      copies[ObjectIdentifier(file)] = other
+      return other
+    }
+    let other = SimulatedDisk()
+    other.names = names.mapValues(copy)
+    other.durableNames = durableNames.mapValues(copy)
+    other.pendingNames = pendingNames.map { ($0.name, $0.file.map(copy)) }
+    other.isTracing = isTracing
+    return other
+  }
 
   /// How many bytes all files have.
   public var usedBytes: Int { names.values.reduce(0) { $0 + $1.content.count } }

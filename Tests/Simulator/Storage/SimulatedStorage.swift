@@ -142,6 +142,14 @@ public final class SimulatedStorage: HostStorage {
     }
   }
 
+  /// As `HostStorage` says.
+  public func setSegmentAside(_ segment: StorageSegment) -> StorageAnswer {
+    ask(StorageOperation(.setAside, segment)) { [disk] in
+      var disk = disk
+      return Storage.setSegmentAside(segment, on: &disk)
+    }
+  }
+
   private func read(
     byteCount: Int, _ body: (inout ByteBuffer, inout SimulatedDisk) -> StorageAnswer
   ) -> StorageAnswer {
