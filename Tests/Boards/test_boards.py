@@ -5,9 +5,6 @@ The tests of one board go on where the one before has left it.
 
 import pytest
 
-from emulated.board import PATIENCE
-from harness.waiting import DEADLINE, wait_until
-
 # The first reset hangs, as if the power failed in it.
 RESET = """
 echo reset >>/var/lib/resets
@@ -76,7 +73,7 @@ def test_a_power_cut_during_a_restart(site):
     """The agent has said its goodbye, and the power fails: the machine has restarted all the same."""
     gone = len(site.goodbyes())
     request = site.ask("device/reboot")
-    wait_until(lambda: len(site.goodbyes()) > gone, DEADLINE * PATIENCE, "the agent's goodbye")
+    site.board.wait(lambda: len(site.goodbyes()) > gone, "the agent's goodbye")
     site.board.cut_power()
     site.board.power_on()
     said = site.wait_ended(request)

@@ -65,14 +65,17 @@ class Board:
         self.model, self.folder, self._ports = MODELS[kind], pathlib.Path(folder), ports
         self.disk = self.folder / "disk"
         self.events, self._console, self._process, self._threads, self._qmp = [], [], None, [], None
-        make_disk(self.disk)
+        self._make_disk()
         self.root = Initramfs()
         self._build_root()
+
+    def _make_disk(self):
+        make_disk(self.disk)
 
     def _build_root(self):
         """BusyBox, its init, and the program. What is special about a test it adds itself."""
         model, root = self.model, self.root
-        root.add_program("bin/busybox", (FETCHED / f"programs-{model.debian}/bin/busybox").read_bytes())
+        root.add_program("bin/busybox", (FETCHED / f"busybox-{model.debian}/bin/busybox").read_bytes())
         for name in ("init", "sbin/init", "bin/sh"):
             root.add_link(name, "/bin/busybox")
         for name in ("proc", "sys", "dev", "run", "tmp", "mnt", "sbin", "usr/sbin"):
@@ -81,6 +84,9 @@ class Board:
         root.add_program("usr/bin/mote", (ROOT / "build" / model.architecture / "mote").read_bytes())
         root.add_modules(model.kernel, model.modules)
         script = (ROOT / "Tests/Boards/emulated/rc").read_text()
+        root.add("etc/passwd", "root:x:0:0:root:/:/bin/sh\nmote:x:100:100:mote:/:/bin/false\n")
+        root.add("etc/group", "root:x:0:\nuucp:x:10:\nmote:x:100:\n")
+        root.add_link("var/run", "/run")
         root.add_program("etc/rc", f"#!/bin/sh\nDISK={model.disk}\nINTERFACE={model.interface}\n{script}")
 
     # Power.
@@ -88,28 +94,41 @@ class Board:
     def power_on(self):
         """Gives it power."""
         model, folder = self.model, self.folder
-        image = FETCHED / f"kernel-{model.kernel}/kernel"
-        if model.address:
-            unpacked, image = image.read_bytes(), folder / "kernel"
-            image.write_bytes(as_uimage(unpacked, model.address))
-        (folder / "initramfs").write_bytes(self.root.bytes())
         program = shutil.which(model.qemu[0])
         assert program, f"{model.qemu[0]} is missing; Scripts/setup boards installs it"
         forwards = "".join(f",guestfwd=tcp:{SERVER}:{inner}-cmd:busybox nc 127.0.0.1 {outer}"
                            for inner, outer in self._ports.items())
-        description = ["-dtb", FETCHED / f"kernel-{model.kernel}" / model.description] if model.description else []
-        line = [program, *model.qemu[1:], "-display", "none", "-serial", "stdio", "-kernel", image, *description,
-                "-initrd", folder / "initramfs", "-append", f"console={model.console} quiet panic=-1 {model.append}",
+        line = [program, *model.qemu[1:], "-display", "none", "-serial", "stdio", *self._start_options(),
                 # Nothing is reached but these two ports.
                 "-netdev", f"user,id=n0,restrict=on{forwards}", *model.network,
                 *[word.format(disk=self.disk) for word in model.storage],
                 "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"]
-        self._process = subprocess.Popen([str(word) for word in line], stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen([str(word) for word in line], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=subprocess.STDOUT)
         self._start(self._read_console)
         self._qmp = wait_until(self._connect, DEADLINE * PATIENCE, "QEMU runs")
         self._start(self._read_events)
         self._command("qmp_capabilities")
+
+    @property
+    def kernel(self):
+        """The kernel's file."""
+        return FETCHED / f"kernel-{self.model.kernel}/kernel"
+
+    @property
+    def kernel_arguments(self):
+        return f"console={self.model.console} quiet panic=-1 {self.model.append}".strip()
+
+    def _start_options(self):
+        """What tells QEMU what to start: here the kernel itself."""
+        image, initramfs = self.kernel, self.folder / "initramfs"
+        if self.model.address:
+            image = self.folder / "kernel"
+            image.write_bytes(as_uimage(self.kernel.read_bytes(), self.model.address))
+        initramfs.write_bytes(self.root.bytes())
+        description = self.model.description
+        return ["-kernel", image, "-initrd", initramfs, "-append", self.kernel_arguments,
+                *(["-dtb", self.kernel.parent / description] if description else [])]
 
     def cut_power(self):
         """Takes its power away, whatever it does."""
@@ -124,10 +143,16 @@ class Board:
             thread.join(DEADLINE)
         self._threads.clear()
         self._process.stdout.close()
+        self._process.stdin.close()
 
     def close(self):
         if self._process and self._process.poll() is None:
             self.cut_power()
+
+    def type(self, line):
+        """Types a line for the shell on its console."""
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
 
     # What can be seen of it.
 
@@ -138,21 +163,25 @@ class Board:
 
     story = console
 
-    def wait_console(self, text, count=1, timeout=DEADLINE):
-        """Waits until a text has been on the console so often."""
+    def wait(self, condition, what):
+        """Waits until a condition gives something true, and gives that; a failure shows the console."""
         def look():
-            assert self._process.poll() is None, f"QEMU has ended\n{self.console}"
-            return self.console.count(text) >= count
+            assert self._process.poll() is None, "QEMU has ended"
+            return condition()
         try:
-            wait_until(look, timeout * PATIENCE, f"{text} ×{count}")
+            return wait_until(look, DEADLINE * PATIENCE, what)
         except AssertionError as error:
             raise AssertionError(f"{error}\nconsole:\n{self.console}") from None
+
+    def wait_console(self, text, count=1):
+        """Waits until a text has been on the console so often."""
+        self.wait(lambda: self.console.count(text) >= count, f"{text} ×{count}")
 
     def wait_restart(self, count=1):
         """Waits until it has restarted itself so often since it got its power."""
         def restarts():
             return [event for event in self.events if event["event"] == "RESET" and event["data"]["guest"]]
-        wait_until(lambda: len(restarts()) >= count, DEADLINE * PATIENCE, f"{count} restarts")
+        self.wait(lambda: len(restarts()) >= count, f"{count} restarts")
         return restarts()
 
     def _start(self, function):

@@ -5,15 +5,25 @@ import pathlib
 import subprocess
 
 from harness.configuration import ini
-from harness.waiting import DEADLINE, wait_until
+from harness.waiting import DEADLINE
 from operating import MAKE_BUNDLE, Operator
 from rest import api, call
 from service import ORGANIZATION, TOKEN, Service, application
 
 from .board import HTTP_PORT, MQTT_PORT, PATIENCE, SERVER, Board
-from .files import ROOT
+from .files import FETCHED, ROOT
 
-INITTAB = ROOT / "Boards/common/mote.inittab"
+COMMON = ROOT / "Boards/common"
+# Beside what the start files say: the agent's log on the console, and a shell that can be typed to.
+LOG = "/bin/busybox tail -n +1 -F /run/mote.log"
+INITTAB = f"::sysinit:/etc/rc\n{{}}::respawn:{LOG}\n::respawn:/bin/sh\n"
+PAM = ["account", "auth", "password", "session"]
+BEFORE_OPENRC = f"""#!/bin/sh
+/etc/rc >/dev/console 2>&1
+{LOG} >/dev/console 2>&1 &
+while :; do /bin/sh </dev/console >/dev/console 2>&1; done &
+exec /sbin/openrc-init
+"""
 DEVICE = "/device/types/edge/devices/e1"
 EVENTS = "iot-2/type/edge/id/e1/evt/status/fmt/json"
 # An event has values of the kernel's own.
@@ -24,20 +34,36 @@ SENSORS = {"uptime": "uptime", "memory": "memory:total", "load": "loadavg:1",
 class Site:
     """All of it. `reset` is the body of the program that resets the board."""
 
-    def __init__(self, kind, motectl, keys, folder, *, reset="", inittab=None, **sections):
+    def __init__(self, kind, motectl, keys, folder, *, reset="", init="busybox", board=Board, **sections):
         self.folder, self.keys = folder, keys
         self.service = Service(motectl, folder / "platform", "--rates", "unlimited")
         self.operator = Operator(motectl, self.service, folder / "home")
         self.application = application(self.service)
         self.application.subscribe(EVENTS)
-        self.board = Board(kind, folder, {MQTT_PORT: self.service.ports["mqtt"], HTTP_PORT: self.service.ports["http"]})
+        self.board = board(kind, folder, {MQTT_PORT: self.service.ports["mqtt"], HTTP_PORT: self.service.ports["http"]})
         root = self.board.root
-        root.add("etc/inittab", "::sysinit:/etc/rc\n" + (INITTAB.read_text() if inittab is None else inittab)
-                 + "::respawn:/bin/busybox tail -n +1 -F /run/mote.log\n")
+        self._add_init(init)
         root.add("etc/mote/firmware.pub", (keys / "public.pem").read_text())
         root.add("etc/mote/token", TOKEN, 0o600)
         root.add_program("usr/libexec/mote/reset", f"#!/bin/sh\n{reset}\n")
         root.add("etc/mote/mote.conf", self._configuration(sections))
+
+    def _add_init(self, init):
+        """Process 1, and how it starts the agent."""
+        root = self.board.root
+        self.inittab = INITTAB.format((COMMON / "mote.inittab").read_text())
+        if init == "busybox":
+            root.add("etc/inittab", self.inittab)
+            return
+        root.add_tree(FETCHED / f"openrc-{self.board.model.debian}")
+        # Debian's OpenRC looks into it.
+        root.add("etc/insserv.conf", "")
+        root.add("etc/pam.d/other", "".join(f"{what} required pam_permit.so\n" for what in PAM))
+        root.add_program("init", BEFORE_OPENRC)
+        # Tests do not wait for so long.
+        script = (COMMON / "mote.openrc").read_text().replace("respawn_delay=5\n", "respawn_delay=1\n")
+        root.add_program("etc/init.d/mote", script)
+        root.add_link("etc/runlevels/default/mote", "/etc/init.d/mote")
 
     def _configuration(self, sections):
         interface = self.board.model.interface
@@ -72,8 +98,7 @@ class Site:
 
     def wait_managed(self):
         """Waits until the device is managed for the first time."""
-        wait_until(lambda: api(self.service, "GET", f"{DEVICE}/mgmt").status == 200, DEADLINE * PATIENCE,
-                   "it is managed")
+        self.board.wait(lambda: api(self.service, "GET", f"{DEVICE}/mgmt").status == 200, "it is managed")
 
     def goodbyes(self):
         """The ends of its connections so far."""
@@ -91,8 +116,8 @@ class Site:
 
     def wait_ended(self, identifier):
         """What is said of a request when it is over."""
-        return wait_until(lambda: (said := self.status(identifier))["complete"] and said, DEADLINE * PATIENCE,
-                          "the request is complete")
+        return self.board.wait(lambda: (said := self.status(identifier))["complete"] and said,
+                               "the request is complete")
 
     def version(self):
         """What is believed to run there."""
