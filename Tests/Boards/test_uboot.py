@@ -1,0 +1,83 @@
+"""Images of a whole system in two slots, behind real U-Boot that counts tries: one that is good, one that is not."""
+
+import pytest
+
+from emulated.files import FETCHED
+from emulated.uboot import TRIES, UBootBoard
+
+pytestmark = [pytest.mark.on_request, pytest.mark.seconds(60)]
+# Writes the slot that does not run, reads it back, and has U-Boot try it.
+INSTALL = """
+case $(cat /proc/cmdline) in *slot=a*) next=b disk=/dev/vda3 ;; *) next=a disk=/dev/vda2 ;; esac
+dd if="$1" of=$disk bs=1M conv=fsync 2>/dev/null || exit 1
+echo 3 >/proc/sys/vm/drop_caches
+head -c "$(stat -c %s "$1")" $disk | cmp - "$1" || exit 1
+fw_setenv -s - <<END || exit 1
+slot=$next
+upgrade_available=1
+bootcount=0
+END
+exit 10
+"""
+# What is tried stays when its agent is connected.
+COMMIT = """
+until mote status >/dev/null 2>&1; do sleep 1; done
+[ "$(fw_printenv -n upgrade_available)" = 0 ] || fw_setenv upgrade_available 0
+echo "board: committed $(fw_printenv -n slot)"
+exec sleep 1000000
+"""
+
+
+@pytest.fixture(scope="module")
+def site(make_site):
+    made = make_site("aarch64", board=UBootBoard, management={"firmware-version": None}, firmware={
+        "installer": "command", "run": "/usr/libexec/mote/install", "key-file": "/etc/mote/firmware.pub",
+        "compatible": "acme-e7"})
+    root = made.board.root
+    root.add_tree(FETCHED / "ubootenv-arm64")
+    root.add("etc/fw_env.config", "/dev/vda1 0x0 0x4000\n")
+    root.add_folder("var/lock")
+    root.add_program("usr/libexec/mote/install", f"#!/bin/sh\n{INSTALL}")
+    root.add_program("usr/libexec/mote/commit", f"#!/bin/sh\n{COMMIT}")
+    root.add("etc/inittab", made.inittab + "::respawn:/usr/libexec/mote/commit\n")
+    root.add("etc/os-release", "VERSION_ID=1.0\n")
+    made.board.fill_first_slot()
+    made.board.power_on()
+    made.board.wait_console("board: committed a")
+    made.wait_managed()
+    return made
+
+
+def update(site, version, init=None):
+    """Has the board install another version, whose process 1 may be another one."""
+    site.board.root.add("etc/os-release", f"VERSION_ID={version}\n")
+    if init:
+        site.board.root.add_program("init", init)
+    bundle = site.bundle(version, site.board.image(), "--kind", "file")
+    said = site.wait_ended(site.download(bundle, version))
+    assert said["status"] == 0, said
+    return site.wait_ended(site.ask("firmware/update"))
+
+
+def test_a_good_image_stays(site):
+    assert site.version() == "1.0"
+    said = update(site, "1.1")
+    assert said["status"] == 0, said
+    assert site.version() == "1.1"
+    site.board.wait_console("board: committed b")
+    # It has been tried once, and U-Boot counts no more.
+    assert site.board.console.count("slot=b upgrade_available=1 bootcount=1") == 1
+    said = site.wait_ended(site.ask("device/reboot"))
+    assert said["status"] == 0, said
+    assert "slot=b upgrade_available=0 bootcount=" in site.board.console and site.version() == "1.1"
+
+
+def test_a_bad_image_is_rolled_back(site):
+    """Its process 1 ends at once: the kernel panics and restarts, three times."""
+    said = update(site, "1.2", init="#!/bin/sh\nexit 1\n")
+    assert said["status"] != 0, said
+    assert site.version() == "1.1"
+    for count in range(1, TRIES + 1):
+        assert site.board.console.count(f"slot=a upgrade_available=1 bootcount={count}") == 1
+    assert "rolled back to b" in site.board.console
+    site.event_after_now()
