@@ -3,6 +3,7 @@
 import pytest
 
 from emulated.files import FETCHED
+from emulated.site import INITTAB
 from emulated.uboot import TRIES, UBootBoard
 
 pytestmark = [pytest.mark.on_request, pytest.mark.seconds(60)]
@@ -26,20 +27,21 @@ until mote status >/dev/null 2>&1; do sleep 1; done
 echo "board: committed $(fw_printenv -n slot)"
 exec sleep 1000000
 """
+COMMITTING = "::respawn:/usr/libexec/mote/commit\n"
 
 
 @pytest.fixture(scope="module")
 def site(make_site):
-    made = make_site("aarch64", board=UBootBoard, management={"firmware-version": None}, firmware={
-        "installer": "command", "run": "/usr/libexec/mote/install", "key-file": "/etc/mote/firmware.pub",
-        "compatible": "acme-e7"})
+    firmware = {"installer": "command", "run": "/usr/libexec/mote/install", "key-file": "/etc/mote/firmware.pub",
+                "compatible": "acme-e7"}
+    made = make_site("aarch64", board=UBootBoard, inittab=INITTAB.read_text() + COMMITTING, firmware=firmware,
+                     management={"firmware-version": None})
     root = made.board.root
     root.add_tree(FETCHED / "ubootenv-arm64")
     root.add("etc/fw_env.config", "/dev/vda1 0x0 0x4000\n")
     root.add_folder("var/lock")
     root.add_program("usr/libexec/mote/install", f"#!/bin/sh\n{INSTALL}")
     root.add_program("usr/libexec/mote/commit", f"#!/bin/sh\n{COMMIT}")
-    root.add("etc/inittab", made.inittab + "::respawn:/usr/libexec/mote/commit\n")
     root.add("etc/os-release", "VERSION_ID=1.0\n")
     made.board.fill_first_slot()
     made.board.power_on()

@@ -14,9 +14,10 @@ from .board import HTTP_PORT, MQTT_PORT, PATIENCE, SERVER, Board
 from .files import FETCHED, ROOT
 
 COMMON = ROOT / "Boards/common"
+INITTAB = COMMON / "mote.inittab"
 # Beside what the start files say: the agent's log on the console, and a shell that can be typed to.
 LOG = "/bin/busybox tail -n +1 -F /run/mote.log"
-INITTAB = f"::sysinit:/etc/rc\n{{}}::respawn:{LOG}\n::respawn:/bin/sh\n"
+INITTAB_AROUND = f"::sysinit:/etc/rc\n{{}}::respawn:{LOG}\n::respawn:/bin/sh\n"
 PAM = ["account", "auth", "password", "session"]
 BEFORE_OPENRC = f"""#!/bin/sh
 /etc/rc >/dev/console 2>&1
@@ -32,9 +33,11 @@ SENSORS = {"uptime": "uptime", "memory": "memory:total", "load": "loadavg:1",
 
 
 class Site:
-    """All of it. `reset` is the body of the program that resets the board."""
+    """All of it. `reset` is the body of the program that resets the board; `inittab` may have more lines than the
+    agent's own."""
 
-    def __init__(self, kind, motectl, keys, folder, *, reset="", init="busybox", board=Board, **sections):
+    def __init__(self, kind, motectl, keys, folder, *, reset="", init="busybox", inittab=None,
+                 board=Board, **sections):
         self.folder, self.keys = folder, keys
         self.service = Service(motectl, folder / "platform", "--rates", "unlimited")
         self.operator = Operator(motectl, self.service, folder / "home")
@@ -42,18 +45,17 @@ class Site:
         self.application.subscribe(EVENTS)
         self.board = board(kind, folder, {MQTT_PORT: self.service.ports["mqtt"], HTTP_PORT: self.service.ports["http"]})
         root = self.board.root
-        self._add_init(init)
+        self._add_init(init, INITTAB.read_text() if inittab is None else inittab)
         root.add("etc/mote/firmware.pub", (keys / "public.pem").read_text())
         root.add("etc/mote/token", TOKEN, 0o600)
         root.add_program("usr/libexec/mote/reset", f"#!/bin/sh\n{reset}\n")
         root.add("etc/mote/mote.conf", self._configuration(sections))
 
-    def _add_init(self, init):
+    def _add_init(self, init, inittab):
         """Process 1, and how it starts the agent."""
         root = self.board.root
-        self.inittab = INITTAB.format((COMMON / "mote.inittab").read_text())
         if init == "busybox":
-            root.add("etc/inittab", self.inittab)
+            root.add("etc/inittab", INITTAB_AROUND.format(inittab))
             return
         root.add_tree(FETCHED / f"openrc-{self.board.model.debian}")
         # Debian's OpenRC looks into it.
