@@ -189,11 +189,12 @@ let package = Package(
       ],
       swiftSettings: noHeap),
     .target(
-      name: "AgentConfiguration", dependencies: ["Bytes", "Firmware", "HostInterface", "IoTPlatform"],
+      name: "AgentConfiguration", dependencies: ["Bytes", "Fieldbus", "Firmware", "HostInterface", "IoTPlatform"],
       swiftSettings: noHeap),
     .target(
       name: "Firmware", dependencies: ["Bytes", "HostInterface"], exclude: ["BUNDLE.md", "SLOTS.md"],
       swiftSettings: noHeap),
+    .target(name: "Fieldbus", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "HTTP", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
     .target(name: "Telemetry", dependencies: ["AgentConfiguration", "Bytes", "HostInterface"], swiftSettings: noHeap),
@@ -209,7 +210,8 @@ let package = Package(
     .target(name: "CLinux", exclude: ["device"]),
     .target(name: "CMbedTLS", linkerSettings: mbedTLS),
     .target(
-      name: "LinuxHost", dependencies: ["Bytes", "CLinux", "CMbedTLS", "Firmware", "HostInterface", "Storage"],
+      name: "LinuxHost",
+      dependencies: ["Bytes", "CLinux", "CMbedTLS", "Fieldbus", "Firmware", "HostInterface", "Storage"],
       swiftSettings: common),
 
     // What Scripts/bench measures besides the agent.
@@ -254,6 +256,7 @@ let package = Package(
       name: "AgentConfigurationTests",
       dependencies: ["Bytes", "AgentConfiguration", "HostInterface", "IoTPlatform", "TestSupport"],
       swiftSettings: common),
+    .testTarget(name: "FieldbusTests", dependencies: ["Bytes", "Fieldbus", "TestSupport"], swiftSettings: common),
     .testTarget(name: "HTTPTests", dependencies: ["Bytes", "HTTP", "TestSupport"], swiftSettings: common),
     .testTarget(
       name: "LinuxHostTests",

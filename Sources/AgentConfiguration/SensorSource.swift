@@ -1,6 +1,7 @@
 // `read = KIND:ARGUMENT`, checked as far as that is possible without the machine.
 
 import Bytes
+import Fieldbus
 import HostInterface
 
 /// A sensor's source as the loader keeps it.
@@ -45,6 +46,7 @@ extension SettingsLoader {
     case .name: return !value.isEmpty && slash == nil
     case .text: return !value.isEmpty
     case .path: return Values.isAbsolutePath(value)
+    case .line: return LineSource(value) != nil
     case .word: return source.word(in: value) != nil
     case .nameAndName:
       guard let slash = value.firstIndex(of: UInt8(ascii: "/")) else { return false }
@@ -92,6 +94,11 @@ extension SettingsLoader {
     diagnostics.add(source.name)
     diagnostics.add(source.argument == .none ? " alone" : ":")
     diagnostics.add(source.form)
+    if source.argument == .line {
+      diagnostics.add(" or gpio:CHIP/NUMBER with active-low, bias=off|pull-up|pull-down, debounce=1us to 1000ms, or ")
+      diagnostics.add(source.words)
+      return diagnostics.end()
+    }
     if source.argument == .path { diagnostics.add(" with an absolute path") }
     if !source.words.isEmpty {
       diagnostics.add(" with ")

@@ -7,7 +7,7 @@ public enum SourceRead: Equatable, Sendable {
   case complete(exponent: Int)
   /// Not yet.
   case pending
-  /// Nothing was appended.
+  /// Nothing was appended, but for `busy`.
   case failed(ReadFailure)
 }
 
@@ -41,6 +41,10 @@ public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
   case notMounted
   /// Bytes that came from a bus do not have their checksum.
   case checksum
+  /// Somebody else has it; where that is known, the text is his name and no value.
+  case busy
+  /// The name is that of several.
+  case ambiguous
 
   /// The word for a log line.
   public var name: StaticString {
@@ -59,6 +63,8 @@ public enum ReadFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
     case .neverRead: "never-read"
     case .notMounted: "not-mounted"
     case .checksum: "checksum"
+    case .busy: "busy"
+    case .ambiguous: "ambiguous"
     }
   }
 }

@@ -34,6 +34,8 @@ public enum SourceKind: UInt8, Sendable, BitwiseCopyable {
   case network
   /// Three numbers, `SIZE FREE AVAILABLE` in bytes, from statvfs.
   case disk
+  /// A line of a GPIO chip; a number.
+  case gpio
   /// Text of a file.
   case file
   /// The argument itself.
@@ -64,6 +66,8 @@ extension SourceKind {
     SourceDescription(
       .disk, "disk", .pathAndWord, "PATH/QUANTITY", words: "free|used|total|available|percent", units: "B|B|B|B|%",
       gives: .fileSystem, .fileSystemByChild),
+    SourceDescription(
+      .gpio, "gpio", .line, "LINE", words: "level|count|frequency|lost", units: "||Hz|", gives: .anything, .byLine),
     SourceDescription(.file, "file", .path, "PATH", gives: .fields, .byChild),
     SourceDescription(.constant, "constant", .text, "TEXT", gives: .fields, .fromArgument),
   ]
@@ -103,6 +107,8 @@ public enum SourceArgument: UInt8, Sendable, BitwiseCopyable {
   case pathAndWord
   /// An absolute path.
   case path
+  /// A line by its name, or a chip, a slash and a number; words about it, the last perhaps one of those.
+  case line
   /// Any text.
   case text
 }
@@ -127,8 +133,7 @@ public enum SourceText: UInt8, Sendable, BitwiseCopyable {
   case oneWire
 }
 
-/// How a host gets at the text of a source that it is asked for. A source that tells by itself, as an edge does, will
-/// be one case more: its last text waits until it is read.
+/// How a host gets at the text of a source that it is asked for.
 public enum SourceReading: UInt8, Sendable, BitwiseCopyable {
   /// It never blocks by nature: it is read in the loop, from a file that stays open.
   case inLoop
@@ -136,6 +141,8 @@ public enum SourceReading: UInt8, Sendable, BitwiseCopyable {
   case byChild
   /// The same, for the sizes of a file system.
   case fileSystemByChild
+  /// It tells by itself what happens (see `HostSensors.nextTellingSource`), and never blocks.
+  case byLine
   /// There is nothing to be read: the argument is the text.
   case fromArgument
 }
@@ -180,7 +187,7 @@ public struct SourceDescription: Sendable, BitwiseCopyable {
     switch self.argument {
     case .none, .word: 0..<0
     case .pathAndWord: 0..<(argument.lastIndex(of: UInt8(ascii: "/")) ?? argument.count)
-    case .name, .nameAndName, .interfaceAndWord, .path, .text: 0..<argument.count
+    case .name, .nameAndName, .interfaceAndWord, .path, .line, .text: 0..<argument.count
     }
   }
 
@@ -188,6 +195,10 @@ public struct SourceDescription: Sendable, BitwiseCopyable {
   /// written in lower case.
   public func word(in argument: Span<UInt8>) -> Int? {
     var start = 0
+    if self.argument == .line {
+      start = (argument.lastIndex(of: UInt8(ascii: " ")) ?? -1) + 1
+      return start > 0 ? words.index(of: argument.extracting(start..<argument.count)) ?? 0 : 0
+    }
     if self.argument != .word {
       guard let slash = argument.lastIndex(of: UInt8(ascii: "/")) else { return nil }
       start = slash + 1

@@ -8,6 +8,8 @@ public struct HostPlan: BitwiseCopyable, Sendable {
   public var sensorCount: Int
   /// The sum of the lengths of their sources' arguments, in bytes.
   public var sensorTextBytes: Int
+  /// How many of them read lines.
+  public var lineCount = 0
   /// How many commands have a program.
   public var commandCount: Int
   /// The sum of the lengths of their names and paths, in bytes.
@@ -38,7 +40,8 @@ public enum HostSetupFailure: Error {
 extension SourceTable {
   init(_ plan: HostPlan, from arena: inout Arena) throws(ArenaExhausted) {
     try self.init(
-      capacity: plan.sensorCount, textBytes: plan.sensorTextBytes, timeout: plan.sourceTimeout, from: &arena)
+      capacity: plan.sensorCount, lineCount: plan.lineCount, textBytes: plan.sensorTextBytes,
+      timeout: plan.sourceTimeout, from: &arena)
   }
 }
 

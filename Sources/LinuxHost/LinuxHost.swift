@@ -100,6 +100,7 @@ public struct LinuxHost: ~Copyable, Host {
     var first = deadline
     for slot in links.indices where !links[slot].isClosed { first = min(first, links[slot].register(in: &pollSet)) }
     if sources.hasReaders { first = min(first, sources.deadline) }
+    if sources.haveLines { first = min(first, sources.registerLines(in: &pollSet, roots: roots)) }
     if programs.haveOutput { programs.register(in: &pollSet) }
     if isStoring { first = min(first, storage.endTurn() ? now : storage.deadline) }
     if isInstalling { first = min(first, firmware.register(in: &pollSet)) }
@@ -114,6 +115,7 @@ public struct LinuxHost: ~Copyable, Host {
     if end != .time { takeNews(hasSignal: end == .signal || pollSet.readyEvents(PollSet.signalIndex) != 0) }
     if isStoring { storage.expire(now: System.bootTime()) }
     if isInstalling { isInstalling = firmware.endTurn() }
+    if sources.haveLines { sources.takeEdges(from: pollSet) }
     if sources.hasReaders { sources.expire(now: System.bootTime()) }
   }
 
@@ -210,6 +212,9 @@ public struct LinuxHost: ~Copyable, Host {
 
   /// How old the answer of a slow source's reader may be.
   public func sourceAge(_ index: Int, at now: Instant) -> TimeSpan { sources.age(index, at: now) }
+
+  /// The next line at which an edge has come.
+  public mutating func nextTellingSource() -> Int? { sources.nextTelling() }
 
   /// Reads a source: a quick one with one pread(2) in place.
   public mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {

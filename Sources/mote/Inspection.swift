@@ -98,7 +98,12 @@ private func inspectSensors(
     var channel = Plan.channel(ofSensor: index, in: settings)
     let reading = readInTurn(
       index, of: sources, as: &channel, field: settings.bytes(sensor.field), into: &raw, until: end, &host)
-    if case .failed(let failure) = reading {
+    if case .failed(.busy) = reading {
+      // The agent that runs.
+      if raw.span.equals(LineConsumer.name) { continue }
+      raw.append(" has it")
+      loader.report(.sensor(index), "which gives no value now", ReadFailure.busy.name.bytes, raw.span)
+    } else if case .failed(let failure) = reading {
       loader.report(
         .sensor(index), "which gives no value now", failure.name.bytes,
         // The last goes for all that may pass by itself.

@@ -198,7 +198,10 @@ func hostPlan(of settings: borrowing Settings) -> HostPlan {
   var plan = HostPlan(
     sensorCount: settings.sensors.count, sensorTextBytes: 0, commandCount: settings.commands.count,
     commandTextBytes: 0, sourceTimeout: settings.agent.sourceTimeout)
-  for index in 0..<settings.sensors.count { plan.sensorTextBytes += settings.sensors[index].argument.count }
+  for index in 0..<settings.sensors.count {
+    plan.sensorTextBytes += settings.sensors[index].argument.count
+    if settings.sensors[index].kind == .gpio { plan.lineCount += 1 }
+  }
   for index in 0..<settings.commands.count {
     plan.commandTextBytes += settings.commands[index].name.count + settings.commands[index].run.count
   }

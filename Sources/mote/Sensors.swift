@@ -90,7 +90,8 @@ private struct SensorTable: ~Copyable {
   mutating func read(
     _ index: Int, into raw: inout ByteBuffer, until end: Instant, _ host: inout LinuxHost
   ) -> Reading {
-    readInTurn(index, of: sources, as: &entries[index].channel, field: Span(), into: &raw, until: end, &host)
+    if sources[index] < 0 { return .text(0..<0, isCut: false) }
+    return readInTurn(index, of: sources, as: &entries[index].channel, field: Span(), into: &raw, until: end, &host)
   }
 
   func writeRow(_ index: Int, _ reading: Reading, into output: inout ByteBuffer) {
@@ -164,7 +165,7 @@ func readInTurn(
   into raw: inout ByteBuffer, until end: Instant, _ host: inout LinuxHost
 ) -> Reading {
   while !host.prepareSource(sources[index]), host.now() < end {
-    for next in index + 1..<min(index + SensorList.sensorsAtOnce, sources.count) {
+    for next in index + 1..<min(index + SensorList.sensorsAtOnce, sources.count) where sources[next] >= 0 {
       _ = host.prepareSource(sources[next])
     }
     host.wait(until: end)
@@ -197,7 +198,8 @@ private func findSensors(
   listing.forEach { sensor, found in
     let argument = found.extracting(sensor.argument)
     guard entries.count < entries.capacity, found.count <= text.freeCount,
-      let source = host.openSource(sensor.kind, argument: argument),
+      // A line would have to be taken away from what it is for.
+      let source = sensor.kind == .gpio ? -1 : host.openSource(sensor.kind, argument: argument),
       let quantity = Quantity.number(of: sensor.kind, argument: argument, hasField: false)
     else { return }
     let offset = text.count

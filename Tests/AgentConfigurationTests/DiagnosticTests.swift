@@ -515,13 +515,18 @@ import Testing
     ),
     ("disk:/data", "disk:PATH/QUANTITY with QUANTITY free, used, total, available or percent"),
     (
+      "gpio:DOOR activelow",
+      "gpio:LINE or gpio:CHIP/NUMBER with active-low, bias=off|pull-up|pull-down, debounce=1us to 1000ms, or "
+        + "level, count, frequency or lost"
+    ),
+    (
       "termal:cpu",
-      #"KIND:ARGUMENT with KIND thermal, hwmon, cpu, loadavg, memory, uptime, network, disk, file or constant; "#
+      #"KIND:ARGUMENT with KIND thermal, hwmon, cpu, loadavg, memory, uptime, network, disk, gpio, file or constant; "#
         + #"did you mean "thermal"?"#
     ),
     (
       "/sys/x",
-      "KIND:ARGUMENT with KIND thermal, hwmon, cpu, loadavg, memory, uptime, network, disk, file or constant"
+      "KIND:ARGUMENT with KIND thermal, hwmon, cpu, loadavg, memory, uptime, network, disk, gpio, file or constant"
     ),
   ])
   func sources(read: String, expected: String) throws {

@@ -320,17 +320,19 @@ struct EventCollector: ~Copyable {
       // A lasting fault is logged once when it begins, and its end once.
       if table.sensors[index].channel.note(isFailing: failure != nil) {
         table.noteChange(ofSensor: index, of: event, failure)
-        logChange(ofSensor: table.sensors[index].name, failure, settings, &log, &host)
+        logChange(ofSensor: table.sensors[index].name, failure, sourceText, settings, &log, &host)
       }
     }
   }
 }
 
 private func logChange<H: HostLog & ~Copyable>(
-  ofSensor name: Text, _ failure: ReadFailure?, _ settings: borrowing Settings, _ log: inout LogWriter, _ host: inout H
+  ofSensor name: Text, _ failure: ReadFailure?, _ source: borrowing ByteBuffer, _ settings: borrowing Settings,
+  _ log: inout LogWriter, _ host: inout H
 ) {
   if failure != nil { log.begin(.warning, "sensor failed") } else { log.begin(.info, "sensor recovered") }
   log.add("sensor", text: settings.bytes(name))
   if let failure { log.add("reason", failure.name) }
+  if failure == .busy, !source.isEmpty { log.add("owner", text: source.span) }
   log.end(to: &host)
 }

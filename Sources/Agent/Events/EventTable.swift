@@ -329,7 +329,7 @@ private func phase(of settings: borrowing Settings) -> UInt32 {
 /// Whether reading a source of `kind` may take longer than a look at it.
 private func mayTakeTime(_ kind: SourceKind) -> Bool {
   switch kind.description.reading {
-  case .inLoop, .fromArgument: false
+  case .inLoop, .byLine, .fromArgument: false
   case .byChild, .fileSystemByChild: true
   }
 }

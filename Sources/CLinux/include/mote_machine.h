@@ -255,3 +255,21 @@ int mote_reopen_for_log(int descriptor);
 // Cuts the file that `descriptor` is open on down to its newer half, from the beginning of a line on, if it has more
 // than `bytes_max` bytes.
 void mote_bound_log(int descriptor, ssize_t bytes_max);
+
+// MARK: Lines and buses
+
+// ioctl(2) with a structure; what it returns, or -1 with errno.
+int mote_control_device(int device, uint32_t request, void *_Nonnull structure);
+
+// A set of descriptors that is ready when one of them is; -1 with errno.
+int mote_make_watch(void);
+
+// Has the set watch for something to read at `descriptor`, known as `number`: for good, or but once. From then on
+// reading it never waits.
+int mote_watch(int set, int descriptor, uint32_t number, int is_once);
+
+// The same once more for one that was ready.
+int mote_watch_again(int set, int descriptor, uint32_t number);
+
+// One of those that are ready, or -1.
+int64_t mote_next_watched(int set);

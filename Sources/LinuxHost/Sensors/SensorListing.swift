@@ -194,7 +194,7 @@ public struct SensorListing: ~Copyable {
   }
 
   @inline(never)
-  private mutating func add(
+  mutating func add(
     _ kind: SourceKind, _ argument: borrowing PathText, name: borrowing PathText, path: borrowing PathText,
     _ unit: SensorUnit, makesCurve: Bool, _ body: SensorBody
   ) {

@@ -1,6 +1,7 @@
 // One place that sensors are read from, and how far it is trusted.
 
 import Bytes
+import Fieldbus
 import HostInterface
 
 /// How a source is read at present.
@@ -73,6 +74,9 @@ struct Source: BitwiseCopyable {
   /// Of a file system: its device number, and whether anything has been mounted at its place.
   var device: UInt64 = 0
   var wasMounted = false
+  /// Of a line: its number among them, and what is taken of it.
+  var line: UInt16 = 0
+  var lineQuantity = LineQuantity.level
   /// Quick readings of children in a row, and how many of them it takes.
   var quickReads: UInt16 = 0
   var quickReadsNeeded: UInt16 = 1
@@ -83,7 +87,7 @@ struct Source: BitwiseCopyable {
     self.placeStart = placeStart
     self.placeCount = placeCount
     switch reading {
-    case .inLoop, .fromArgument: mode = .trusted
+    case .inLoop, .byLine, .fromArgument: mode = .trusted
     case .byChild, .fileSystemByChild: mode = .inChild
     }
   }

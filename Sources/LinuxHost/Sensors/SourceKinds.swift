@@ -21,7 +21,7 @@ extension MachineRoots {
     case .network: return networkPath(place)
     case .disk: return place.isEmpty ? PathText(("/" as StaticString).bytes) : PathText(place)
     case .file: return PathText(place)
-    case .constant: return nil
+    case .gpio, .constant: return nil
     }
   }
 }
@@ -37,7 +37,7 @@ extension SourceKind {
       return SourceNumbers(exponent: input.quantity.exponent, areTemperatures: input.quantity == .temperature)
     case .iio: return IIODevices.numbers(at: path)
     case .w1: return SourceNumbers(exponent: -3)
-    case .cpu, .loadavg, .memory, .uptime, .network, .disk, .file, .constant: return SourceNumbers()
+    case .cpu, .loadavg, .memory, .uptime, .network, .disk, .gpio, .file, .constant: return SourceNumbers()
     }
   }
 }
@@ -63,6 +63,7 @@ extension SensorListing {
     case .uptime: addSystem(kind, "", "uptime", makesCurve: true, body)
     case .network: listInterfaces(body)
     case .disk: listDisks(body)
+    case .gpio: listLines(body)
     // A person knows what there is.
     case .file, .constant: return
     }

@@ -2,6 +2,7 @@
 
 import Bytes
 import CLinux
+import Fieldbus
 import HostInterface
 
 /// All sources that the configuration's sensors read.
@@ -13,18 +14,21 @@ struct SourceTable: ~Copyable {
   private var places: HashIndex
   private let timeout: TimeSpan
   private var readers = SourceReaders()
+  private var lines: LineTable
   /// Whether anything was done here, since this was last set back, that may take a while.
   var haveTakenTime = false
 
-  /// Takes room for `capacity` sources with `textBytes` of places from `arena`. A reading that takes longer than
-  /// `timeout` has failed.
+  /// Takes room for `capacity` sources, of which `lineCount` are lines, with `textBytes` of places from `arena`. A
+  /// reading that takes longer than `timeout` has failed.
   init(
-    capacity: Int, textBytes: Int, timeout: TimeSpan, from arena: inout Arena
+    capacity: Int, lineCount: Int, textBytes: Int, timeout: TimeSpan, from arena: inout Arena
   ) throws(ArenaExhausted) {
     let textRegion = try arena.take(textBytes, for: "sources")
     let sources = try FixedArray<Source>(capacity: capacity, for: "sources", from: &arena)
+    let lines = try FixedArray<Line>(capacity: lineCount, for: "lines", from: &arena)
     places = try HashIndex(capacity: capacity, for: "sources", from: &arena)
     self.sources = sources
+    self.lines = LineTable(lines)
     text = ByteBuffer(textRegion)
     self.timeout = timeout
   }
@@ -50,12 +54,14 @@ struct SourceTable: ~Copyable {
     guard sources.append(source) else { return nil }
     text.append(place)
     places.add(sources.count - 1, hash)
+    if source.reading == .byLine { addLine(sources.count - 1) }
     return sources.count - 1
   }
 
   /// Closes everything and ends the readers.
   mutating func close() {
     readers.killAll()
+    lines.close()
     for index in 0..<sources.count {
       closeFile(index)
       dropAnswer(index)
@@ -129,6 +135,7 @@ struct SourceTable: ~Copyable {
       buffer.append(text.span.extracting(sources[index].place))
       return .complete(exponent: 0)
     }
+    if sources[index].reading == .byLine { return readLine(index, into: &buffer, roots: roots) }
     let start = buffer.count
     let result = readPlace(index, into: &buffer, roots: roots)
     if sources[index].numbers.areTemperatures, ThermalZones.isNeverRead(buffer.span.extracting(start..<buffer.count)) {
@@ -248,6 +255,48 @@ struct SourceTable: ~Copyable {
     buffer.append(diskSizes: sizes)
     // Something else may have been mounted there.
     if FileSystemTrust(statfsNumber: sizes.file_system) != .local { sources[index].mode = .inChild }
+  }
+
+  // MARK: Lines
+
+  /// Whether there are any.
+  var haveLines: Bool { !lines.isEmpty }
+
+  private mutating func addLine(_ index: Int) {
+    let place = sources[index].place
+    guard let source = LineSource(text.span.extracting(place)) else { return }
+    sources[index].lineQuantity = source.quantity
+    sources[index].line = lines.add(
+      source, place.lowerBound..<(place.lowerBound + source.placeEnd), source: index, text)
+  }
+
+  /// Has lines waited for; asks for those that nobody has asked for yet. Gives the moment at which to look at them.
+  @inline(never)  // beside machines without any
+  mutating func registerLines(in pollSet: inout PollSet, roots: borrowing MachineRoots) -> Instant {
+    lines.register(in: &pollSet, text, roots)
+  }
+
+  /// Takes the edges that have come.
+  @inline(never)  // beside machines without any
+  mutating func takeEdges(from pollSet: borrowing PollSet) { lines.takeEdges(from: pollSet) }
+
+  /// See `HostSensors.nextTellingSource`.
+  @inline(__always)
+  mutating func nextTelling() -> Int? { lines.newsCount > 0 ? lines.nextTelling() : nil }
+
+  @inline(never)  // beside machines without any
+  private mutating func readLine(
+    _ index: Int, into buffer: inout ByteBuffer, roots: borrowing MachineRoots
+  ) -> SourceRead {
+    let now = System.bootTime()
+    if let failure = sources[index].failure(at: now) { return .failed(failure) }
+    let (line, quantity) = (Int(sources[index].line), sources[index].lineQuantity)
+    guard let failure = lines.read(line, quantity, into: &buffer, text, roots) else {
+      sources[index].succeed()
+      return .complete(exponent: 0)
+    }
+    sources[index].fail(failure, now: now)
+    return .failed(failure)
   }
 
   // MARK: Readers

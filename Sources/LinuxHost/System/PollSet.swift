@@ -24,13 +24,14 @@ struct PollSet: ~Copyable {
   static var linkTerms: Int { HostLimits.linksMax }  // a socket, or the answer of a look-up
   static var programTerms: Int { HostLimits.programsMax }  // its output
   static var controlTerms: Int { 2 }  // the listener, and the client
+  static var lineTerms: Int { 1 }  // all lines
   static var firmwareTerms: Int { 2 }  // the process that writes an image, and an installer's output
   /// How many descriptors fit.
   static var entriesMax: Int { Entries.count }
 
   /// Holds the sum against the room that there is; to be called once at start.
   static func check() {
-    precondition(signalTerms + linkTerms + programTerms + controlTerms + firmwareTerms <= entriesMax)
+    precondition(signalTerms + linkTerms + programTerms + controlTerms + firmwareTerms + lineTerms <= entriesMax)
   }
 
   private var entries = Entries(repeating: pollfd(fd: -1, events: 0, revents: 0))
