@@ -56,6 +56,10 @@ extension SettingsLoader {
     for section in 0..<sections.count where sections[section].kind == .event {
       checkPayload(of: index, section, settings)
       checkQoS(of: index, section, settings)
+      if !settings.isByException(index) {
+        reportWithoutDeadband(.heartbeat, section)
+        reportWithoutDeadband(.minInterval, section)
+      }
       index += 1
     }
   }
@@ -91,6 +95,12 @@ extension SettingsLoader {
     diagnostics.end()
   }
 
+  @inline(never)
+  private mutating func reportWithoutDeadband(_ key: Key, _ section: Int) {
+    guard let entry = winner(key, in: section) else { return }
+    report(.warning, entry, "has no effect, as no sensor of this event has a deadband")
+  }
+
   private mutating func checkQoS(of event: Int, _ section: Int, _ settings: borrowing Settings) {
     let qos = settings.events[event].qos
     guard let entry = winner(.qos, in: section) else { return }
@@ -108,7 +118,8 @@ extension SettingsLoader {
     var millionthsPerSecond: Int64 = 0
     var fastest: Int?
     for event in 0..<settings.events.count {
-      let interval = settings.events[event].interval
+      let least = settings.isByException(event) ? settings.events[event].minInterval : .zero
+      let interval = max(settings.events[event].interval, least)
       millionthsPerSecond += 1_000_000_000 / max(interval.milliseconds, 1)
       if let known = fastest, settings.events[known].interval <= interval { continue }
       fastest = event

@@ -70,7 +70,9 @@ extension Settings {
     case .watchdogStop: .boolean(watchdog.stopsAtEnd)
     case .interval: .time(events[index].interval)
     case .qos: .count(Int(events[index].qos))
-    case .event, .read, .field, .valueType, .scale, .offset, .decimals, .filter:
+    case .heartbeat: isByException(index) ? .time(events[index].heartbeat) : .none
+    case .minInterval: isByException(index) ? .time(events[index].minInterval) : .none
+    case .event, .read, .field, .valueType, .scale, .offset, .decimals, .filter, .deadband:
       value(of: key, ofSensor: sensors[index])
     case .run: .text(commands[index].run)
     case .timeout: .time(commands[index].timeout)
@@ -100,6 +102,7 @@ extension Settings {
   private func value(of key: Key, ofReport report: ReportSettings) -> SettingValue {
     switch key {
     case .filter: .text(report.filter)
+    case .deadband: .text(report.deadband)
     default: .none
     }
   }

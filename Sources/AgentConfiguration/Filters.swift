@@ -171,7 +171,7 @@ extension FilterStep {
 }
 
 /// Words between blanks.
-private struct FilterWords {
+struct FilterWords {
   /// What has not been read.
   var rest: Range<Int>
 

@@ -28,9 +28,9 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [watchdog]
   case watchdogDevice, watchdogTimeout, watchdogStop
   // [event NAME]
-  case interval, qos
+  case interval, qos, heartbeat, minInterval
   // [sensor NAME]
-  case event, read, field, valueType, scale, offset, decimals, filter
+  case event, read, field, valueType, scale, offset, decimals, filter, deadband
   // [command NAME]
   case run, timeout
   // Keys of older files and variables of other programs; `LegacyKeys` tells what becomes of each.

@@ -147,6 +147,13 @@ enum KeyTable {
     time(.interval, "interval", .event, 100...(7 * day), default: 10 * second, .goesOn, "100ms to 7d"),
     count(.qos, "qos", .event, 0...2, default: 0, .goesOn, "0 at most once, 1 at least once, 2 exactly once"),
 
+    time(
+      .heartbeat, "heartbeat", .event, second...(7 * day), orZero: true, default: hour, .goesOn,
+      "where sensors have a `deadband`, an event after so long nevertheless, 1s to 7d, or 0 for never"),
+    time(
+      .minInterval, "min-interval", .event, 0...(7 * day), orZero: true, default: 0, .goesOn,
+      "where sensors have a `deadband`, no event sooner behind another, 0 to 7d"),
+
     text(.event, "event", .sensor, .goesOn, "the event it belongs to"),
     text(.read, "read", .sensor, .goesOn, "where it is read; see below"),
     text(.field, "field", .sensor, .goesOn, "a named field of the text"),
@@ -159,6 +166,7 @@ enum KeyTable {
       .decimals, "decimals", .sensor, 0...18, default: 0, otherwise: "all", .goesOn,
       "digits kept behind the point, 0 to 18"),
     text(.filter, "filter", .sensor, .goesOn, "what becomes of its values; see [Filters](#filters)"),
+    text(.deadband, "deadband", .sensor, .goesOn, "how far it has to move for an event, as in `0.5`, `2%` or `2% 0.5`"),
 
     text(.run, "run", .command, .goesOn, "the absolute path of a program"),
     time(.timeout, "timeout", .command, second...hour, default: 10 * second, .goesOn, "1s to 1h"),

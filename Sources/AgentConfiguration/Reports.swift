@@ -23,6 +23,13 @@ extension SettingsLoader {
     if let entry = winner(.filter, in: section), checkFilter(entry, type) {
       report.filter = settings.keep(bytes(entry.value))
     }
+    if let entry = winner(.deadband, in: section) {
+      if type != .text, Deadband(parsing: bytes(entry.value)) != nil {
+        report.deadband = settings.keep(bytes(entry.value))
+      } else {
+        reportFound(.error, entry, "; expected a number from 0 on, per cent as in 2%, or both, for no text")
+      }
+    }
     return report
   }
 
@@ -78,5 +85,31 @@ extension SettingsLoader {
 
 extension Key {
   /// Whether it says how a sensor is reported.
-  fileprivate var isOfReport: Bool { self == .filter }
+  fileprivate var isOfReport: Bool { self == .filter || self == .deadband }
+}
+
+/// How far a value has to move to be worth an event.
+public struct Deadband: BitwiseCopyable, Sendable {
+  /// In the sensor's unit; 0 where any change does.
+  public private(set) var absolute = Decimal(0)
+  /// In hundredths of the value that was reported.
+  public private(set) var percent = Decimal(0)
+
+  /// Reads `0.5`, `2%`, or both between blanks; nil for anything else.
+  public init?(parsing text: Span<UInt8>) {
+    var words = FilterWords(rest: 0..<text.count)
+    var wordCount = 0
+    var hasPercent = false
+    while let range = words.next(in: text) {
+      let isPercent = text[range.upperBound - 1] == UInt8(ascii: "%")
+      let end = range.upperBound - (isPercent ? 1 : 0)
+      wordCount += 1
+      guard let value = Decimal(parsing: text.extracting(range.lowerBound..<end)), value.significand >= 0,
+        wordCount == 1 || isPercent != hasPercent
+      else { return nil }
+      if isPercent { percent = value } else { absolute = value }
+      hasPercent = isPercent
+    }
+    guard wordCount == 1 || wordCount == 2 else { return nil }
+  }
 }

@@ -187,6 +187,10 @@ public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var interval: TimeSpan
   /// 0...2.
   public internal(set) var qos: UInt8
+  /// The longest time between two of them, where it is reported by exception; zero for none.
+  public internal(set) var heartbeat: TimeSpan
+  /// The shortest time between two of them then.
+  public internal(set) var minInterval: TimeSpan
 }
 
 /// What a sensor's value is in an event.
@@ -229,6 +233,8 @@ public struct SensorSettings: Equatable, Sendable, BitwiseCopyable {
 public struct ReportSettings: Equatable, Sendable, BitwiseCopyable {
   /// The steps of its filter, which `FilterReader` reads; empty without one.
   public internal(set) var filter: Text = .none
+  /// How far its value has to move, which `Deadband` reads; empty where it goes with the others.
+  public internal(set) var deadband: Text = .none
 }
 
 /// One `[command NAME]`, or one `[action BUNDLE/ACTION]`, whose name has the solidus.
@@ -292,6 +298,14 @@ public struct Settings: ~Copyable {
   public func bytes(_ text: Text) -> Span<UInt8> {
     let span = self.text.span.extractingInline(text.range)
     return _overrideLifetime(span, borrowing: self)
+  }
+
+  /// Whether an event is reported only when one of its sensors has moved.
+  public func isByException(_ event: Int) -> Bool {
+    for index in 0..<sensors.count where sensors[index].event == event && sensors[index].report >= 0 {
+      if !reports[Int(sensors[index].report)].deadband.isEmpty { return true }
+    }
+    return false
   }
 
   /// Whether the organisation is Quickstart's, with all its limits.

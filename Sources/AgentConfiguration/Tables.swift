@@ -41,7 +41,8 @@ extension SettingsLoader {
       let event = EventSettings(
         name: settings.keep(bytes(sections[section].name)),
         interval: duration(.interval, in: section),
-        qos: UInt8(truncatingIfNeeded: integer(.qos, in: section)))
+        qos: UInt8(truncatingIfNeeded: integer(.qos, in: section)), heartbeat: duration(.heartbeat, in: section),
+        minInterval: duration(.minInterval, in: section))
       _ = settings.events.append(event)
     }
   }

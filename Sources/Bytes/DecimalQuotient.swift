@@ -4,6 +4,12 @@ extension Decimal {
   /// Digits that a quotient has behind the point at most.
   public static var quotientDigits: Int { 9 }
 
+  /// 0.01.
+  public static var hundredth: Decimal { Decimal(significand: 1, exponent: -2) ?? Decimal(0) }
+
+  /// The same number without its sign.
+  public var magnitude: Decimal { significand < 0 ? negated : self }
+
   /// The same number with the other sign.
   public var negated: Decimal {
     // The least number of 64 bits has no counterpart, and loses its last digit.

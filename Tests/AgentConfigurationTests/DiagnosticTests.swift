@@ -133,6 +133,20 @@ import Testing
     try expect(sensor + "type = boolean\nfilter = debounce 500ms")
   }
 
+  @Test func deadbands() throws {
+    let sensor = "[event e]\n[sensor s]\nevent = e\nread = file:/x\n"
+    for text in ["", "x", "-1", "1 2", "1% 2%", "1 2% 3", "%", "1 %"] {
+      try expect(
+        sensor + "deadband = \(text)",
+        "f:16:\(text.isEmpty ? 11 : 12): error: deadband: found \"\(text)\"; "
+          + "expected a number from 0 on, per cent as in 2%, or both, for no text")
+    }
+    for text in ["0", "0.5", "2%", "2.5% 0.1", "0.1 2.5%"] { try expect(sensor + "deadband = \(text)") }
+    try expect(
+      "[event e]\nheartbeat = 1m\n[sensor s]\nevent = e\nread = file:/x",
+      "f:13:13: warning: heartbeat: has no effect, as no sensor of this event has a deadband")
+  }
+
   @Test func watchdog() throws {
     try expect("[watchdog]\ntimeout = 3s\nstop-at-end = yes")
     try expect(
@@ -182,7 +196,9 @@ import Testing
   @Test func unknownKeys() throws {
     try expect(
       "[event fast]\nintervall = 1s\n[sensor s]\nevent=fast\nread=uptime",
-      #"f:13:1: error: found unknown key "intervall" in [event]; expected interval, qos; did you mean "interval"?"#)
+      #"f:13:1: error: found unknown key "intervall" in [event]; expected interval, qos, heartbeat, min-interval; "#
+        + #"did you mean "interval"?"#
+    )
     try expect(
       "[command c]\nshell = 1\nrun = /x",
       #"f:13:1: error: found unknown key "shell" in [command]; expected run, timeout"#)

@@ -54,6 +54,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .event: return ["status", "other"]
     case .read: return ["file:/a", "constant:1"]
     case .decimals, .scale, .offset: return ["2", "-3.5"]
+    case .deadband: return ["0.5", "2% 1"]
     case .filter: return ["delta", "average 2, round 1"]
     default: break
     }
@@ -82,7 +83,8 @@ private func configuration(_ key: KeyCase, _ value: String) -> Input {
     ("firmware", [("run", "/i"), ("key-file", "/k"), ("compatible", "c")]), ("watchdog", []), ("event status", []),
     ("event other", []),
     ("sensor s", [("event", "status"), ("read", "file:/x")]),
-    ("sensor o", [("event", "other"), ("read", "file:/x")]), ("command c", [("run", "/x")]),
+    ("sensor o", [("event", "other"), ("read", "file:/x")]),
+    ("sensor d", [("event", "status"), ("read", "file:/x"), ("deadband", "1")]), ("command c", [("run", "/x")]),
   ]
   if let section = sections.firstIndex(where: { $0.name.split(separator: " ")[0] == key.section }) {
     sections[section].lines.removeAll { $0.key == key.name || (key.key == .tokenFile && $0.key == "auth-token") }

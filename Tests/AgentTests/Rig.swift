@@ -153,6 +153,13 @@ final class Rig {
 
   func collect() { events.collect(settings, clock, &outbox, host.time, &log, &host) }
 
+  /// Has an event made due, as the command does it.
+  func trigger(event: String) throws {
+    let text = Array(#"{"event":"\#(event)"}"#.utf8)
+    guard let request = BuiltInRequest(parsing: text.span) else { return }
+    _ = events.trigger(request, in: text.span, settings, host.time)
+  }
+
   func advanceClock() { clock.advance(host.time, &log, &host) }
 
   func advanceCommands() { commands.advance(settings, clock, &outbox, &management, host.time, &log, &host) }

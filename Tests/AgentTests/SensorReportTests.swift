@@ -104,4 +104,93 @@ import Testing
     #expect(rig.host.lines == ["warning sensor failed sensor=a reason=out-of-range"])
     #expect(try next(rig, [0: "0"]) == [#"{"d":{"a":0,"b":2}}"#])
   }
+
+  // MARK: By exception
+
+  private static let exception = """
+    [event level]
+    interval = 1s
+    heartbeat = 60s
+    min-interval = 3s
+    qos = 1
+    [sensor level]
+    event = level
+    read = file:/a
+    deadband = 5
+    [sensor other]
+    event = level
+    read = file:/b
+
+    """
+
+  /// A rig that has published its first event.
+  private func makeExceptionRig(_ value: String) throws -> Rig {
+    let rig = try makeRig(SensorReportTests.exception, sources: [0, 1], texts: [0: value, 1: "1"])
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"level":\#(value),"other":1}}"#])
+    return rig
+  }
+
+  @Test func isReportedWhenAValueHasMovedFromTheReportedOne() throws {
+    let rig = try makeExceptionRig("100")
+    var found: [String] = []
+    for (index, value) in [103, 103, 103, 105, 106, 104, 101, 109, 110].enumerated() {
+      // Others go along, and decide nothing.
+      found += try next(rig, [0: "\(value)", 1: "\(index)"])
+    }
+    #expect(found == [#"{"d":{"level":105,"other":3}}"#, #"{"d":{"level":110,"other":8}}"#])
+  }
+
+  /// A slow drift is reported, as what was passed over is not what the next value is compared with.
+  @Test func aDriftIsNotMissed() throws {
+    let rig = try makeExceptionRig("0")
+    var found: [String] = []
+    for value in 1...12 { found += try next(rig, [0: "\(value)"]) }
+    #expect(found == [#"{"d":{"level":5,"other":1}}"#, #"{"d":{"level":10,"other":1}}"#])
+  }
+
+  /// What moves too early is compared again when the shortest time is over, with what it is then.
+  @Test func keepsToTheShortestTime() throws {
+    let rig = try makeExceptionRig("1")
+    let begin = rig.host.time
+    #expect(try next(rig, [0: "20"]) == [])
+    #expect(try next(rig, [0: "1"]) == [])
+    #expect(try next(rig, [0: "1"]) == [], "it is back where it was")
+    #expect(try next(rig, [0: "30"]) == [#"{"d":{"level":30,"other":1}}"#])
+    #expect(rig.host.time - begin >= .seconds(3))
+    let second = rig.host.time
+    #expect(try next(rig, [0: "60"]) == [])
+    #expect(try next(rig, [0: "61"]) == [])
+    #expect(try next(rig, [0: "62"]) == [#"{"d":{"level":62,"other":1}}"#])
+    #expect(rig.host.time - second == .seconds(3))
+  }
+
+  @Test func theHeartbeatCountsFromTheLastReport() throws {
+    let rig = try makeExceptionRig("1")
+    var moments: [Int64] = []
+    for second in 1...150 {
+      if try !next(rig, [0: second >= 30 ? "100" : "1"]).isEmpty { moments.append(rig.host.time.milliseconds / 1000) }
+    }
+    let first = try #require(moments.first)
+    #expect(moments == [first, first + 60, first + 120])
+  }
+
+  /// A fault is news, and so is its end, also with the value of before.
+  @Test func faultsIgnoreTheDeadband() throws {
+    let rig = try makeExceptionRig("7")
+    for _ in 0..<3 { #expect(try next(rig, [:]) == []) }
+    #expect(try next(rig, [0: "none"]) == [#"{"d":{"other":1}}"#])
+    for _ in 0..<3 { #expect(try next(rig, [:]) == []) }
+    #expect(try next(rig, [0: "7"]) == [#"{"d":{"level":7,"other":1}}"#])
+    #expect(try next(rig, [:]) == [])
+  }
+
+  @Test func whoAsksForAnEventGetsIt() throws {
+    let rig = try makeExceptionRig("7")
+    #expect(try next(rig, [:]) == [])
+    try rig.trigger(event: "level")
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"level":7,"other":1}}"#])
+    #expect(try next(rig, [:]) == [])
+  }
 }

@@ -118,6 +118,32 @@ private func outcome(_ filterCase: FilterCase) throws -> [String?] {
     }
   }
 
+  @Test(arguments: [
+    ("5", "100", ["104.9", "95.1"], ["105", "95", "106"]),
+    ("0", "1.5", ["1.50"], ["1.51", "-1.5"]),
+    ("2%", "200", ["203.99", "196.01"], ["204", "196"]),
+    ("2%", "-200", ["-203.99"], ["-204", "200"]),
+    // Near 0 a share of the value is nothing: any change is one, unless there is a least distance besides.
+    ("2%", "0", ["0"], ["0.001"]),
+    ("2% 0.5", "0", ["0.499"], ["0.5", "-0.5"]),
+    ("0.5 2%", "100", ["101.99"], ["102"]),
+    ("1e30", "1e36", ["1e36"], ["-1e36"]),
+  ])
+  func movesAsFarAsTheDeadband(text: String, reported: String, near: [String], far: [String]) throws {
+    let bytes = Array(text.utf8)
+    guard let deadband = Deadband(parsing: bytes.span) else {
+      Issue.record("not understood")
+      return
+    }
+    let reported = try #require(decimal(reported))
+    for (values, expected) in [(near, false), (far, true)] {
+      for value in values {
+        let isExceeded = deadband.isExceeded(from: reported, to: try #require(decimal(value)))
+        #expect(isExceeded == expected, "\(value)")
+      }
+    }
+  }
+
   /// The README's table has a row for each filter, as it is written.
   @Test func theReadmeHasEachFilter() throws {
     let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

@@ -90,6 +90,7 @@ struct EventCollector: ~Copyable {
     var count = 0
     for index in 0..<table.events.count where request.names(settings.bytes(settings.events[index].name), in: text) {
       table.events[index].schedule.trigger(at: now)
+      table.force(index)
       count += 1
     }
     order()
@@ -192,7 +193,8 @@ struct EventCollector: ~Copyable {
     payload.removeAll()
     var envelope = EventEnvelope(into: &payload)
     writeMembers(of: index, into: &envelope, settings, &log, &host)
-    let memberCount = envelope.memberCount
+    let isExtended = table.events[index].hasSlowSources
+    let memberCount = isExtended && !table.isWorthReporting(index, at: now) ? 0 : envelope.memberCount
     envelope.finish(at: clock.wallTime(&host), using: &stamp, into: &payload)
     if memberCount > 0 {
       let isTaken = outbox.publish(
@@ -204,6 +206,7 @@ struct EventCollector: ~Copyable {
         return
       }
       table.events[index].published = now
+      if isExtended { table.noteReported(index, at: now) }
     }
     table.events[index].schedule.advance(past: now)
   }

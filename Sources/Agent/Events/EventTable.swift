@@ -34,6 +34,8 @@ struct EventEntry: BitwiseCopyable {
   /// Whether any of them may have to be waited for, or is reported otherwise than as it is read: all that ordinary
   /// events have nothing to do with.
   let hasSlowSources: Bool
+  /// The index of what decides whether it is reported when it is due; negative where it always is.
+  let report: Int16
   /// When it is due.
   var schedule: Schedule
   /// When it was published last; `EventTable.unknown` before.
@@ -95,6 +97,8 @@ struct EventTable: ~Copyable {
   /// How those are reported of which the configuration says something about that.
   var reports: FixedArray<SensorReport>
   var filters: Filters
+  /// What decides for those events that are not reported whenever they are due.
+  var eventReports: FixedArray<EventReport>
   /// What messages are made of and never changes.
   private var text: ByteBuffer
 
@@ -111,6 +115,7 @@ struct EventTable: ~Copyable {
     sensors = FixedArray(capacity: settings.sensors.count, for: "sensors", in: &arena)
     reports = FixedArray(capacity: settings.reports.count, for: "sensors", in: &arena)
     filters = Filters(filterNeeds(of: settings), in: &arena)
+    eventReports = FixedArray(capacity: eventReportCount(of: settings), for: "events", in: &arena)
     text = ByteBuffer(capacity: textBytes(of: settings), for: "events", in: &arena)
     var order = SensorOrder(settings: settings, sources: sources, in: &arena)
     try arena.check()
@@ -129,6 +134,7 @@ struct EventTable: ~Copyable {
         EventEntry(
           topic: TextRange(start..<text.count), qos: QoS(rawValue: settings.events[index].qos) ?? .atLeastOnce,
           firstSensor: firstSensor, sensorEnd: sensors.count, hasSlowSources: hasSlowSources,
+          report: makeEventReport(index, settings),
           schedule: Schedule(interval: settings.events[index].interval, startingAt: now, phase: phase),
           collectionDeadline: nil))
     }

@@ -13,8 +13,29 @@ struct SensorReport: BitwiseCopyable {
   let stepEnd: Int16
   /// Digits kept behind the point; nil keeps all.
   let fractionDigits: Int?
+  /// How far its value has to move for an event; nil where it goes with the others.
+  let deadband: Deadband?
   /// The last value that was there to be reported.
   var value = Decimal(0)
+  /// The value that was reported last, and whether there was one.
+  var reported = Decimal(0)
+  var isReported = false
+}
+
+/// When an event is reported, and where that stands.
+struct EventReport: BitwiseCopyable {
+  /// The longest and the shortest time between two of them; zero for none.
+  let heartbeat: TimeSpan
+  let minInterval: TimeSpan
+  /// Whether somebody has asked for it.
+  var isForced = false
+}
+
+/// How many events are not reported whenever they are due.
+func eventReportCount(of settings: borrowing Settings) -> Int {
+  var count = 0
+  for index in 0..<settings.events.count where settings.isByException(index) { count += 1 }
+  return count
 }
 
 /// What the filters of a configuration need.
@@ -34,7 +55,58 @@ extension EventTable {
       filters.append(settings.bytes(settings.reports[reports.count].filter))
       _ = reports.append(
         SensorReport(
-          firstStep: firstStep, stepEnd: Int16(filters.stepCount), fractionDigits: settings.sensors[index].decimals))
+          firstStep: firstStep, stepEnd: Int16(filters.stepCount), fractionDigits: settings.sensors[index].decimals,
+          deadband: Deadband(parsing: settings.bytes(settings.reports[reports.count].deadband))))
+    }
+  }
+
+  /// Makes what decides whether an event is reported; gives its index, which is negative where it always is.
+  mutating func makeEventReport(_ event: Int, _ settings: borrowing Settings) -> Int16 {
+    guard settings.isByException(event) else { return -1 }
+    _ = eventReports.append(
+      EventReport(
+        heartbeat: settings.events[event].heartbeat, minInterval: settings.events[event].minInterval))
+    return Int16(eventReports.count - 1)
+  }
+
+  // MARK: By exception
+
+  /// Has an event reported the next time, whatever its values are.
+  mutating func force(_ event: Int) {
+    if events[event].report >= 0 { eventReports[Int(events[event].report)].isForced = true }
+  }
+
+  /// Whether an event that has been read is to be reported: it has not been so yet or for long, or one of its sensors
+  /// has moved far enough from what was reported, which is never what was passed over, so that a slow drift is not
+  /// missed. Looks at each of its sensors.
+  @inline(never)  // beside the events that always are
+  func isWorthReporting(_ event: Int, at now: Instant) -> Bool {
+    guard events[event].report >= 0 else { return true }
+    let report = eventReports[Int(events[event].report)]
+    guard !report.isForced, events[event].published != EventTable.unknown else { return true }
+    let passed = now - events[event].published
+    if report.heartbeat > .zero, passed >= report.heartbeat { return true }
+    // What has moved meanwhile is compared again when this time is over.
+    guard passed >= report.minInterval else { return false }
+    for index in events[event].firstSensor..<events[event].sensorEnd where sensors[index].report >= 0 {
+      let sensor = reports[Int(sensors[index].report)]
+      guard let deadband = sensor.deadband else { continue }
+      let hasValue = !sensors[index].channel.isFailing && sensors[index].readAt != EventTable.unknown
+      if hasValue != sensor.isReported { return true }
+      if hasValue, deadband.isExceeded(from: sensor.reported, to: sensors[index].value) { return true }
+    }
+    return false
+  }
+
+  /// An event has been handed over.
+  @inline(never)  // beside the events that always are
+  mutating func noteReported(_ event: Int, at now: Instant) {
+    guard events[event].report >= 0 else { return }
+    eventReports[Int(events[event].report)].isForced = false
+    for index in events[event].firstSensor..<events[event].sensorEnd where sensors[index].report >= 0 {
+      let report = Int(sensors[index].report)
+      reports[report].reported = sensors[index].value
+      reports[report].isReported = !sensors[index].channel.isFailing && sensors[index].readAt != EventTable.unknown
     }
   }
 
