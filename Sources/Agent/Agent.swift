@@ -8,6 +8,7 @@ import Bytes
 import HostInterface
 import IoTPlatform
 import MQTT
+import Spool
 
 /// What the agent counts, for its log and for tests.
 public struct AgentCounters: Equatable, Sendable {
@@ -64,7 +65,7 @@ public struct Agent: ~Copyable {
     uplink = Uplink(random: random, connectDelayMax: mqtt.connectDelayMax, now: now, in: &arena)
     outbox = Outbox(
       client: Client(options: options, packetBytesMax: mqtt.packetBytesMax, in: &arena), queueBytes: mqtt.queueBytes,
-      messagesPerSecondMax: mqtt.messagesPerSecondMax, in: &arena)
+      messagesPerSecondMax: mqtt.messagesPerSecondMax, flash: plan.settings.flashOptions(), in: &arena)
     events = EventCollector(table: plan.table, packetBytesMax: mqtt.packetBytesMax, in: &arena)
     commands = CommandRunner(
       packetBytesMax: mqtt.packetBytesMax, hasActions: plan.settings.management.isManaged, in: &arena)
@@ -102,6 +103,7 @@ public struct Agent: ~Copyable {
     commands.advance(settings, clock, &outbox, &management, now, &log, &host)
     if !isEnding { events.collect(settings, clock, &outbox, now, &log, &host) }
     outbox.sendQueued(now, &log, &host)
+    if outbox.flash.isActive { driveFlash(isEnding: isEnding, now, &host) }
     // What could not be done for want of room in the output can be done as soon as something has been sent. Nothing
     // else may wake us for it: the host was not asked for more input, and no answer may be due.
     let lackedRoom = uplink.lacksRoom(outbox.client) || outbox.lacksRoom(now) || management.isBusy
@@ -129,8 +131,9 @@ public struct Agent: ~Copyable {
           management.acknowledge(token, now)
           continue
         }
-        outbox.acknowledge(token)
-        commands.noteAnswer(token, outbox, now)
+        outbox.acknowledge(token, now)
+        // Messages from flash have no order among the others, and prove nothing.
+        if token & FlashQueue.tokenBit == 0 { commands.noteAnswer(token, outbox, now) }
       case .connected(let sessionPresent):
         commands.beginConnection(sessionPresent: sessionPresent, now)
         management.beginConnection()
@@ -169,7 +172,13 @@ public struct Agent: ~Copyable {
     guard !uplink.isEnded else { return deadline }
     deadline = min(min(deadline, management.deadline), min(log.nextAccount, control.deadline))
     deadline = min(deadline, min(commands.deadline, outbox.deadline(now)))
+    if outbox.flash.isActive { deadline = min(deadline, outbox.drain.deadline) }
     return min(deadline, stopDeadline ?? events.deadline(outbox))
+  }
+
+  @inline(never)  // beside the agents without a queue on flash
+  private mutating func driveFlash<H: Host & ~Copyable>(isEnding: Bool, _ now: Instant, _ host: inout H) {
+    outbox.driveFlash(isEnding: isEnding, at: clock.wallTime(&host), now, &log, &host)
   }
 
   /// Moves device management forward, which decides whether there may be a connection.
@@ -336,7 +345,8 @@ public struct Agent: ~Copyable {
   @inline(never)  // beside the turns of an agent that goes on
   private mutating func endIfDone<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
     guard let stopDeadline, !uplink.isEnded else { return }
-    let owesNothing = clock.isReadyToEnd && (!uplink.isOnline || (outbox.isDrained && management.isDrained))
+    let owesNothing =
+      clock.isReadyToEnd && outbox.isStored && (!uplink.isOnline || (outbox.isDrained && management.isDrained))
     guard owesNothing || now >= stopDeadline else { return }
     uplink.end(&outbox.client, now, &log, &host)
     commands.stopAll(&host)

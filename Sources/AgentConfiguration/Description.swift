@@ -68,12 +68,18 @@ extension Settings {
     case .watchdogDevice: .text(watchdog.device)
     case .watchdogTimeout: .time(.seconds(Int64(watchdog.seconds)))
     case .watchdogStop: .boolean(watchdog.stopsAtEnd)
+    case .flashSize: .size(queue.byteCountMax)
+    case .flashFlush: .text(queue.flush)
+    case .flashFull: .word(QueueSettings.policyName(queue.full))
+    case .flashKeep: .time(queue.keep)
     case .interval: .time(events[index].interval)
     case .qos: .count(Int(events[index].qos))
     case .heartbeat: isByException(index) ? .time(events[index].heartbeat) : .none
     case .minInterval: isByException(index) ? .time(events[index].minInterval) : .none
     case .event, .read, .field, .valueType, .scale, .offset, .decimals, .filter, .deadband:
       value(of: key, ofSensor: sensors[index])
+    case .priority: queue.isConfigured ? .word(QueueSettings.priorityName(events[index].priority)) : .none
+    case .keeping: events[index].keeping == .memory && !queue.isConfigured ? .none : .word(events[index].keeping.name)
     case .run: .text(commands[index].run)
     case .timeout: .time(commands[index].timeout)
     // There is one method only, and the host says what the domain is for.
@@ -128,6 +134,7 @@ extension Settings {
     case .management: management.isManaged ? 1 : 0
     case .firmware: firmware.isConfigured ? 1 : 0
     case .watchdog: watchdog.device.isEmpty ? 0 : 1
+    case .queue: queue.isConfigured ? 1 : 0
     default: 1
     }
   }
@@ -143,7 +150,7 @@ extension Settings {
 
   /// Room for `append(_:)` with these settings, in bytes.
   public var descriptionBytesMax: Int {
-    2816 + text.count * 2 + events.count * 96 + sensors.count * 256 + commands.count * 96
+    2944 + text.count * 2 + events.count * 144 + sensors.count * 256 + commands.count * 96
   }
 }
 

@@ -52,6 +52,7 @@ extension SettingsLoader {
     readManagement(&settings)
     readFirmware(&settings)
     readWatchdog(&settings)
+    readQueue(&settings)
     readEvents(&settings)
     readSensors(&settings)
     readCommands(&settings)

@@ -27,8 +27,10 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   case downloadDeadline
   // [watchdog]
   case watchdogDevice, watchdogTimeout, watchdogStop
+  // [queue]
+  case flashSize, flashFlush, flashFull, flashKeep
   // [event NAME]
-  case interval, qos, heartbeat, minInterval
+  case interval, qos, priority, keeping, heartbeat, minInterval
   // [sensor NAME]
   case event, read, field, valueType, scale, offset, decimals, filter, deadband
   // [command NAME]
@@ -53,17 +55,19 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
 
 /// The kinds of sections.
 enum SectionKind: UInt8, Sendable, BitwiseCopyable {
-  case device, server, mqtt, agent, management, firmware, watchdog, event, sensor, command, action, gateway, application
+  case device, server, mqtt, agent, management, firmware, watchdog, queue, event, sensor, command, action
+  case gateway, application
 
   static var words: WordList {
-    WordList("device|server|mqtt|agent|management|firmware|watchdog|event|sensor|command|action|gateway|application")
+    WordList(
+      "device|server|mqtt|agent|management|firmware|watchdog|queue|event|sensor|command|action|gateway|application")
   }
   /// Those that a person should write.
   static var supported: WordList {
     WordList(
       """
-      [device]|[server]|[mqtt]|[agent]|[management]|[firmware]|[watchdog]|[event NAME]|[sensor NAME]\
-      |[command NAME]|[action BUNDLE/ACTION]
+      [device]|[server]|[mqtt]|[agent]|[management]|[firmware]|[watchdog]|[queue]|[event NAME]\
+      |[sensor NAME]|[command NAME]|[action BUNDLE/ACTION]
       """)
   }
 
@@ -107,6 +111,8 @@ enum KeyType: UInt8, Sendable, BitwiseCopyable {
   case valueType
   /// One of the words for `FirmwareInstaller`.
   case installer
+  /// One of the words of `QueueSettings`, for who has to go, how much an event matters, and where it waits.
+  case fullPolicy, priority, keeping
 }
 
 /// What a running agent does with a new value.
@@ -182,6 +188,9 @@ struct KeyDescription: BitwiseCopyable, Sendable {
     case .logLevel: LogLevel.words
     case .valueType: ValueType.words
     case .installer: FirmwareInstaller.words
+    case .fullPolicy: QueueSettings.policies
+    case .priority: QueueSettings.priorities
+    case .keeping: Keeping.words
     case .text, .boolean, .count, .size, .time, .timeOrZero, .decimal: nil
     }
   }

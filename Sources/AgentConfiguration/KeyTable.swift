@@ -144,8 +144,27 @@ enum KeyTable {
       .watchdogStop, "stop-at-end", .watchdog, default: false, .goesOn,
       "`yes`: an orderly end stops the watchdog, if it can be stopped"),
 
+    size(
+      .flashSize, "size", .queue, (64 * kilobyte)...(1024 * 1024 * kilobyte), default: 16 * 1024 * kilobyte,
+      .reconnects, "what waits on flash, all of it counted, 64KB to 1024MB"),
+    text(
+      .flashFlush, "flush", .queue, otherwise: "`10s`", .reconnects,
+      "what a power cut may cost: `each` nothing, or a time, 1s to 1h, or a number of events, 1 to 1000"),
+    choice(
+      .flashFull, "when-full", .queue, .fullPolicy, default: 0, .reconnects,
+      "who has to go: `oldest`, `newest`, `lowest-priority`"),
+    time(
+      .flashKeep, "keep", .queue, 0...(24 * day), orZero: true, default: 0, .reconnects,
+      "how old an event is still sent, 0 to 24d, 0 for any age"),
+
     time(.interval, "interval", .event, 100...(7 * day), default: 10 * second, .goesOn, "100ms to 7d"),
     count(.qos, "qos", .event, 0...2, default: 0, .goesOn, "0 at most once, 1 at least once, 2 exactly once"),
+    choice(
+      .priority, "priority", .event, .priority, default: 1, .goesOn,
+      "`low`, `normal`, `high`, `critical`: what goes first from the queue on flash, and last from a full one"),
+    choice(
+      .keeping, "queue", .event, .keeping, default: 0, otherwise: "`flash` with `[queue]`, else `memory`", .goesOn,
+      "where it waits for the network with QoS 1 or 2: `memory`, `flash`, or `none`: it does not"),
 
     time(
       .heartbeat, "heartbeat", .event, second...(7 * day), orZero: true, default: hour, .goesOn,
@@ -238,8 +257,8 @@ enum KeyTable {
   @inline(__always)
   private static func choice(
     _ key: Key, _ name: StaticString, _ section: SectionKind, _ type: KeyType, default standard: Int32,
-    _ change: KeyChange, _ help: StaticString
+    otherwise: StaticString = "", _ change: KeyChange, _ help: StaticString
   ) -> KeyDescription {
-    KeyDescription(key, name, section, type, 0...0, default: standard, otherwise: "", change, help)
+    KeyDescription(key, name, section, type, 0...0, default: standard, otherwise: otherwise, change, help)
   }
 }

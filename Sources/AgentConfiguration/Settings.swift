@@ -179,6 +179,49 @@ public struct WatchdogSettings: Sendable, BitwiseCopyable {
   public internal(set) var stopsAtEnd = false
 }
 
+/// Where an event waits for the network.
+public enum Keeping: UInt8, Sendable, BitwiseCopyable {
+  /// In memory, until the agent ends.
+  case memory
+  /// On flash.
+  case flash
+  /// Nowhere.
+  case none
+
+  static var words: WordList { WordList("memory|flash|none") }
+  /// The word of a configuration.
+  var name: StaticString { self == .memory ? "memory" : self == .flash ? "flash" : "none" }
+}
+
+/// The queue on flash.
+public struct QueueSettings: Sendable, BitwiseCopyable {
+  /// Whether there is a `[queue]`.
+  public internal(set) var isConfigured = false
+  /// What it may have on flash, in bytes.
+  public internal(set) var byteCountMax = 0
+  /// `flush` as it is written.
+  var flush: Text = .none
+  /// How long an event may be in memory only.
+  public internal(set) var flushTime = TimeSpan.zero
+  /// How many events may be.
+  public internal(set) var flushCount = Int.max
+  /// Who has to go where there is no room, in the order of `policies`.
+  public internal(set) var full: UInt8 = 0
+  /// How old events are still sent; zero for any age.
+  public internal(set) var keep = TimeSpan.zero
+
+  static var policies: WordList { WordList("oldest|newest|lowest-priority") }
+  static var priorities: WordList { WordList("low|normal|high|critical") }
+
+  static func policyName(_ value: UInt8) -> StaticString {
+    value == 0 ? "oldest" : value == 1 ? "newest" : "lowest-priority"
+  }
+
+  static func priorityName(_ value: UInt8) -> StaticString {
+    value == 0 ? "low" : value == 1 ? "normal" : value == 2 ? "high" : "critical"
+  }
+}
+
 /// One `[event NAME]`.
 public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
   /// The event's identifier in its topic.
@@ -191,6 +234,10 @@ public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var heartbeat: TimeSpan
   /// The shortest time between two of them then.
   public internal(set) var minInterval: TimeSpan
+  /// How much it matters: 0 low, 1 normal, 2 high, 3 critical.
+  public internal(set) var priority: UInt8
+  /// Where it waits.
+  public internal(set) var keeping: Keeping
 }
 
 /// What a sensor's value is in an event.
@@ -269,6 +316,8 @@ public struct Settings: ~Copyable {
   public internal(set) var firmware = FirmwareSettings()
   /// The hardware's watchdog.
   public internal(set) var watchdog = WatchdogSettings()
+  /// The queue on flash.
+  public internal(set) var queue = QueueSettings()
   /// Events, in the order of the file.
   public internal(set) var events: FixedArray<EventSettings>
   /// Sensors, in the order of the file.
@@ -335,6 +384,7 @@ public struct Settings: ~Copyable {
     // Its memory and its subscription come with the agent.
     if management.isManaged != other.management.isManaged { return true }
     if firmware.isConfigured != other.firmware.isConfigured { return true }
+    if queue.isConfigured != other.queue.isConfigured { return true }
     for index in KeyTable.keys.indices where KeyTable.keys[index].change == .reconnects {
       let key = KeyTable.keys[index].key
       if !isSame(value(of: key), as: other.value(of: key), of: other) { return true }
@@ -354,6 +404,7 @@ public struct Settings: ~Copyable {
     case (.count(let count), .count(let otherCount)): count == otherCount
     case (.size(let size), .size(let otherSize)): size == otherSize
     case (.time(let time), .time(let otherTime)): time == otherTime
+    case (.word(let word), .word(let otherWord)): word.bytes.equals(otherWord.bytes)
     default: preconditionFailure("only texts and numbers belong to a connection")
     }
   }

@@ -42,7 +42,8 @@ extension SettingsLoader {
         name: settings.keep(bytes(sections[section].name)),
         interval: duration(.interval, in: section),
         qos: UInt8(truncatingIfNeeded: integer(.qos, in: section)), heartbeat: duration(.heartbeat, in: section),
-        minInterval: duration(.minInterval, in: section))
+        minInterval: duration(.minInterval, in: section), priority: choice(.priority, in: section),
+        keeping: keeping(in: section, settings))
       _ = settings.events.append(event)
     }
   }

@@ -58,8 +58,8 @@ import Testing
 
   @Test func unknownSections() throws {
     let sections =
-      "[device], [server], [mqtt], [agent], [management], [firmware], [watchdog], [event NAME], [sensor NAME], "
-      + "[command NAME] or [action BUNDLE/ACTION]"
+      "[device], [server], [mqtt], [agent], [management], [firmware], [watchdog], [queue], [event NAME], "
+      + "[sensor NAME], [command NAME] or [action BUNDLE/ACTION]"
     try expect(
       "[sever]", #"f:12:2: error: found unknown section "sever"; expected \#(sections); did you mean "server"?"#)
     try expect("[xyz]\nwhatever = 1", #"f:12:2: error: found unknown section "xyz"; expected \#(sections)"#)
@@ -196,9 +196,8 @@ import Testing
   @Test func unknownKeys() throws {
     try expect(
       "[event fast]\nintervall = 1s\n[sensor s]\nevent=fast\nread=uptime",
-      #"f:13:1: error: found unknown key "intervall" in [event]; expected interval, qos, heartbeat, min-interval; "#
-        + #"did you mean "interval"?"#
-    )
+      #"f:13:1: error: found unknown key "intervall" in [event]; expected interval, qos, priority, queue, "#
+        + #"heartbeat, min-interval; did you mean "interval"?"#)
     try expect(
       "[command c]\nshell = 1\nrun = /x",
       #"f:13:1: error: found unknown key "shell" in [command]; expected run, timeout"#)

@@ -26,7 +26,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .count: (String(facts.range.lowerBound), String(facts.range.upperBound))
     case .size: (size(facts.range.lowerBound), size(facts.range.upperBound))
     case .time, .timeOrZero: (time(facts.times.lowerBound), time(facts.times.upperBound))
-    case .text, .boolean, .decimal, .logLevel, .valueType, .installer: nil
+    case .text, .boolean, .decimal, .logLevel, .valueType, .installer, .fullPolicy, .priority, .keeping: nil
     }
   }
 
@@ -38,7 +38,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .time, .timeOrZero:
       [facts.times.lowerBound.milliseconds - 1, facts.times.upperBound.milliseconds + 1].filter { $0 > 0 }
         .map { "\($0)ms" }
-    case .text, .boolean, .decimal, .logLevel, .valueType, .installer: []
+    case .text, .boolean, .decimal, .logLevel, .valueType, .installer, .fullPolicy, .priority, .keeping: []
     }
   }
 
@@ -56,6 +56,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .decimals, .scale, .offset: return ["2", "-3.5"]
     case .deadband: return ["0.5", "2% 1"]
     case .filter: return ["delta", "average 2, round 1"]
+    case .flashFlush: return ["each", "100"]
     default: break
     }
     if let words = facts.words { return [Array(words.word(0)).text, Array(words.word(1)).text] }
@@ -80,7 +81,8 @@ private func configuration(_ key: KeyCase, _ value: String) -> Input {
   var sections: [(name: String, lines: [(key: String, value: String)])] = [
     ("device", [("org", "ab12cd"), ("type", "edge"), ("auth-token", "x")]), ("server", [("host", "h")]),
     ("mqtt", [("messages-per-second", "0")]), ("agent", []), ("management", []),
-    ("firmware", [("run", "/i"), ("key-file", "/k"), ("compatible", "c")]), ("watchdog", []), ("event status", []),
+    ("firmware", [("run", "/i"), ("key-file", "/k"), ("compatible", "c")]), ("watchdog", []), ("queue", []),
+    ("event status", []),
     ("event other", []),
     ("sensor s", [("event", "status"), ("read", "file:/x")]),
     ("sensor o", [("event", "other"), ("read", "file:/x")]),
@@ -232,7 +234,7 @@ private func file(_ path: String) throws -> String {
     case .size: return Values.size(bytes.span) == .amount(Int64(key.facts.standardCount))
     case .time, .timeOrZero: return parseDuration(bytes.span) == key.facts.standardTime
     case .decimal: return Decimal(parsing: bytes.span) == key.facts.standardDecimal
-    case .logLevel, .valueType, .installer:
+    case .logLevel, .valueType, .installer, .fullPolicy, .priority, .keeping:
       guard let words = key.facts.words else { return false }
       return text == Array(words.word(key.facts.standardCount)).text
     }

@@ -114,7 +114,7 @@ import Testing
       switch key.type {
       case .count, .size: #expect(key.range.contains(key.standardCount), "\(key.name)")
       case .time, .timeOrZero: #expect(key.times.contains(key.standardTime), "\(key.name)")
-      case .text, .boolean, .decimal, .logLevel, .valueType, .installer: break
+      case .text, .boolean, .decimal, .logLevel, .valueType, .installer, .fullPolicy, .priority, .keeping: break
       }
     }
   }

@@ -120,7 +120,11 @@ final class Managed {
     rig.outbox.client.input.append(bytes.span)
     while let event = try rig.outbox.client.nextEvent(now: rig.host.time) {
       guard case .acknowledged(let token) = event else { continue }
-      if Management.isOwn(token) { management.acknowledge(token, rig.host.time) } else { rig.outbox.acknowledge(token) }
+      if Management.isOwn(token) {
+        management.acknowledge(token, rig.host.time)
+      } else {
+        rig.outbox.acknowledge(token, rig.host.time)
+      }
     }
     advance()
   }

@@ -125,7 +125,7 @@ final class Rig {
       switch event {
       case .message(let message): return message
       case .acknowledged(let token):
-        outbox.acknowledge(token)
+        outbox.acknowledge(token, host.time)
         commands.noteAnswer(token, outbox, host.time)
       case .connected(let sessionPresent): commands.beginConnection(sessionPresent: sessionPresent, host.time)
       default: break

@@ -53,7 +53,7 @@ import Simulator
     print(
       """
       \(lives) lives, \(tally.points) power-cut points, \(tally.histories) histories (\(tally.secondCuts) with a \
-      second cut), every promise kept: \(tally.repeated) messages delivered twice, \(tally.dropped) dropped for want of room, \
+      second cut), every promise kept: \(tally.repeated) messages delivered twice, \(tally.dropped) dropped, \
       \(tally.torn) torn ends
       """)
   }

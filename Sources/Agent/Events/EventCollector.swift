@@ -195,11 +195,12 @@ struct EventCollector: ~Copyable {
     writeMembers(of: index, into: &envelope, settings, &log, &host)
     let isExtended = table.events[index].hasSlowSources
     let memberCount = isExtended && !table.isWorthReporting(index, at: now) ? 0 : envelope.memberCount
-    envelope.finish(at: clock.wallTime(&host), using: &stamp, into: &payload)
+    let time = clock.wallTime(&host)
+    envelope.finish(at: time, using: &stamp, into: &payload)
     if memberCount > 0 {
       let isTaken = outbox.publish(
         payload, on: TopicName(alreadyChecked: table.bytes(table.events[index].topic)), qos: table.events[index].qos,
-        now, &log, &host)
+        in: table.events[index].place, at: time, now, &log, &host)
       guard isTaken else {
         // It stays due, and is read afresh.
         isCrowded = true

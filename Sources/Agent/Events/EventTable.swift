@@ -28,6 +28,8 @@ struct EventEntry: BitwiseCopyable {
   let topic: TextRange
   /// How it is published.
   let qos: QoS
+  /// Where it waits for the network.
+  let place: WaitingPlace
   /// Its sensors.
   let firstSensor: Int
   let sensorEnd: Int
@@ -133,6 +135,7 @@ struct EventTable: ~Copyable {
       _ = events.append(
         EventEntry(
           topic: TextRange(start..<text.count), qos: QoS(rawValue: settings.events[index].qos) ?? .atLeastOnce,
+          place: WaitingPlace(settings.events[index].keeping, priority: settings.events[index].priority),
           firstSensor: firstSensor, sensorEnd: sensors.count, hasSlowSources: hasSlowSources,
           report: makeEventReport(index, settings),
           schedule: Schedule(interval: settings.events[index].interval, startingAt: now, phase: phase),

@@ -21,8 +21,10 @@ extension EventCollector {
     let name = request.extracting(words.next(in: request) ?? 0..<0)
     guard IdentityRules.isValidTopicName(name), !name.equals(Topics.commandOutcomeEvent) else { throw .eventName }
     var qos = QoS.atMostOnce
+    var place = WaitingPlace(settings.queue.isConfigured ? .flash : .memory, priority: 1)
     for index in 0..<settings.events.count where settings.bytes(settings.events[index].name).equals(name) {
       qos = table.events[index].qos
+      place = table.events[index].place
     }
     // Both are free between two events.
     sourceText.removeAll()
@@ -30,12 +32,13 @@ extension EventCollector {
     payload.removeAll()
     var envelope = EventEnvelope(into: &payload)
     try writeMembers(of: request, &words, &qos, into: &envelope)
-    envelope.finish(at: clock.wallTime(&host), using: &stamp, into: &payload)
+    let time = clock.wallTime(&host)
+    envelope.finish(at: time, using: &stamp, into: &payload)
 
     let waitingCount = outbox.waitingCount
     let before = outbox.counters
     let topic = TopicName(alreadyChecked: sourceText.span)
-    guard outbox.publish(payload, on: topic, qos: qos, now, &log, &host) else { throw .busy }
+    guard outbox.publish(payload, on: topic, qos: qos, in: place, at: time, now, &log, &host) else { throw .busy }
     if outbox.counters.setAside > before.setAside { throw .tooLarge }
     if outbox.counters.skipped > before.skipped {
       throw !outbox.client.isConnected ? .notConnected : outbox.isReady(at: now) ? .busy : .rate

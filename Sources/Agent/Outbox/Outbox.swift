@@ -72,10 +72,13 @@ struct Outbox: ~Copyable {
   var client: Client
   /// QoS 1 and 2 messages that wait for the network.
   private(set) var queue: MessageQueue
-  private var rate: RateLimit
+  /// Those that wait on flash.
+  var flash: FlashQueue
+  var rate: RateLimit
+  var drain = FlashDrain()
   private var dropping = Dropping.none
   /// What has happened so far.
-  private(set) var counters = OutboxCounters()
+  var counters = OutboxCounters()
 
   /// Takes `queueBytes` for messages that wait from `arena`.
   init(
@@ -86,10 +89,15 @@ struct Outbox: ~Copyable {
   }
 
   /// The same; see `Arena.check`.
-  init(client: consuming Client, queueBytes: Int, messagesPerSecondMax: Int, in arena: inout Arena) {
+  init(
+    client: consuming Client, queueBytes: Int, messagesPerSecondMax: Int, flash: FlashOptions = FlashOptions(),
+    in arena: inout Arena
+  ) {
+    self.flash = FlashQueue(flash, in: &arena)
     queue = MessageQueue(byteCapacity: queueBytes, messageBytesMax: client.packetBytesMax, in: &arena)
     self.client = client
     rate = RateLimit(messagesPerSecond: messagesPerSecondMax)
+    drain.limit(messagesPerSecond: messagesPerSecondMax)
   }
 
   /// What came in and is being handled: the ranges of an `IncomingMessage` are of it.
@@ -116,14 +124,17 @@ struct Outbox: ~Copyable {
   /// Whether nothing waits, is in flight, or is being sent.
   var isDrained: Bool { queue.count == 0 && client.inflightCount == 0 && client.output.isEmpty }
 
+  /// Whether all that waits on flash is there, as far as can be.
+  var isStored: Bool { !flash.isActive || flash.isReadyToEnd }
+
   /// Messages that wait for the network.
-  var waitingCount: Int { queue.count }
+  var waitingCount: Int { queue.count + flash.waitingCount }
 
   /// Messages that were dropped, for whatever reason.
-  var droppedCount: UInt64 { queue.droppedCount }
+  var droppedCount: UInt64 { queue.droppedCount + flash.lostCount }
 
   /// Messages whose fate is open.
-  var pendingCount: Int { queue.count + client.inflightCount }
+  var pendingCount: Int { waitingCount + client.inflightCount }
 
   /// When waiting messages can go on; `never` while it is not the rate that they wait for.
   @inline(__always)
@@ -136,17 +147,23 @@ struct Outbox: ~Copyable {
   func lacksRoom(_ now: Instant) -> Bool { queue.count > 0 && isReady(at: now) }
 
   /// Changes the rate.
-  mutating func limitRate(messagesPerSecond: Int) { rate.change(messagesPerSecond: messagesPerSecond) }
+  mutating func limitRate(messagesPerSecond: Int) {
+    rate.change(messagesPerSecond: messagesPerSecond)
+    drain.limit(messagesPerSecond: messagesPerSecond)
+  }
 
   // MARK: Publishing
 
   /// Publishes `payload` on `topic`, now or through the queue. What can never be sent is counted and logged.
   ///
+  /// - Parameters:
+  ///   - place: where it waits, if it has to.
+  ///   - time: when it was taken, where that is known.
   /// - Returns: false where a message of QoS 0 found no room among what is being sent: it fits once that has gone out.
   @discardableResult
   mutating func publish<H: HostLog & ~Copyable>(
-    _ payload: borrowing ByteBuffer, on topic: borrowing TopicName, qos: QoS, _ now: Instant, _ log: inout LogWriter,
-    _ host: inout H
+    _ payload: borrowing ByteBuffer, on topic: borrowing TopicName, qos: QoS, in place: WaitingPlace = .memory,
+    at time: WallTime? = nil, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) -> Bool {
     guard !payload.hasOverflowed, payload.count <= PayloadLimits.bytesMax,
       client.fits(byteCount: topic.bytes.count + payload.count, qos: qos)
@@ -160,6 +177,10 @@ struct Outbox: ~Copyable {
         try send(payload.span, on: topic, qos: qos, token: 0, now)
         return true
       } catch { return noteRefusal(error) }
+    }
+    guard case .memory = place.keeping else {
+      publishElsewhere(payload.span, on: topic, qos: qos, in: place, at: time, now)
+      return true
     }
     // Nothing may overtake what waits already.
     if client.isConnected, let token = queue.tokenForDirectMessage() {
@@ -236,7 +257,13 @@ struct Outbox: ~Copyable {
 
   /// The server has the message.
   @inline(__always)
-  mutating func acknowledge(_ token: UInt64) { queue.acknowledge(token) }
+  mutating func acknowledge(_ token: UInt64, _ now: Instant) {
+    if token & FlashQueue.tokenBit == 0 { queue.acknowledge(token) } else { flash.acknowledge(token, now) }
+  }
+
+  private mutating func abandon(_ token: UInt64) {
+    if token & FlashQueue.tokenBit == 0 { queue.abandon(token) } else { flash.abandon(token) }
+  }
 
   /// Gives up a message that the server answers by closing the connection, again and again: it would keep all others
   /// from being delivered for ever. To be called between two connections.
@@ -246,7 +273,7 @@ struct Outbox: ~Copyable {
     guard attempts >= AgentLimits.messageAttemptsMax, let poison = client.abandonOldestInflight(now: now) else {
       return
     }
-    queue.abandon(poison.token)
+    abandon(poison.token)
     log.begin(.error, "event abandoned")
     log.add("attempts", attempts)
     log.add("bytes", poison.byteCount)
@@ -256,7 +283,7 @@ struct Outbox: ~Copyable {
     log.add("bytes", client.publishBytesMax)
     log.end(to: &host)
     while let other = client.abandonTooLarge() {
-      queue.abandon(other.token)
+      abandon(other.token)
       counters.setAside += 1
     }
   }
@@ -289,7 +316,7 @@ struct Outbox: ~Copyable {
   }
 }
 
-private func logDefect<H: HostLog & ~Copyable>(
+func logDefect<H: HostLog & ~Copyable>(
   _ defect: SendRefusal.Defect, _ topic: Span<UInt8>, packetBytesMax: Int, _ log: inout LogWriter, _ host: inout H
 ) {
   switch defect {

@@ -1,9 +1,9 @@
 // Messages that wait for the network on flash. No I/O of its own: `advance` asks a `HostStorage`, which answers later.
 //
 // What is taken is staged in memory first. From there it goes to the server when nothing of its priority waits on
-// flash, and to flash when it has been staged as long as `flush` allows, whatever comes first: while the server confirms
-// in time nothing is written. Each writing is a batch of one priority with a flush, so that what is on flash is durable,
-// and what is not is in memory still: nothing depends on a medium that failed in between.
+// flash, and to flash when it has been staged as long as `flush` allows, whatever comes first: while the server
+// confirms in time nothing is written. Each writing is a batch of one priority with a flush, so that what is on flash
+// is durable, and what is not is in memory still: nothing depends on a medium that failed in between.
 //
 // Memory is bounded by the options, whatever is on flash. What a power cut can cost is what is staged.
 
@@ -38,6 +38,8 @@ public struct FlashOptions: Sendable, BitwiseCopyable {
   public var full = FullPolicy.oldest
   /// How old messages are still sent; zero for any age.
   public var keep = TimeSpan.zero
+  /// How many messages may be with the server at once.
+  public var inflightMax = 1
   /// Whose messages they are: a number that no other device has.
   public var identity: UInt64 = 0
 
@@ -134,7 +136,8 @@ struct FlashLane: BitwiseCopyable {
 /// The queue.
 public struct FlashQueue: ~Copyable {
   private let pinned = Pinned()
-  let options: FlashOptions
+  /// What it is like.
+  public let options: FlashOptions
   let segmentBytes: Int
   let recordBytesMax: Int
   var lanes = InlineArray<4, FlashLane>(repeating: FlashLane())
@@ -225,6 +228,19 @@ public struct FlashQueue: ~Copyable {
     return true
   }
 
+  /// Messages that were not handed to the client.
+  public var waitingCount: Int {
+    var count = Int(truncatingIfNeeded: storedCount)
+    for index in 0..<entries.count where entries[index].state == .waiting { count += 1 }
+    return count
+  }
+
+  /// Messages that will not come, for whatever reason.
+  public var lostCount: UInt64 { counts.settled - counts.delivered + droppedInMemory + abandonedInMemory }
+
+  /// Whether it is known what is on flash, and how many were lost before.
+  public var isKnown: Bool { recovery.isDone }
+
   /// Messages in memory only.
   public var stagedCount: Int { entries.count }
 
@@ -248,6 +264,20 @@ public struct FlashQueue: ~Copyable {
   public var window: Span<UInt8> {
     @_lifetime(borrow self)
     get { windowBytes.span }
+  }
+
+  /// The topic of a message.
+  @_lifetime(borrow self)
+  public func topic(of message: FlashMessage) -> Span<UInt8> {
+    if message.isLate { return windowBytes.span.extracting(message.topic.range) }
+    return bytes.span.extracting(message.topic.range)
+  }
+
+  /// The payload of a message.
+  @_lifetime(borrow self)
+  public func payload(of message: FlashMessage) -> Span<UInt8> {
+    if message.isLate { return windowBytes.span.extracting(message.payload.range) }
+    return bytes.span.extracting(message.payload.range)
   }
 
   // MARK: Taking
