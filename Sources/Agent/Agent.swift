@@ -36,6 +36,7 @@ public struct Agent: ~Copyable {
   private var outbox: Outbox
   private var events: EventCollector
   private var commands: CommandRunner
+  private var outputs: OutputRunner
   private var management: Management
   private var control: Control
   private var watchdogs: Watchdogs
@@ -74,6 +75,7 @@ public struct Agent: ~Copyable {
       random: RandomSource(seed: random.next()), in: &arena)
     control = Control(now: now, in: &arena)
     watchdogs = Watchdogs(now: now)
+    outputs = plan.outputs
     settings = plan.settings
     try arena.check()
     if management.isManaged {
@@ -92,6 +94,7 @@ public struct Agent: ~Copyable {
     let now = host.now()
     if log.beginTurn(now, &host) { management.wake() }
     if now >= watchdogs.deadline { watchdogs.advance(settings, now, &log, &host) }
+    if now >= outputs.deadline { outputs.advance(settings, now, &log, &host) }
     clock.advance(now, &log, &host)
     guard clock.isSettled(at: now) else {
       return min(clock.deadline(now) ?? now + AgentLimits.idleMax, watchdogs.deadline)
@@ -118,6 +121,7 @@ public struct Agent: ~Copyable {
     let hasMore = receive(now, &host)
     if !uplink.watch(&outbox.client, now, &log, &host) { noteLoss(byPeer: false, now, &host) }
     if uplink.isOnline != watchdogs.isToldOnline { watchdogs.tell(isOnline: uplink.isOnline, &host) }
+    if uplink.isOnline != outputs.isToldOnline { outputs.tell(isOnline: uplink.isOnline, settings, now) }
     return hasMore
   }
 
@@ -171,7 +175,7 @@ public struct Agent: ~Copyable {
     var deadline = min(uplink.deadline(outbox.client, now), watchdogs.deadline)
     guard !uplink.isEnded else { return deadline }
     deadline = min(min(deadline, management.deadline), min(log.nextAccount, control.deadline))
-    deadline = min(deadline, min(commands.deadline, outbox.deadline(now)))
+    deadline = min(min(deadline, outputs.deadline), min(commands.deadline, outbox.deadline(now)))
     if outbox.flash.isActive { deadline = min(deadline, outbox.drain.deadline) }
     return min(deadline, stopDeadline ?? events.deadline(outbox))
   }
@@ -266,6 +270,7 @@ public struct Agent: ~Copyable {
     let eventCount: Int
     switch request {
     case .none: return
+    case .write: return write(message, now, &host)
     case .trigger(let request):
       eventCount = events.trigger(request, in: outbox.input.extracting(message.payload), settings, now)
     case .setInterval(let request, let interval):
@@ -273,6 +278,18 @@ public struct Agent: ~Copyable {
         interval, of: request, in: outbox.input.extracting(message.payload), settings, now)
     }
     commands.finish(eventCount > 0 ? .ok : .unknown, clock, &outbox, &management, now, &log, &host)
+  }
+
+  /// Sets an output.
+  private mutating func write<H: Host & ~Copyable>(_ message: IncomingMessage, _ now: Instant, _ host: inout H) {
+    var outcome = CommandOutcome.unknown
+    commands.written = nil
+    if let output = outputs.index(ofCommand: commands.takenName, settings) {
+      outcome = outputs.take(
+        output, outbox.input.extracting(message.payload), settings, now, &log, &host, written: &commands.written)
+    }
+    commands.finish(outcome, clock, &outbox, &management, now, &log, &host)
+    commands.written = nil
   }
 
   // MARK: Beginning, changing, ending
@@ -310,6 +327,8 @@ public struct Agent: ~Copyable {
   public mutating func reload<H: Host & ~Copyable>(plan: consuming Plan, _ host: inout H) {
     events.replaceTable(plan.table, settings, plan.settings)
     if !settings.hasSameWatchdog(as: plan.settings) { watchdogs.change(host.now(), &host) }
+    outputs = plan.outputs
+    if uplink.isOnline { outputs.tell(isOnline: true, plan.settings, host.now()) }
     settings = plan.settings
     log.threshold = settings.agent.logLevel
     log.isDiagnosing = settings.management.tellsFaults && management.isManaged
@@ -350,6 +369,7 @@ public struct Agent: ~Copyable {
     guard owesNothing || now >= stopDeadline else { return }
     uplink.end(&outbox.client, now, &log, &host)
     commands.stopAll(&host)
+    outputs.end(settings, &log, &host)
     watchdogs.end(isGoingDown: management.keepsOffline, settings, &log, &host)
     log.tellLeftOut(&host)
     log.begin(.info, "agent stopped")

@@ -21,6 +21,8 @@ public enum AgentLimits {
   /// How long a server takes at most, once there is a connection, to deliver again what was not acknowledged on earlier
   /// ones, and how far it falls back where it loses its state.
   public static var redeliveryMax: TimeSpan { .seconds(60) }
+  /// An output that could not be set is tried again after this time.
+  public static var outputRetryDelay: TimeSpan { .seconds(10) }
   /// A program that does not end after the polite signal is killed after this time.
   public static var programGrace: TimeSpan { .seconds(2) }
   /// The longest sleep: nothing depends on it, it only keeps the deadline finite.

@@ -11,6 +11,7 @@ public struct Plan: ~Copyable {
   /// The settings that it was made from.
   public let settings: Settings
   let table: EventTable
+  let outputs: OutputRunner
 
   /// Takes tables and text for the events and sensors of `settings` from `arena`.
   ///
@@ -18,6 +19,7 @@ public struct Plan: ~Copyable {
   public init(
     settings: consuming Settings, sources: borrowing FixedArray<Int>, now: Instant, from arena: inout Arena
   ) throws(ArenaExhausted) {
+    outputs = OutputRunner(settings: settings, now: now, in: &arena)
     table = try EventTable(settings: settings, sources: sources, now: now, from: &arena)
     self.settings = settings
   }

@@ -16,6 +16,7 @@ enum SettingValue {
   case decimal(Decimal)
   case word(StaticString)
   case source(SourceKind, argument: Text)
+  case place(OutputKind, argument: Text)
 }
 
 extension Settings {
@@ -80,6 +81,7 @@ extension Settings {
       value(of: key, ofSensor: sensors[index])
     case .priority: queue.isConfigured ? .word(QueueSettings.priorityName(events[index].priority)) : .none
     case .keeping: events[index].keeping == .memory && !queue.isConfigured ? .none : .word(events[index].keeping.name)
+    case .write, .outputCommand, .valueMax, .safe, .offline, .pause: value(of: key, ofOutput: outputs[index])
     case .run: .text(commands[index].run)
     case .timeout: .time(commands[index].timeout)
     // There is one method only, and the host says what the domain is for.
@@ -113,6 +115,17 @@ extension Settings {
     }
   }
 
+  private func value(of key: Key, ofOutput output: OutputSettings) -> SettingValue {
+    switch key {
+    case .write: .place(output.kind, argument: output.argument)
+    case .outputCommand: .text(output.command)
+    case .valueMax: .count(output.valueMax)
+    case .safe: .count(output.safe)
+    case .offline: .time(output.offline)
+    default: .time(output.pause)
+    }
+  }
+
   /// Whether a key has a line in the description.
   fileprivate func isShown(_ key: Key) -> Bool {
     switch key {
@@ -129,6 +142,7 @@ extension Settings {
     switch kind {
     case .event: events.count
     case .sensor: sensors.count
+    case .output: outputs.count
     case .command: firstAction
     case .action: commands.count - firstAction
     case .management: management.isManaged ? 1 : 0
@@ -143,6 +157,7 @@ extension Settings {
     switch kind {
     case .event: events[index].name
     case .sensor: sensors[index].name
+    case .output: outputs[index].name
     case .command, .action: commands[index].name
     default: .none
     }
@@ -150,7 +165,7 @@ extension Settings {
 
   /// Room for `append(_:)` with these settings, in bytes.
   public var descriptionBytesMax: Int {
-    2944 + text.count * 2 + events.count * 144 + sensors.count * 256 + commands.count * 96
+    2944 + text.count * 2 + events.count * 144 + sensors.count * 256 + outputs.count * 192 + commands.count * 96
   }
 }
 
@@ -214,6 +229,10 @@ extension ByteBuffer {
     case .source(let kind, let argument):
       append(kind.name)
       if !argument.isEmpty { append(UInt8(ascii: ":")) }
+      append(argument, of: settings.text)
+    case .place(let kind, let argument):
+      append(OutputKind.words.word(Int(kind.rawValue)))
+      append(UInt8(ascii: ":"))
       append(argument, of: settings.text)
     }
   }

@@ -10,15 +10,18 @@ extension SettingsLoader {
     settingsTextBytes + count(of: .event) * MemoryLayout<EventSettings>.stride
       + count(of: .sensor) * MemoryLayout<SensorSettings>.stride
       + reportCount * MemoryLayout<ReportSettings>.stride
+      + count(of: .output) * MemoryLayout<OutputSettings>.stride
       + programCount * MemoryLayout<CommandSettings>.stride
-      + 5 * 16  // alignment of each piece
+      + 6 * 16  // alignment of each piece
   }
 
   private var programCount: Int { count(of: .command) + count(of: .action) }
 
   /// All that was said, and what is made up for what was not: domain, host, identifier.
   private var settingsTextBytes: Int {
-    text.count + 2 * ConfigurationLimits.hostBytesMax + 2 * IdentityRules.componentBytesMax
+    // A command may have the name of its output.
+    text.count + count(of: .output) * IdentityRules.componentBytesMax + 2 * ConfigurationLimits.hostBytesMax + 2
+      * IdentityRules.componentBytesMax
   }
 
   /// Makes settings of all that was said, with complaints about what is wrong with it; nil when anything is an error.
@@ -35,7 +38,7 @@ extension SettingsLoader {
   ) throws(ArenaExhausted) -> Settings? {
     var settings = Settings(
       textBytes: settingsTextBytes, events: count(of: .event), sensors: count(of: .sensor),
-      reports: reportCount, commands: programCount, in: &arena)
+      reports: reportCount, outputs: count(of: .output), commands: programCount, in: &arena)
     try arena.check()
     guard !isIncomplete else {
       diagnostics.sort()
@@ -55,6 +58,7 @@ extension SettingsLoader {
     readQueue(&settings)
     readEvents(&settings)
     readSensors(&settings)
+    readOutputs(&settings)
     readCommands(&settings)
     checkLegacyKeys()
     checkWhole(settings)

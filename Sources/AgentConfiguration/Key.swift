@@ -33,6 +33,8 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   case interval, qos, priority, keeping, heartbeat, minInterval
   // [sensor NAME]
   case event, read, field, valueType, scale, offset, decimals, filter, deadband
+  // [output NAME]
+  case write, outputCommand, valueMax, safe, offline, pause
   // [command NAME]
   case run, timeout
   // Keys of older files and variables of other programs; `LegacyKeys` tells what becomes of each.
@@ -55,19 +57,22 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
 
 /// The kinds of sections.
 enum SectionKind: UInt8, Sendable, BitwiseCopyable {
-  case device, server, mqtt, agent, management, firmware, watchdog, queue, event, sensor, command, action
+  case device, server, mqtt, agent, management, firmware, watchdog, queue, event, sensor, output, command, action
   case gateway, application
 
   static var words: WordList {
     WordList(
-      "device|server|mqtt|agent|management|firmware|watchdog|queue|event|sensor|command|action|gateway|application")
+      """
+      device|server|mqtt|agent|management|firmware|watchdog|queue|event|sensor|output|command|action|gateway|\
+      application
+      """)
   }
   /// Those that a person should write.
   static var supported: WordList {
     WordList(
       """
       [device]|[server]|[mqtt]|[agent]|[management]|[firmware]|[watchdog]|[queue]|[event NAME]\
-      |[sensor NAME]|[command NAME]|[action BUNDLE/ACTION]
+      |[sensor NAME]|[output NAME]|[command NAME]|[action BUNDLE/ACTION]
       """)
   }
 

@@ -187,6 +187,19 @@ enum KeyTable {
     text(.filter, "filter", .sensor, .goesOn, "what becomes of its values; see [Filters](#filters)"),
     text(.deadband, "deadband", .sensor, .goesOn, "how far it has to move for an event, as in `0.5`, `2%` or `2% 0.5`"),
 
+    text(.write, "write", .output, .goesOn, "what is set: `gpio:LINE`, `led:NAME` or `file:PATH`; see below"),
+    text(.outputCommand, "command", .output, otherwise: "the output's name", .goesOn, "the command that sets it"),
+    count(.valueMax, "max", .output, 1...1_000_000, default: 1, .goesOn, "its largest value, 1 to 1000000"),
+    count(
+      .safe, "safe", .output, 0...1_000_000, default: 0, .goesOn,
+      "its value at the start, at the end, and whenever nothing else holds, 0 to 1000000"),
+    time(
+      .offline, "offline", .output, second...(7 * day), orZero: true, default: minute, .goesOn,
+      "without a connection for so long it becomes safe, 1s to 7d, or 0 for never"),
+    time(
+      .pause, "pause", .output, 10...hour, orZero: true, default: 100, .goesOn,
+      "a command that comes sooner after another is refused, 10ms to 1h, or 0"),
+
     text(.run, "run", .command, .goesOn, "the absolute path of a program"),
     time(.timeout, "timeout", .command, second...hour, default: 10 * second, .goesOn, "1s to 1h"),
   ]

@@ -13,7 +13,7 @@ public enum ConfigurationLimits {
   public static var textBytesMax: Int { 65_536 }
   /// All `key = value` lines of named sections: each may have all the keys of its kind.
   static var entriesMax: Int {
-    eventsMax * keyCount(of: .event) + sensorsMax * keyCount(of: .sensor)
+    eventsMax * keyCount(of: .event) + sensorsMax * keyCount(of: .sensor) + outputsMax * keyCount(of: .output)
       + (commandsMax + actionsMax) * keyCount(of: .command)
   }
   /// What is said without a section's name: each key once in each layer, and variables of other programs.
@@ -33,6 +33,8 @@ public enum ConfigurationLimits {
   public static var eventsMax: Int { 64 }
   /// Sensors of all events.
   public static var sensorsMax: Int { 256 }
+  /// Outputs.
+  public static var outputsMax: Int { 32 }
   /// Commands.
   public static var commandsMax: Int { 32 }
   /// Custom actions.
@@ -40,7 +42,7 @@ public enum ConfigurationLimits {
   /// What the names of all bundles take in the message that says what the device supports, in bytes.
   static var bundleBytesMax: Int { 1024 }
   /// Headings: one of each of the eight plain kinds besides the named ones, and the time before the first.
-  static var sectionsMax: Int { eventsMax + sensorsMax + commandsMax + actionsMax + 8 + 1 }
+  static var sectionsMax: Int { eventsMax + sensorsMax + outputsMax + commandsMax + actionsMax + 8 + 1 }
 
   /// The longest token, in bytes: the platform's have 18, certificates' fingerprints 64.
   public static var tokenBytesMax: Int { 512 }

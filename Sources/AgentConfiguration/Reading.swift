@@ -272,6 +272,7 @@ extension SectionKind {
     switch self {
     case .event: ConfigurationLimits.eventsMax
     case .sensor: ConfigurationLimits.sensorsMax
+    case .output: ConfigurationLimits.outputsMax
     case .command: ConfigurationLimits.commandsMax
     case .action: ConfigurationLimits.actionsMax
     default: 1

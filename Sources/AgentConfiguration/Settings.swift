@@ -284,6 +284,26 @@ public struct ReportSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var deadband: Text = .none
 }
 
+/// One `[output NAME]`. Its values are whole numbers from 0.
+public struct OutputSettings: Equatable, Sendable, BitwiseCopyable {
+  /// What the log calls it.
+  public let name: Text
+  /// What is set.
+  public internal(set) var kind: OutputKind
+  /// What stands behind the colon of `write`.
+  public internal(set) var argument: Text
+  /// The command's name in its topic.
+  public internal(set) var command: Text
+  /// Its largest value.
+  public internal(set) var valueMax: Int
+  /// What it has where nothing else holds.
+  public internal(set) var safe: Int
+  /// Without a connection for so long it becomes safe; 0 for never.
+  public internal(set) var offline: TimeSpan
+  /// The time between two commands.
+  public internal(set) var pause: TimeSpan
+}
+
 /// One `[command NAME]`, or one `[action BUNDLE/ACTION]`, whose name has the solidus.
 public struct CommandSettings: Equatable, Sendable, BitwiseCopyable {
   /// The command's identifier in its topic.
@@ -324,18 +344,21 @@ public struct Settings: ~Copyable {
   public internal(set) var sensors: FixedArray<SensorSettings>
   /// How sensors are reported of which that is said, in the order of the file.
   public internal(set) var reports: FixedArray<ReportSettings>
+  /// Outputs, in the order of the file.
+  public internal(set) var outputs: FixedArray<OutputSettings>
   /// Commands, and behind them custom actions, each in the order of the file.
   public internal(set) var commands: FixedArray<CommandSettings>
   /// The index of the first action among the commands; their number where there is none.
   public internal(set) var firstAction = 0
 
   init(
-    textBytes: Int, events: Int, sensors: Int, reports: Int, commands: Int, in arena: inout Arena
+    textBytes: Int, events: Int, sensors: Int, reports: Int, outputs: Int, commands: Int, in arena: inout Arena
   ) {
     text = ByteBuffer(capacity: textBytes, for: "settings", in: &arena)
     self.events = FixedArray(capacity: events, for: "settings", in: &arena)
     self.sensors = FixedArray(capacity: sensors, for: "settings", in: &arena)
     self.reports = FixedArray(capacity: reports, for: "settings", in: &arena)
+    self.outputs = FixedArray(capacity: outputs, for: "settings", in: &arena)
     self.commands = FixedArray(capacity: commands, for: "settings", in: &arena)
   }
 

@@ -10,7 +10,7 @@ extension SettingsLoader {
     let isReserved: Bool
     switch kind {
     case .event: isReserved = name.equals(Topics.commandOutcomeEvent)
-    case .command: isReserved = WordList("ping|publish|interval").index(of: name) != nil
+    case .command: isReserved = isReservedCommand(name)
     default: isReserved = false
     }
     if kind == .action {

@@ -45,6 +45,9 @@ public struct LineSource: Sendable, BitwiseCopyable {
   /// What of it.
   public private(set) var quantity = LineQuantity.level
 
+  /// Whether all that it says can be said of an output.
+  public var isForOutput: Bool { quantity == .level && options.bias == .unchanged && options.debounceMicroseconds == 0 }
+
   /// The longest debounce period, in microseconds: a second.
   public static var debounceMax: UInt32 { 1_000_000 }
 

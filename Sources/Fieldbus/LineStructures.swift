@@ -13,6 +13,8 @@ public enum LineRequestNumber {
   public static var line: UInt32 { 0xC250_B407 }
   /// GPIO_V2_LINE_GET_VALUES, of `LineStructure.valuesBytes`.
   public static var values: UInt32 { 0xC010_B40E }
+  /// GPIO_V2_LINE_SET_VALUES, of `LineStructure.valuesBytes`.
+  public static var setValues: UInt32 { 0xC010_B40F }
 }
 
 /// Sizes and places in them.
@@ -75,7 +77,29 @@ extension LineOptions {
   }
 }
 
-/// A request for one input line.
+/// What a request says of its line beside the flags.
+public struct LineAttribute: Sendable, BitwiseCopyable {
+  /// What it is about, by the kernel's numbers.
+  public enum Kind: UInt8, Sendable, BitwiseCopyable {
+    /// Nothing.
+    case none = 0
+    /// The level of an output from the moment on that it is one.
+    case outputValue = 2
+    /// How long a level must last, in microseconds.
+    case debounce = 3
+  }
+
+  let kind: Kind
+  let value: UInt32
+
+  /// `value` in the unit of its kind.
+  public init(kind: Kind, value: UInt32) {
+    self.kind = kind
+    self.value = value
+  }
+}
+
+/// A request for one line.
 public enum LineRequest {
   /// Who has the line, as others are told.
   public static var consumer: StaticString { "mote" }
@@ -87,19 +111,19 @@ public enum LineRequest {
   /// - Parameters:
   ///   - line: its number on the chip.
   ///   - flags: of `LineFlag`.
-  ///   - debounceMicroseconds: 0 for none.
+  ///   - attribute: what else is said of it.
   public static func encode(
-    line: UInt32, flags: UInt32, debounceMicroseconds: UInt32, into bytes: inout InlineArray<592, UInt8>
+    line: UInt32, flags: UInt32, _ attribute: LineAttribute, into bytes: inout InlineArray<592, UInt8>
   ) {
     bytes = InlineArray(repeating: 0)
     put(line, at: 0, in: &bytes)
     let name = consumer.bytes
     for index in name.indices { bytes[256 + index] = name[index] }
     put(flags, at: 288, in: &bytes)
-    if debounceMicroseconds > 0 {
+    if attribute.kind != .none {
       put(1, at: 296, in: &bytes)
-      put(3, at: 320, in: &bytes)  // GPIO_V2_LINE_ATTR_ID_DEBOUNCE
-      put(debounceMicroseconds, at: 328, in: &bytes)
+      put(UInt32(attribute.kind.rawValue), at: 320, in: &bytes)
+      put(attribute.value, at: 328, in: &bytes)
       put(1, at: 336, in: &bytes)  // of the first line
     }
     put(1, at: 560, in: &bytes)

@@ -16,8 +16,8 @@ import Bytes
 
 /// All that the agent as a whole asks of the world.
 public protocol Host:
-  HostClock, HostLinks, HostStorage, HostSensors, HostPrograms, HostPower, HostLocation, HostFirmware, HostControl,
-  HostWatchdogs, HostLog, ~Copyable
+  HostClock, HostLinks, HostStorage, HostSensors, HostOutputs, HostPrograms, HostPower, HostLocation, HostFirmware,
+  HostControl, HostWatchdogs, HostLog, ~Copyable
 {}
 
 /// The two clocks of the machine.

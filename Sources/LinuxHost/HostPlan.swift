@@ -10,6 +10,10 @@ public struct HostPlan: BitwiseCopyable, Sendable {
   public var sensorTextBytes: Int
   /// How many of them read lines.
   public var lineCount = 0
+  /// How many outputs there are.
+  public var outputCount = 0
+  /// The sum of the lengths of their places, in bytes.
+  public var outputTextBytes = 0
   /// How many commands have a program.
   public var commandCount: Int
   /// The sum of the lengths of their names and paths, in bytes.
@@ -42,6 +46,13 @@ extension SourceTable {
     try self.init(
       capacity: plan.sensorCount, lineCount: plan.lineCount, textBytes: plan.sensorTextBytes,
       timeout: plan.sourceTimeout, from: &arena)
+  }
+}
+
+extension OutputTable {
+  init(_ plan: HostPlan, from arena: inout Arena) throws(ArenaExhausted) {
+    let text = try ByteBuffer(capacity: plan.outputTextBytes, for: "outputs", from: &arena)
+    self.init(try FixedArray(capacity: plan.outputCount, for: "outputs", from: &arena), text)
   }
 }
 

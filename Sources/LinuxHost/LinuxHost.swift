@@ -12,6 +12,7 @@ public struct LinuxHost: ~Copyable, Host {
   private var log: LogSink
   private var sources: SourceTable
   private var programs: Programs
+  private var outputs: OutputTable
   private var links: PerLink<Link>
   private var storage: LinuxStorage
   private var actions = MachineActions()
@@ -44,6 +45,7 @@ public struct LinuxHost: ~Copyable, Host {
     PollSet.check()
     let newSources = try makeSources(plan, from: &arena)
     let newPrograms = try makePrograms(plan, from: &arena)
+    let newOutputs = try makeOutputs(plan, from: &arena)
     let newSignals = try makeSignals()
     self.links = links
     firmware = LinuxFirmware(folder: storage.folder)
@@ -51,6 +53,7 @@ public struct LinuxHost: ~Copyable, Host {
     self.roots = roots
     sources = newSources
     programs = newPrograms
+    outputs = newOutputs
     signals = newSignals
     log = LogSink(fileBytesMax: logBytesMax)
     pollSet.stand(signals.wakeup, events: POLLIN, at: PollSet.signalIndex)
@@ -61,12 +64,15 @@ public struct LinuxHost: ~Copyable, Host {
   public mutating func replacePlan(_ plan: HostPlan, from arena: inout Arena) throws(ArenaExhausted) {
     var newSources = try SourceTable(plan, from: &arena)
     var newPrograms = try Programs(plan, from: &arena)
+    let newOutputs = try OutputTable(plan, from: &arena)
     moment = .never
     sources.close()
     newSources.adoptReaders(from: sources)
     newPrograms.adoptRunning(from: programs)
     sources = newSources
     programs = newPrograms
+    outputs.close()
+    outputs = newOutputs
   }
 
   /// Adds a source, or finds the one that is read at the same place: sensors of equal sources share one reading.
@@ -76,6 +82,12 @@ public struct LinuxHost: ~Copyable, Host {
   public mutating func openSource(_ kind: SourceKind, argument: Span<UInt8>) -> Int? {
     sources.open(kind, argument)
   }
+
+  /// Adds the next output.
+  ///
+  /// - Parameter place: what stands behind the colon of `write =`.
+  /// - Returns: whether the plan was large enough.
+  public mutating func openOutput(_ kind: OutputKind, place: Span<UInt8>) -> Bool { outputs.open(kind, place) }
 
   /// Adds the program of the next command.
   ///
@@ -163,6 +175,7 @@ public struct LinuxHost: ~Copyable, Host {
     control.close(in: &pollSet)
     closeWatchdog(isDisarmed: false)
     sources.close()
+    outputs.close()
     firmware.close()
     programs.killAll()
     // Whoever goes on with another host wants no zombies of this one.
@@ -219,6 +232,13 @@ public struct LinuxHost: ~Copyable, Host {
   /// Reads a source: a quick one with one pread(2) in place.
   public mutating func readSource(_ index: Int, into buffer: inout ByteBuffer) -> SourceRead {
     sources.read(index, into: &buffer, roots: roots)
+  }
+
+  // MARK: Outputs
+
+  /// A line by ioctl(2), all else by a write to its attribute.
+  public mutating func setOutput(_ index: Int, to value: Int) -> OutputAnswer {
+    outputs.set(index, to: value, roots: roots)
   }
 
   // MARK: Programs
@@ -554,6 +574,10 @@ private func makeSources(_ plan: HostPlan, from arena: inout Arena) throws(HostS
 
 private func makePrograms(_ plan: HostPlan, from arena: inout Arena) throws(HostSetupFailure) -> Programs {
   do throws(ArenaExhausted) { return try Programs(plan, from: &arena) } catch { throw .memory(error) }
+}
+
+private func makeOutputs(_ plan: HostPlan, from arena: inout Arena) throws(HostSetupFailure) -> OutputTable {
+  do throws(ArenaExhausted) { return try OutputTable(plan, from: &arena) } catch { throw .memory(error) }
 }
 
 private func makeSignals() throws(HostSetupFailure) -> Signals {

@@ -202,6 +202,8 @@ func hostPlan(of settings: borrowing Settings) -> HostPlan {
     plan.sensorTextBytes += settings.sensors[index].argument.count
     if settings.sensors[index].kind == .gpio { plan.lineCount += 1 }
   }
+  plan.outputCount = settings.outputs.count
+  for index in 0..<settings.outputs.count { plan.outputTextBytes += settings.outputs[index].argument.count }
   for index in 0..<settings.commands.count {
     plan.commandTextBytes += settings.commands[index].name.count + settings.commands[index].run.count
   }
@@ -222,6 +224,10 @@ private func makePlan(
     let command = settings.commands[index]
     let isAdded = host.addProgram(path: settings.bytes(command.run), commandName: settings.bytes(command.name))
     guard isAdded else { throw .software }
+  }
+  for index in 0..<settings.outputs.count {
+    let output = settings.outputs[index]
+    guard host.openOutput(output.kind, place: settings.bytes(output.argument)) else { throw .software }
   }
   try useFirmware(settings, host: &host, arena: &arena)
   do throws(ArenaExhausted) {

@@ -59,7 +59,7 @@ import Testing
   @Test func unknownSections() throws {
     let sections =
       "[device], [server], [mqtt], [agent], [management], [firmware], [watchdog], [queue], [event NAME], "
-      + "[sensor NAME], [command NAME] or [action BUNDLE/ACTION]"
+      + "[sensor NAME], [output NAME], [command NAME] or [action BUNDLE/ACTION]"
     try expect(
       "[sever]", #"f:12:2: error: found unknown section "sever"; expected \#(sections); did you mean "server"?"#)
     try expect("[xyz]\nwhatever = 1", #"f:12:2: error: found unknown section "xyz"; expected \#(sections)"#)
@@ -496,6 +496,21 @@ import Testing
       #"f:13:8: error: read: found "constant:hello"; expected a number behind constant:, or type = text"#)
     try expect("[sensor s]\nread = constant:hello\nevent = status\ntype = text")
     try expect("[sensor s]\nread = constant:about 21.5 degrees\nevent = status")
+  }
+
+  @Test func outputs() throws {
+    try expect("[output o]\nwrite = gpio:A/1 active-low\n[output p]\nwrite = led:a:b:c\nmax = 255\nsafe = 255")
+    let places = "expected gpio:LINE or gpio:CHIP/NUMBER, also with active-low, led:NAME, or file:PATH below /sys"
+    for place in ["gpio:", "gpio:A count", "gpio:A bias=off", "led:", "led:..", "led:a/b", "file:/etc/passwd", "A"] {
+      try expect("[output o]\nwrite = \(place)", "f:13:9: error: write: found \"\(place)\"; \(places)")
+    }
+    try expect(
+      "[output o]\nwrite = gpio:A\nmax = 2", #"f:14:7: error: max: found "2"; expected 1, as a line has no more"#)
+    try expect(
+      "[output o]\nwrite = led:a\nsafe = 2", #"f:14:8: error: safe: found "2"; expected at most max"#)
+    let names = "expected command = NAME, 1 to 36 of A-Z a-z 0-9 - _ ., that no other command has"
+    try expect("[output o]\nwrite = led:a\ncommand = ping", #"f:14:11: error: found command "ping"; \#(names)"#)
+    try expect("[command o]\nrun = /x\n[output o]\nwrite = led:a", #"f:14:2: error: found command "o"; \#(names)"#)
   }
 
   @Test(arguments: [

@@ -53,6 +53,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
       return ["/a/b", "/a/c"]
     case .event: return ["status", "other"]
     case .read: return ["file:/a", "constant:1"]
+    case .write: return ["led:a", "file:/sys/b"]
     case .decimals, .scale, .offset: return ["2", "-3.5"]
     case .deadband: return ["0.5", "2% 1"]
     case .filter: return ["delta", "average 2, round 1"]
@@ -86,7 +87,8 @@ private func configuration(_ key: KeyCase, _ value: String) -> Input {
     ("event other", []),
     ("sensor s", [("event", "status"), ("read", "file:/x")]),
     ("sensor o", [("event", "other"), ("read", "file:/x")]),
-    ("sensor d", [("event", "status"), ("read", "file:/x"), ("deadband", "1")]), ("command c", [("run", "/x")]),
+    ("sensor d", [("event", "status"), ("read", "file:/x"), ("deadband", "1")]),
+    ("output o", [("write", "led:x"), ("max", "1000000")]), ("command c", [("run", "/x")]),
   ]
   if let section = sections.firstIndex(where: { $0.name.split(separator: " ")[0] == key.section }) {
     sections[section].lines.removeAll { $0.key == key.name || (key.key == .tokenFile && $0.key == "auth-token") }

@@ -216,6 +216,22 @@ struct ScriptedHost: Host {
 
   mutating func nextTellingSource() -> Int? { tellingSources.isEmpty ? nil : tellingSources.removeFirst() }
 
+  // MARK: Outputs
+
+  /// `INDEX=VALUE` of each that was set, also in vain.
+  var writes: [String] = []
+  var outputAnswer = OutputAnswer.done
+
+  mutating func setOutput(_ index: Int, to value: Int) -> OutputAnswer {
+    writes.append("\(index)=\(value)")
+    return outputAnswer
+  }
+
+  mutating func takeWrites() -> [String] {
+    defer { writes = [] }
+    return writes
+  }
+
   // MARK: Programs
 
   mutating func startProgram(

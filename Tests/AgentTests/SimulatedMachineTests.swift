@@ -14,11 +14,11 @@ import Testing
 
   @Test func setsOutputsThatAreThereAndOurs() {
     let machine = makeMachine()
-    #expect(machine.setOutput(0, to: Decimal(1)) == .done)
-    #expect(machine.setOutput(0, to: Decimal(0)) == .done)
-    #expect(machine.outputs == [0: Decimal(0)])
-    #expect(machine.setOutput(1, to: Decimal(1)) == .notPermitted)
-    #expect(machine.setOutput(2, to: Decimal(1)) == .notFound)
+    #expect(machine.setOutput(0, to: 1) == .done)
+    #expect(machine.setOutput(0, to: 0) == .done)
+    #expect(machine.outputs == [0: 0])
+    #expect(machine.setOutput(1, to: 1) == .busy)
+    #expect(machine.setOutput(2, to: 1) == .notFound)
   }
 
   @Test func remembersWhyItStarted() {

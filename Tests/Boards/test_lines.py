@@ -15,6 +15,7 @@ from harness.waiting import DEADLINE, wait_until
 
 CHIP = "9030000.pl061"
 DOOR = "iot-2/type/edge/id/e1/evt/door/fmt/json"
+OUTCOME = "iot-2/type/edge/id/e1/evt/command/fmt/json"
 COUNTS = "iot-2/type/edge/id/e1/evt/counts/fmt/json"
 LINES = {
     "event door": {"interval": "1h"},
@@ -28,6 +29,10 @@ LINES = {
     "sensor slow": {"event": "counts", "read": f"gpio:{CHIP}/5 debounce=20ms count"},
     # The kernel's own driver for the power key has it.
     "sensor power": {"event": "counts", "read": f"gpio:{CHIP}/3"},
+    "output relay": {"write": f"gpio:{CHIP}/6", "pause": "0"},
+    "output lamp": {"write": f"gpio:{CHIP}/7 active-low", "safe": "1", "command": "light"},
+    # The kernel's own driver has it, as above.
+    "output key": {"write": f"gpio:{CHIP}/3"},
     "sensor nowhere": {"event": "counts", "read": "gpio:NOWHERE"},
 }
 
@@ -53,6 +58,8 @@ class Chip:
         self._path = next(f"/machine/unattached/{entry['name']}"
                           for entry in self._ask("qom-list", path="/machine/unattached")
                           if entry["type"] == "child<pl061>")
+        # What its outputs have done, as `raise 6`.
+        self.outputs = []
 
     @staticmethod
     def _connect(path):
@@ -71,9 +78,23 @@ class Chip:
             assert "error" not in said, said
         return said["return"]
 
+    def _order(self, text):
+        self._test.write(f"{text}\n".encode())
+        while not (said := self._test.readline().decode()).startswith("OK"):
+            assert said.startswith("IRQ "), said
+            self.outputs.append(said[4:].strip())
+
     def set(self, line, level):
-        self._test.write(f"set_irq_in {self._path} unnamed-gpio-in {line} {level}\n".encode())
-        assert self._test.readline().startswith(b"OK")
+        self._order(f"set_irq_in {self._path} unnamed-gpio-in {line} {level}")
+
+    def watch_outputs(self):
+        """Has their changes told from now on."""
+        self._order(f"irq_intercept_out {self._path}")
+
+    def outputs_so_far(self):
+        """Also those that have not been read yet: nobody minds line 0."""
+        self.set(0, 0)
+        return self.outputs
 
     def pulse(self, line, count, seconds):
         """So many pulses, one each `seconds`."""
@@ -98,6 +119,7 @@ def site(make_site, tmp_path_factory):
     made = make_site("lines", inittab=INITTAB.read_text() + "::respawn:/usr/bin/watch\n", **LINES)
     made.application.subscribe(DOOR)
     made.application.subscribe(COUNTS)
+    made.application.subscribe(OUTCOME)
     made.board.root.add_program("usr/bin/watch", WATCH)
     made.board.power_on()
     wait_until((folder / "qtest").exists, DEADLINE, "QEMU is ready")
@@ -162,3 +184,26 @@ def test_bounces_are_no_pulses(site):
     time.sleep(0.1)
     site.chip.set(5, 1)
     counts_when(site, lambda found: found["slow"] == before + 1)
+
+
+def command(site, name, **members):
+    """What comes of a command, without its name."""
+    site.application.publish(f"iot-2/type/edge/id/e1/cmd/{name}/fmt/json", json.dumps({"d": members}))
+    said = next_of(site, OUTCOME)
+    assert said.pop("command") == name
+    return said
+
+
+def test_outputs_are_set(site):
+    site.board.wait_console("output failed output=key reason=busy")
+    site.chip.watch_outputs()
+    assert command(site, "relay", value=1) == {"outcome": "ok", "value": 1}
+    assert site.chip.outputs_so_far() == ["raise 6"]
+    assert command(site, "relay", value=2) == {"outcome": "refused"}
+    assert command(site, "key", value=1) == {"outcome": "failed"}
+    # Active means low.
+    assert command(site, "light", value=0) == {"outcome": "ok", "value": 0}
+    assert site.chip.outputs_so_far() == ["raise 6", "raise 7"]
+    assert command(site, "relay", value=1, **{"for": "300ms"}) == {"outcome": "ok", "value": 1}
+    wait_until(lambda: site.chip.outputs_so_far() == ["raise 6", "raise 7", "lower 6"], DEADLINE * PATIENCE,
+               "the pulse is over")

@@ -45,7 +45,8 @@ import Testing
 @Suite struct LineStructureTests {
   private func encode(line: UInt32, flags: UInt32, debounce: UInt32 = 0) -> [UInt8] {
     var bytes = InlineArray<592, UInt8>(repeating: 0xFF)
-    LineRequest.encode(line: line, flags: flags, debounceMicroseconds: debounce, into: &bytes)
+    LineRequest.encode(
+      line: line, flags: flags, LineAttribute(kind: debounce > 0 ? .debounce : .none, value: debounce), into: &bytes)
     return (0..<592).map { bytes[$0] }
   }
 
@@ -65,6 +66,17 @@ import Testing
         288: 0x36, 289: 0x01,  // active low, input, both edges, pull-up
         296: 1, 320: 3, 328: 0x20, 329: 0x4E, 336: 1, 560: 1, 565: 4,
       ])
+  }
+
+  /// An output has its level from the moment on that it is one.
+  @Test func asksForAnOutput() {
+    var bytes = InlineArray<592, UInt8>(repeating: 0)
+    LineRequest.encode(
+      line: 5, flags: LineFlag.output, LineAttribute(kind: .outputValue, value: 1), into: &bytes)
+    let expected: [Int: UInt8] = [
+      0: 5, 256: 0x6D, 257: 0x6F, 258: 0x74, 259: 0x65, 288: 8, 296: 1, 320: 2, 328: 1, 336: 1, 560: 1,
+    ]
+    #expect(parts((0..<592).map { bytes[$0] }) == expected)
   }
 
   @Test func asksForALevelAlone() {

@@ -106,7 +106,7 @@ final class Machine {
   private(set) var toldCount: [Int: Int] = [:]
 
   // Outputs and power.
-  private(set) var outputs: [Int: Decimal] = [:]
+  private(set) var outputs: [Int: Int] = [:]
   private(set) var rebootCount = 0
   var lastStart = LastStart.power
   /// Which run of the machine this is.
@@ -273,9 +273,9 @@ final class Machine {
   // MARK: Outputs and power
 
   /// Sets one of as many outputs as there are sensors; the last one is somebody else's.
-  func setOutput(_ index: Int, to value: Decimal) -> OutputAnswer {
+  func setOutput(_ index: Int, to value: Int) -> OutputAnswer {
     guard sensors.indices.contains(index) else { return .notFound }
-    guard index < sensors.count - 1 else { return .notPermitted }
+    guard index < sensors.count - 1 else { return .busy }
     outputs[index] = value
     return .done
   }
@@ -544,7 +544,7 @@ final class Machine {
 }
 
 /// The host that the agent sees.
-struct SimulatedHost: Host, HostOutputs {
+struct SimulatedHost: Host {
   let world: World
   let network: Network
   let machine: Machine
@@ -665,7 +665,7 @@ struct SimulatedHost: Host, HostOutputs {
 
   // MARK: Outputs and power
 
-  mutating func setOutput(_ index: Int, to value: Decimal) -> OutputAnswer { machine.setOutput(index, to: value) }
+  mutating func setOutput(_ index: Int, to value: Int) -> OutputAnswer { machine.setOutput(index, to: value) }
   mutating func readLocation(_ path: Span<UInt8>, _ text: inout LocationText) -> Int? {
     guard let location = machine.location else { return nil }
     let count = min(location.count, LocationText.count)

@@ -19,6 +19,8 @@ enum CommandRequest {
   case trigger(BuiltInRequest)
   /// The named events have this interval from now on.
   case setInterval(BuiltInRequest, TimeSpan)
+  /// The output with this command, if there is any, is to be set.
+  case write
 }
 
 /// How far a command has come by being begun.
@@ -52,10 +54,18 @@ struct CommandRunner: ~Copyable {
   /// Whether that is an action, and the identifier of the request for it.
   private var isAction = false
   private var identifier: ByteBuffer
+  /// What an output has been set to by the command that is being taken.
+  var written: Int?
   /// The outcome being written.
   private var payload: ByteBuffer
   /// Commands carried out or refused, redeliveries not included.
   private(set) var count: UInt64 = 0
+
+  /// The name of the command that was taken last.
+  var takenName: Span<UInt8> {
+    @_lifetime(borrow self)
+    get { name.span }
+  }
 
   /// Takes buffers for names, outputs and one outcome from `arena`, and one for commands that wait, which has room for
   /// any that fits a packet of `packetBytesMax`.
@@ -172,6 +182,9 @@ struct CommandRunner: ~Copyable {
     if !isWholeName { return .over(.unknown) }
     if name.span.equals("ping") { return .over(.ok) }
     guard name.span.equals("publish") || name.span.equals("interval") else {
+      if settings.outputs.count > 0, configuredCommand(name.span, settings) == nil {
+        return isEnding ? .mustWait : .asksFor(.write)
+      }
       return startProgram(name.span, input, Span(), settings, &host)
     }
     let request = builtInRequest(input)
@@ -423,6 +436,7 @@ struct CommandRunner: ~Copyable {
     envelope.member("command", text: name, into: &payload)
     envelope.member("outcome", text: outcome.name.bytes, into: &payload)
     if let status { envelope.member("status", status, into: &payload) }
+    if let written { envelope.member("value", written, into: &payload) }
     if let slot { envelope.member("output", text: slots[slot].output, into: &payload) }
     if isCut { envelope.member("truncated", into: &payload) }
     envelope.finish(at: time, into: &payload)

@@ -17,6 +17,7 @@ static inline int mote_random_seed(uint64_t *_Nonnull seed) {
 
 // `errno` is a macro.
 static inline int mote_errno(void) { return errno; }
+static inline void mote_set_errno(int number) { errno = number; }
 
 // Lets go of the pages that this process has mapped of its code and constants. They stay in the page cache, from where
 // those that are still needed come back by faults.

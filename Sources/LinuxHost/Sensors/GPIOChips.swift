@@ -85,6 +85,18 @@ struct GPIOChip: ~Copyable {
   }
 }
 
+extension GPIOChip {
+  /// GPIO_V2_GET_LINE: makes a line ours. Gives the descriptor of the request, or -1 with errno.
+  @inline(never)
+  func request(_ line: UInt32, _ flags: UInt32, _ attribute: LineAttribute) -> Int32 {
+    var bytes = InlineArray<592, UInt8>(repeating: 0)
+    LineRequest.encode(line: line, flags: flags, attribute, into: &bytes)
+    var span = bytes.mutableSpan
+    guard span.control(descriptor, LineRequestNumber.line) else { return -1 }
+    return Int32(truncatingIfNeeded: bytes.span.structureNumber(at: LineStructure.descriptor))
+  }
+}
+
 extension MutableSpan<UInt8> {
   /// ioctl(2) with these bytes; false when it fails.
   @inline(never)

@@ -241,13 +241,15 @@ struct LineTable: ~Copyable {
     var flags = lines[index].options.flags | LineFlag.input
     if lines[index].wantsCount { flags |= LineFlag.risingEdge }
     if lines[index].levelSource >= 0 { flags |= LineFlag.risingEdge | LineFlag.fallingEdge }
-    var descriptor = request(place.line, of: chip, flags, lines[index].options.debounceMicroseconds)
+    let period = lines[index].options.debounceMicroseconds
+    var descriptor = chip.request(
+      place.line, flags, LineAttribute(kind: period > 0 ? .debounce : .none, value: period))
     var hasEdges = true
     // A line without an interrupt has a level all the same.
-    if descriptor < 0, mote_errno() == ENXIO, lines[index].options.debounceMicroseconds == 0 {
+    if descriptor < 0, mote_errno() == ENXIO, period == 0 {
       hasEdges = false
       flags &= ~(LineFlag.risingEdge | LineFlag.fallingEdge)
-      descriptor = request(place.line, of: chip, flags, 0)
+      descriptor = chip.request(place.line, flags, LineAttribute(kind: .none, value: 0))
     }
     guard descriptor >= 0 else {
       let failure = Errno.last
@@ -266,20 +268,10 @@ struct LineTable: ~Copyable {
     release(index)
     return .notReady
   }
-
-  private func request(
-    _ line: UInt32, of chip: borrowing GPIOChip, _ flags: UInt32, _ debounceMicroseconds: UInt32
-  ) -> Int32 {
-    var bytes = InlineArray<592, UInt8>(repeating: 0)
-    LineRequest.encode(line: line, flags: flags, debounceMicroseconds: debounceMicroseconds, into: &bytes)
-    var span = bytes.mutableSpan
-    guard span.control(chip.descriptor, LineRequestNumber.line) else { return -1 }
-    return Int32(truncatingIfNeeded: bytes.span.structureNumber(at: LineStructure.descriptor))
-  }
 }
 
 /// Where a line is.
-private struct LinePlace {
+struct LinePlace {
   var chip = -1
   var line: UInt32 = 0
 

@@ -97,6 +97,15 @@ struct PathText: ~Copyable {
   }
 }
 
+extension PathText {
+  /// write(2) of its bytes, once.
+  func write(to descriptor: Int32) throws(Errno) {
+    let count = count
+    let written = withPointer { CLinux.write(descriptor, $0, count) }
+    guard written == count else { throw written < 0 ? .last : Errno(code: EIO) }
+  }
+}
+
 extension ByteBuffer {
   /// Appends a path.
   mutating func append(_ path: borrowing PathText) { path.withBytes { append($0) } }
