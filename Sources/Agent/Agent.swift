@@ -182,7 +182,17 @@ public struct Agent: ~Copyable {
 
   @inline(never)  // beside the agents without a queue on flash
   private mutating func driveFlash<H: Host & ~Copyable>(isEnding: Bool, _ now: Instant, _ host: inout H) {
-    outbox.driveFlash(isEnding: isEnding, at: clock.wallTime(&host), now, &log, &host)
+    let time = clock.wallTime(&host)
+    outbox.driveFlash(isEnding: isEnding, at: time, now, &log, &host)
+    guard outbox.endsGap(now) else { return }
+    // Free between two events.
+    events.payload.removeAll()
+    var envelope = EventEnvelope(into: &events.payload)
+    outbox.writeGap(&envelope, into: &events.payload, now)
+    envelope.finish(at: time, using: &events.stamp, into: &events.payload)
+    let topic: StaticString = "iot-2/evt/queue/fmt/json"
+    outbox.publish(
+      events.payload, on: TopicName(alreadyChecked: topic.bytes), qos: .atLeastOnce, now, &log, &host)
   }
 
   /// Moves device management forward, which decides whether there may be a connection.

@@ -102,6 +102,11 @@ def test_a_queue_that_is_larger_than_memory(start, platform):
     start.proxy.open()
     wait_numbers(platform, range(1000))
     assert report(agent.socket)["dropped"] == 0
+    gap = platform.next_event("queue").data
+    assert gap.pop("seconds") <= DEADLINE
+    assert gap == {"delivered": 1000, "dropped": 0, "expired": 0, "damaged": 0, "abandoned": 0}
+    found = report(agent.socket)
+    assert (found["on-flash"], found["flash-delivered"], found["flash-errors"]) == (0, 1000, 0)
 
 
 def test_what_the_server_confirms_in_time_is_not_written(start, platform):

@@ -4,6 +4,7 @@ import AgentConfiguration
 import Bytes
 import HostInterface
 import MQTT
+import Spool
 import Telemetry
 
 extension Control {
@@ -55,7 +56,8 @@ extension Control {
       WordList(
         """
         connection|since|client|server|port|tls|link|attempts|last-end|connections|management|queued|inflight|published\
-        |skipped|dropped|unsendable|commands|watchdog|watchdog-errors|version|process|uptime|memory
+        |skipped|dropped|unsendable|on-flash|flash-bytes|flash-delivered|flash-dropped|flash-expired|flash-damaged\
+        |flash-abandoned|flash-errors|commands|watchdog|watchdog-errors|version|process|uptime|memory
         """))
     writer.text(uplink.stateName.bytes, to: &answer)
     writer.span(now - uplink.changedAt, to: &answer)
@@ -83,6 +85,10 @@ extension Control {
     writer.number(outbox.counters.skipped, to: &answer)
     writer.number(outbox.droppedCount, to: &answer)
     writer.number(outbox.counters.setAside, to: &answer)
+    writer.number(outbox.flash.storedCount, to: &answer)
+    writer.size(outbox.flash.isActive ? outbox.flash.byteCount : 0, to: &answer)
+    for index in 0..<FlashCounts.messageWordCount { writer.number(outbox.flash.counts[index], to: &answer) }
+    writer.number(outbox.flash.failureCount, to: &answer)
     writer.number(commands.count, to: &answer)
     writer.text(watchdogs.stateName(settings).bytes, to: &answer)
     writer.number(UInt64(watchdogs.errorCount), to: &answer)

@@ -37,6 +37,9 @@ struct FlashDrain: BitwiseCopyable {
   fileprivate var isLosing = false
   fileprivate var lostBefore: UInt64 = 0
   fileprivate var filesSetAside: UInt64 = 0
+  /// Since when something waits on flash that is not yet with the server, and what was counted before.
+  fileprivate var gapSince: Instant?
+  fileprivate var countsBefore = FlashCounts()
 
   /// Four fifths of what may go out at all.
   mutating func limit(messagesPerSecond: Int) {
@@ -105,6 +108,30 @@ extension Outbox {
       if message.isLate { drain.rate.spend(at: now) }
       flash.noteSent(message)
     }
+  }
+
+  /// Whether all is with the server that had waited on flash, which has not been told yet.
+  mutating func endsGap(_ now: Instant) -> Bool {
+    guard flash.isKnown else { return false }
+    if drain.gapSince == nil {
+      if flash.storedCount == 0 {
+        drain.countsBefore = flash.counts
+      } else {
+        drain.gapSince = now
+      }
+    }
+    return drain.gapSince != nil && flash.isDrained && client.isConnected
+  }
+
+  /// Writes what has become of what had waited.
+  mutating func writeGap(_ envelope: inout EventEnvelope, into buffer: inout ByteBuffer, _ now: Instant) {
+    let since = drain.gapSince ?? now
+    drain.gapSince = nil
+    for index in 0..<FlashCounts.messageWordCount {
+      envelope.name(FlashCounts.words.word(index), into: &buffer)
+      buffer.append(decimal: flash.counts[index] - drain.countsBefore[index])
+    }
+    envelope.member("seconds", Int(truncatingIfNeeded: (now - since).milliseconds / 1000), into: &buffer)
   }
 
   /// Logs what has changed: once when it begins, and once when it ends.

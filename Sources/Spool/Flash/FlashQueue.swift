@@ -140,7 +140,7 @@ public struct FlashQueue: ~Copyable {
   public let options: FlashOptions
   let segmentBytes: Int
   let recordBytesMax: Int
-  var lanes = InlineArray<4, FlashLane>(repeating: FlashLane())
+  var lanes = FlashLanes(repeating: FlashLane())
   var bytes: ByteBuffer
   var entries: FixedArray<StagedMessage>
   var inflight: FixedArray<InflightMessage>
@@ -268,6 +268,7 @@ public struct FlashQueue: ~Copyable {
 
   /// The topic of a message.
   @_lifetime(borrow self)
+  @inline(never)  // small code
   public func topic(of message: FlashMessage) -> Span<UInt8> {
     if message.isLate { return windowBytes.span.extracting(message.topic.range) }
     return bytes.span.extracting(message.topic.range)
@@ -275,6 +276,7 @@ public struct FlashQueue: ~Copyable {
 
   /// The payload of a message.
   @_lifetime(borrow self)
+  @inline(never)  // small code
   public func payload(of message: FlashMessage) -> Span<UInt8> {
     if message.isLate { return windowBytes.span.extracting(message.payload.range) }
     return bytes.span.extracting(message.payload.range)
@@ -409,6 +411,7 @@ public struct FlashQueue: ~Copyable {
     skipBytes(lane, byteCount)
   }
 
+  @inline(never)  // small code: this is called from several places
   mutating func skipBytes(_ lane: Int, _ byteCount: Int) {
     lanes[lane].readOffset += byteCount
     windowBytes.removeFirst(byteCount)
@@ -463,6 +466,7 @@ public struct FlashQueue: ~Copyable {
     }
   }
 
+  @inline(never)  // small code: this is called from several places
   mutating func setBase(_ lane: Int, _ base: UInt64) {
     lanes[lane].base = base
     isDirty = true

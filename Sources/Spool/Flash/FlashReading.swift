@@ -66,6 +66,7 @@ extension FlashQueue {
   }
 
   /// Everything up to `sequence` is lost, if it is not there; false where something before it is with the client.
+  @inline(never)  // small code: this is called from several places
   private mutating func lose(_ lane: Int, _ sequence: UInt64) -> Bool {
     guard sequence > lanes[lane].read else { return true }
     guard lanes[lane].base == lanes[lane].read else { return false }
@@ -81,6 +82,7 @@ extension FlashQueue {
   }
 
   /// Goes to where another record may begin.
+  @inline(never)  // small code: this is called from several places
   mutating func skipToMark(_ lane: Int) {
     let count = windowBytes.bytesToMark
     skipBytes(lane, count)
