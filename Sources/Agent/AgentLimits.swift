@@ -75,6 +75,8 @@ public enum AgentLimits {
   static var trialPause: TimeSpan { .seconds(5) }
   /// How long an installer's program may take.
   public static var installTimeout: TimeSpan { .minutes(60) }
+  /// The same of one that speaks with the boot loader.
+  public static var slotsTimeout: TimeSpan { .seconds(60) }
   /// In how many runs of the agent a server is told what an image came to, if it does not say that it knows.
   public static var reportsMax: UInt8 { 10 }
   /// How long the server may take for its answer to a request of the device, that to be managed included.

@@ -59,6 +59,8 @@ extension Settings {
       .text(management.information[Int(key.rawValue - Key.serialNumber.rawValue)])
     case .installer: .word(firmware.installer.name)
     case .installerRun: .text(firmware.run)
+    case .slotA: .text(firmware.slots.a)
+    case .slotB: .text(firmware.slots.b)
     case .keyFile: .text(firmware.keyFile)
     case .compatible: .text(firmware.compatible)
     case .allowDowngrade: .boolean(firmware.allowsDowngrade)

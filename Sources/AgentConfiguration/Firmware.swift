@@ -10,6 +10,7 @@ extension SettingsLoader {
     settings.firmware.isConfigured = true
     settings.firmware.installer = FirmwareInstaller(rawValue: choice(.installer)) ?? .agent
     settings.firmware.run = path(.installerRun, of: &settings)
+    settings.firmware.slots = (path(.slotA, of: &settings), path(.slotB, of: &settings))
     settings.firmware.keyFile = path(.keyFile, of: &settings)
     settings.firmware.compatible = compatible(of: &settings)
     settings.firmware.allowsDowngrade = boolean(.allowDowngrade)
@@ -21,15 +22,30 @@ extension SettingsLoader {
     if !isManaged, !settings.isQuickstart {
       reportMissing(.lifetime, in: section, expected: "a [management]")
     }
-    let isOwn = settings.firmware.installer == .agent
-    if isOwn, winner(.keyFile) == nil {
+    let hasSlots = settings.firmware.installer != .command
+    if hasSlots, winner(.keyFile) == nil {
       reportMissing(.keyFile, in: section, expected: "a file of public keys")
     }
-    if winner(.compatible) == nil, isOwn || winner(.keyFile) != nil {
+    if winner(.compatible) == nil, hasSlots || winner(.keyFile) != nil {
       reportMissing(.compatible, in: section, expected: "what images are made for")
     }
-    if !isOwn, winner(.installerRun) == nil {
+    if settings.firmware.installer != .agent, winner(.installerRun) == nil {
       reportMissing(.installerRun, in: section, expected: "the path of a program")
+    }
+    if settings.firmware.installer == .partition { checkPartitions(settings, in: section) }
+  }
+
+  /// The two slots differ, and somebody restarts the machine, into a new system and out of one that does not work.
+  @inline(never)  // small code
+  private mutating func checkPartitions(_ settings: borrowing Settings, in section: Int) {
+    guard winner(.slotA) != nil, let other = winner(.slotB) else {
+      return reportMissing(winner(.slotA) == nil ? .slotA : .slotB, in: section, expected: "the path of a partition")
+    }
+    if settings.bytes(settings.firmware.slots.a).equals(settings.bytes(settings.firmware.slots.b)) {
+      reportFound(.error, other, "; expected another one than in slot-a")
+    }
+    if isManaged, winner(.reboot) == nil {
+      reportMissing(.reboot, in: section, expected: "yes or a program in [management]")
     }
   }
 

@@ -23,8 +23,8 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   case serialNumber, manufacturer, model, deviceClass, deviceDescription, firmwareVersion, hardwareVersion
   case descriptiveLocation
   // [firmware]
-  case installer, installerRun, keyFile, compatible, allowDowngrade, imageSize, firmwareCAFile, throttle
-  case downloadDeadline
+  case installer, installerRun, slotA, slotB, keyFile, compatible, allowDowngrade, imageSize, firmwareCAFile
+  case throttle, downloadDeadline
   // [watchdog]
   case watchdogDevice, watchdogTimeout, watchdogStop
   // [queue]

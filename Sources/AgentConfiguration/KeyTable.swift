@@ -111,11 +111,13 @@ enum KeyTable {
     text(.descriptiveLocation, "location", .management, .goesOn, "where it stands, in words"),
 
     choice(
-      .installer, "installer", .firmware, .installer, default: Int32(FirmwareInstaller.agent.rawValue), .goesOn,
-      "`agent` renews this program in slots of its own, `command` hands the image to a program"),
+      .installer, "installer", .firmware, .installer, default: Int32(FirmwareInstaller.agent.rawValue), .reconnects,
+      "`agent` renews this program, `command` hands the image to a program, `partition` writes the idle slot"),
     text(
       .installerRun, "run", .firmware, .goesOn,
-      "for `command`: the absolute path of a program that gets the image's path"),
+      "the absolute path of the program: the `command`, or one that speaks with the boot loader"),
+    text(.slotA, "slot-a", .firmware, .reconnects, "for `partition`: the absolute path of a block device or a file"),
+    text(.slotB, "slot-b", .firmware, .reconnects, "the same of the other one"),
     text(
       .keyFile, "key-file", .firmware, .goesOn,
       "a PEM file of up to four P-256 keys; one of them must have signed an image"),

@@ -139,10 +139,12 @@ public enum FirmwareInstaller: UInt8, Sendable, BitwiseCopyable {
   case agent
   /// By a program that gets the image.
   case command
+  /// The system, in the one of two partitions that it does not run from.
+  case partition
 
-  static var words: WordList { WordList("agent|command") }
+  static var words: WordList { WordList("agent|command|partition") }
   /// The word of a configuration.
-  var name: StaticString { self == .agent ? "agent" : "command" }
+  var name: StaticString { self == .agent ? "agent" : self == .command ? "command" : "partition" }
 }
 
 /// What firmware is taken, and where from.
@@ -151,8 +153,10 @@ public struct FirmwareSettings: Sendable, BitwiseCopyable {
   public internal(set) var isConfigured = false
   /// Who installs it.
   public internal(set) var installer = FirmwareInstaller.agent
-  /// The absolute path of the program that installs an image; empty without one.
+  /// The absolute path of the program that installs an image, or speaks with the boot loader; empty without one.
   public internal(set) var run: Text = .none
+  /// The absolute paths of the two partitions; empty without them.
+  public internal(set) var slots: (a: Text, b: Text) = (.none, .none)
   /// The path of the PEM file of the keys that are trusted; empty without one.
   public internal(set) var keyFile: Text = .none
   /// What images must be made for; empty where that does not matter.
@@ -423,6 +427,7 @@ public struct Settings: ~Copyable {
   private func isSame(_ value: SettingValue, as otherValue: SettingValue, of other: borrowing Settings) -> Bool {
     switch (value, otherValue) {
     case (.text(let text), .text(let otherText)): bytes(text).equals(other.bytes(otherText))
+    case (.word(let word), .word(let otherWord)): word.isSameText(as: otherWord)
     case (.boolean(let isTrue), .boolean(let otherIsTrue)): isTrue == otherIsTrue
     case (.count(let count), .count(let otherCount)): count == otherCount
     case (.size(let size), .size(let otherSize)): size == otherSize

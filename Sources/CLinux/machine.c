@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -366,6 +367,27 @@ int mote_enter_folder(const char *name, int keep) {
     close(above);
   }
   return chdir(name);
+}
+
+int mote_open_slot(const char *path, const char *other, int64_t byte_count, int for_writing) {
+  // Without O_CREAT, O_EXCL is refused for a block device that is mounted, or part of one that is.
+  int slot = open(path, (for_writing ? O_RDWR | O_EXCL : O_RDONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  struct stat status, others;
+  if (slot < 0 || fstat(slot, &status) < 0) return -1;
+  int is_device = S_ISBLK(status.st_mode);
+  if (!is_device && !S_ISREG(status.st_mode)) {
+    errno = EINVAL;
+    return -1;
+  }
+  int is_other = stat(other, &others) == 0 && (is_device
+      ? S_ISBLK(others.st_mode) && others.st_rdev == status.st_rdev
+      : others.st_dev == status.st_dev && others.st_ino == status.st_ino);
+  // Of some drivers a read-only device can be opened for writing.
+  int is_fixed = 0;
+  if (is_device && for_writing) (void)ioctl(slot, BLKROGET, &is_fixed);
+  errno = is_other ? EBUSY : is_fixed ? EROFS : ENOSPC;
+  if (errno != ENOSPC || lseek(slot, 0, SEEK_END) < byte_count) return -1;
+  return slot;
 }
 
 // MARK: Watchdog

@@ -460,14 +460,15 @@ static void detach(int output) {
   mote_close_from(3);
 }
 
-pid_t mote_start_installer(const char *path, const char *argument, const char *variable, int output) {
+pid_t mote_start_installer(
+    const char *path, const char *argument, const char *slot, const char *variable, int output) {
   pid_t process = mote_fork_quietly();
   if (process != 0) return process;
   // Out of the way of the numbers that it gets.
   detach(fcntl(output, F_DUPFD_CLOEXEC, 10));
   unblock_signals();
   if (chdir("/") < 0) _exit(126);
-  const char *const arguments[] = {path, argument, NULL};
+  const char *const arguments[] = {path, argument, slot, NULL};
   const char *const environment[] = {search_path, variable, NULL};
   execve(path, (char *const *)arguments, (char *const *)environment);
   _exit(126);

@@ -10,7 +10,7 @@ import Bytes
 
 /// Where an image is kept.
 public enum FirmwarePlace: UInt8, Equatable, Sendable, BitwiseCopyable {
-  /// The two slots of the agent's own program.
+  /// The two slots, of the agent's own program or of the system.
   case slotA, slotB
   /// The file that is handed to an installer.
   case file
@@ -26,6 +26,31 @@ public enum FirmwarePlace: UInt8, Equatable, Sendable, BitwiseCopyable {
 
   /// The other slot; a file has none.
   public var other: FirmwarePlace { self == .slotA ? .slotB : .slotA }
+}
+
+/// What the configured program is started for.
+public enum InstallerTask: UInt8, Equatable, Sendable, BitwiseCopyable {
+  /// To install an image, whose path it gets.
+  case install
+  /// To tell which slot runs, and which one is started when nobody says otherwise.
+  case state
+  /// To have a slot started next, once.
+  case tryOut
+  /// To have a slot started from now on.
+  case commit
+
+  /// Whether it gets a slot as its second argument.
+  public var isAboutSlot: Bool { rawValue >= InstallerTask.tryOut.rawValue }
+
+  /// Its argument.
+  public var name: StaticString {
+    switch self {
+    case .install: "install"
+    case .state: "state"
+    case .tryOut: "try"
+    case .commit: "commit"
+    }
+  }
 }
 
 /// Bounds of what a host does for firmware.
@@ -136,11 +161,11 @@ public protocol HostFirmware: ~Copyable {
 
   // MARK: Installing
 
-  /// Starts the configured installer with the path of the image as its argument and `version` in its environment. None
-  /// may be running.
+  /// Starts the configured program with `version` in its environment. Its arguments are the path of the image, or the
+  /// name of another task, and the slot `place` where the task is about one. None may be running.
   ///
   /// - Returns: whether something has been started; what it comes to `pollInstaller` tells.
-  mutating func startInstaller(version: Span<UInt8>) -> Bool
+  mutating func startInstaller(_ task: InstallerTask, _ place: FirmwarePlace, version: Span<UInt8>) -> Bool
 
   /// Appends what the installer has written to `output`, as far as it fits, and says whether it has ended. The host
   /// wakes the loop when there is news. To be called until it has ended.

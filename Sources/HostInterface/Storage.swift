@@ -76,6 +76,8 @@ public enum StorageAnswer: UInt8, Equatable, Sendable, BitwiseCopyable {
   case noSpace
   /// Nothing can be kept here: the file system is read-only, or the folder is missing or not ours.
   case readOnly
+  /// Something else uses it, a file system for instance.
+  case inUse
   /// What was stored is not as it was written.
   case damaged
   /// The system reported an error twice, or gave no answer in time. What hangs may hang on: until it ends, everything
@@ -189,6 +191,7 @@ extension StorageAnswer {
     case .notFound: "not-found"
     case .noSpace: "no-space"
     case .readOnly: "read-only"
+    case .inUse: "in-use"
     case .damaged: "damaged"
     case .failed: "failed"
     }

@@ -444,9 +444,9 @@ public struct LinuxHost: ~Copyable, Host {
   }
 
   /// Starts the installer's program in a session of its own.
-  public mutating func startInstaller(version: Span<UInt8>) -> Bool {
+  public mutating func startInstaller(_ task: InstallerTask, _ place: FirmwarePlace, version: Span<UInt8>) -> Bool {
     noteInstalling()
-    return firmware.startInstaller(version: version)
+    return firmware.startInstaller(task, place, version: version)
   }
 
   /// Collects its output and tells where it stands.

@@ -9,10 +9,14 @@ public struct OpenImage: Sendable, BitwiseCopyable {
   /// Where.
   public let place: FirmwarePlace
   fileprivate let file: Int32
+  /// Whether the file is the slot of a system: it has its own length.
+  private let isSlot: Bool
 
-  fileprivate init(place: FirmwarePlace, file: Int32) {
+  /// `file` is open, and the operations close it.
+  public init(place: FirmwarePlace, file: Int32, isSlot: Bool) {
     self.place = place
     self.file = file
+    self.isSlot = isSlot
   }
 
   /// Writes `bytes` at `offset`.
@@ -38,8 +42,8 @@ public struct OpenImage: Sendable, BitwiseCopyable {
     byteCount: UInt64, on medium: inout Medium
   ) -> StorageAnswer {
     do throws(StorageFailure) {
-      try medium.truncate(file, to: Int(byteCount))
-      if place != .file { try medium.makeExecutable(file) }
+      if !isSlot { try medium.truncate(file, to: Int(byteCount)) }
+      if !isSlot, place != .file { try medium.makeExecutable(file) }
       try medium.flush(file)
       try medium.close(file)
       try medium.flushFolder()
@@ -50,14 +54,22 @@ public struct OpenImage: Sendable, BitwiseCopyable {
 
 private func headerName(of place: FirmwarePlace) -> StorageName { StorageName(place.fileName, ".header") }
 
+/// Closes the image that is open, if one is.
+public func closeImage<Medium: StorageMedium & ~Copyable>(
+  _ image: inout OpenImage?, on medium: inout Medium
+) throws(StorageFailure) {
+  guard let open = image else { return }
+  image = nil
+  try medium.close(open.file)
+}
+
 /// Makes `place` ready to be written from `offset` on. The file's name is durable then, so that a flush is enough.
 public func prepareImage<Medium: StorageMedium & ~Copyable>(
   _ place: FirmwarePlace, header: Span<UInt8>, byteCount: UInt64, from offset: UInt64, _ image: inout OpenImage?,
   on medium: inout Medium
 ) -> StorageAnswer {
   do throws(StorageFailure) {
-    if let image { try medium.close(image.file) }
-    image = nil
+    try closeImage(&image, on: &medium)
     let file: Int32
     if offset == 0 {
       medium.forget(StorageName(place.fileName))
@@ -70,7 +82,7 @@ public func prepareImage<Medium: StorageMedium & ~Copyable>(
       }
       try medium.truncate(file, to: Int(offset))
     }
-    image = OpenImage(place: place, file: file)
+    image = OpenImage(place: place, file: file, isSlot: false)
     let free = try medium.freeByteCount()
     guard free >= byteCount - min(offset, byteCount) + FirmwareLimits.spareBytes else { return .noSpace }
     if !header.isEmpty {
@@ -97,19 +109,29 @@ public func readImage<Medium: StorageMedium & ~Copyable>(
       try medium.close(file)
       return .damaged
     }
-    medium.forgetCache(of: file)
-    var offset = 0
-    // Each turn reads at least a byte.
-    while offset < Int(byteCount) {
-      buffer.removeAll()
-      try readToEnd(file, at: offset, into: &buffer, byteCountMax: buffer.freeCount, on: &medium)
-      guard !buffer.isEmpty else { return .damaged }
-      body(buffer.span)
-      offset += buffer.count
-    }
-    try medium.close(file)
-    return .done
+    return try readImage(in: file, byteCount: byteCount, through: &buffer, on: &medium, body)
   } catch { return error.answer }
+}
+
+/// The same of the first `byteCount` bytes of an open file, which is closed.
+@inline(never)
+public func readImage<Medium: StorageMedium & ~Copyable>(
+  in file: Int32, byteCount: UInt64, through buffer: inout ByteBuffer, on medium: inout Medium,
+  _ body: (Span<UInt8>) -> Void
+) throws(StorageFailure) -> StorageAnswer {
+  medium.forgetCache(of: file)
+  var offset = 0
+  // Each turn reads at least a byte.
+  while offset < Int(byteCount) {
+    buffer.removeAll()
+    let byteCountMax = min(buffer.freeCount, Int(byteCount) - offset)
+    try readToEnd(file, at: offset, into: &buffer, byteCountMax: byteCountMax, on: &medium)
+    guard !buffer.isEmpty else { return .damaged }
+    body(buffer.span)
+    offset += buffer.count
+  }
+  try medium.close(file)
+  return .done
 }
 
 /// Reads the header that is kept beside an image.

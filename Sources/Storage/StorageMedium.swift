@@ -68,6 +68,8 @@ public enum StorageFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
   case noSpace
   /// Nothing can be written here.
   case readOnly
+  /// Something else uses it.
+  case inUse
   /// The medium reported an error.
   case failed
 
@@ -77,6 +79,7 @@ public enum StorageFailure: UInt8, Error, Equatable, Sendable, BitwiseCopyable {
     case .notFound: .notFound
     case .noSpace: .noSpace
     case .readOnly: .readOnly
+    case .inUse: .inUse
     case .failed: .failed
     }
   }

@@ -243,7 +243,8 @@ private func useFirmware(
 ) throws(ExitStatus) {
   let plan = FirmwarePlan(
     isConfigured: settings.firmware.isConfigured, isOwn: settings.firmware.installer == .agent,
-    run: settings.bytes(settings.firmware.run), keyFile: settings.bytes(settings.firmware.keyFile))
+    run: settings.bytes(settings.firmware.run), slotA: settings.bytes(settings.firmware.slots.a),
+    slotB: settings.bytes(settings.firmware.slots.b), keyFile: settings.bytes(settings.firmware.keyFile))
   do throws(ArenaExhausted) { try host.useFirmware(plan, from: &arena) } catch { throw .software }
 }
 

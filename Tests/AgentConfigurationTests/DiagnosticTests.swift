@@ -82,7 +82,7 @@ import Testing
   @Test func firmware() throws {
     try expect(
       "[firmware]\ninstaller = agnt\nkey-file = /k\ncompatible = c\n[management]",
-      #"f:13:13: error: installer: found "agnt"; expected agent or command; did you mean "agent"?"#)
+      #"f:13:13: error: installer: found "agnt"; expected agent, command or partition; did you mean "agent"?"#)
     try expect(
       "[management]\n[firmware]\ncompatible = a b\nkey-file = /k",
       #"f:14:14: error: compatible: found "a b"; expected 1 to 64 printable characters without blanks"#)
@@ -145,6 +145,24 @@ import Testing
     try expect(
       "[event e]\nheartbeat = 1m\n[sensor s]\nevent = e\nread = file:/x",
       "f:13:13: warning: heartbeat: has no effect, as no sensor of this event has a deadband")
+  }
+
+  @Test func partitions() throws {
+    let firmware = "[firmware]\ninstaller = partition\nrun = /x\nkey-file = /k\ncompatible = c\n"
+    let whole = "[management]\nreboot = yes\n" + firmware
+    try expect(whole + "slot-a = /dev/a\nslot-b = /dev/b")
+    try expect(
+      whole + "slot-a = /dev/a",
+      "f:14:2: error: [firmware]: slot-b is missing; expected the path of a partition")
+    try expect(
+      whole + "slot-b = /dev/b",
+      "f:14:2: error: [firmware]: slot-a is missing; expected the path of a partition")
+    try expect(
+      whole + "slot-a = /dev/a\nslot-b = /dev/a",
+      #"f:20:10: error: slot-b: found "/dev/a"; expected another one than in slot-a"#)
+    try expect(
+      "[management]\n" + firmware + "slot-a = /a\nslot-b = /b",
+      "f:13:2: error: [firmware]: reboot is missing; expected yes or a program in [management]")
   }
 
   @Test func watchdog() throws {

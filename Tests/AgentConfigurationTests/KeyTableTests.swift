@@ -48,7 +48,8 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     switch key {
     case .organization: return ["ab12cd", "ef34gh"]
     case .authMethod: return ["token", "TOKEN"]
-    case .caFile, .tokenFile, .run, .reboot, .factoryReset, .installerRun, .keyFile, .firmwareCAFile, .controlSocket,
+    case .caFile, .tokenFile, .run, .reboot, .factoryReset, .installerRun, .slotA, .slotB, .keyFile, .firmwareCAFile,
+      .controlSocket,
       .locationFile, .watchdogDevice:
       return ["/a/b", "/a/c"]
     case .event: return ["status", "other"]

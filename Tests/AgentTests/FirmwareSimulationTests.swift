@@ -1,11 +1,12 @@
 import Bytes
+import HostInterface
 import Simulator
 import TestSupport
 import Testing
 
 /// Whole updates, with the power lost at every place.
 @Suite struct FirmwareSimulationTests {
-  private static let arenaBytes = 8 << 20
+  private static let arenaBytes = 32 << 20
 
   /// One life of a device whose firmware is updated.
   struct Life: Sendable {
@@ -13,17 +14,25 @@ import Testing
     var cleanSession = false
     /// Whether the new program works, or how its installer ends.
     var works = true
+    /// What is wrong with it, where it is started at all.
+    var fault: String?
     var installerStatus = 0
+    /// What the boot loader's program cannot do, and what it does not do although it says so.
+    var failing: [InstallerTask] = []
+    var idle: [InstallerTask] = []
+    var ignoresTry = false
     /// Where transfers are cut.
     var transferCuts: [Int] = []
 
     /// What is downloaded: some blocks, of which the last one is not whole.
     func content(_ version: String) -> [UInt8] {
-      Array((works || version != "1.5.0" ? "WORKS " : "BROKEN ").utf8) + Array(version.utf8)
+      Array((works || version != "1.5.0" ? "WORKS " : fault ?? "BROKEN ").utf8) + Array(version.utf8)
         + (0..<9000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
     }
 
-    var isGood: Bool { works && (installerStatus == 0 || installerStatus == 10) }
+    var isGood: Bool {
+      works && (installerStatus == 0 || installerStatus == 10) && failing.isEmpty && idle.isEmpty && !ignoresTry
+    }
   }
 
   struct Result {
@@ -50,6 +59,8 @@ import Testing
       let (call, operation) = (simulation.callCount, simulation.operationCount)
       simulation.cutTransfers(life.transferCuts)
       simulation.installerStatus = life.installerStatus
+      simulation.breakTasks(failing: Set(life.failing), idle: Set(life.idle))
+      simulation.ignoresTry = life.ignoresTry
       simulation.begin()
       damage?(simulation)
       var fault = try job(simulation, "1.5.0", life, &arena)
@@ -132,6 +143,11 @@ import Testing
     Life(), Life(works: false), Life(installer: "command"), Life(installer: "command", installerStatus: 10),
     Life(installer: "command", installerStatus: 1), Life(cleanSession: true),
     Life(installer: "command", cleanSession: true, transferCuts: [700, 3000]), Life(transferCuts: [300, 5000, 6000]),
+    Life(installer: "partition", transferCuts: [300, 5000]), Life(installer: "partition", works: false),
+    Life(installer: "partition", failing: [.tryOut]), Life(installer: "partition", idle: [.tryOut]),
+    Life(installer: "partition", failing: [.commit]), Life(installer: "partition", idle: [.commit]),
+    Life(installer: "partition", works: false, fault: "LONELY "),
+    Life(installer: "partition", works: false, fault: "CRASHES "),
   ]
 
   /// Each enumeration runs through these lives, and through all of them where more runs than usual are asked for.
@@ -139,7 +155,7 @@ import Testing
 
   @Test(arguments: lives.indices) func ends(index: Int) throws { try live(Self.lives[index]) }
 
-  @Test(arguments: chosen([0, 3])) func survivesAPowerCutInFrontOfEachTurn(index: Int) throws {
+  @Test(arguments: chosen([0, 3, 8])) func survivesAPowerCutInFrontOfEachTurn(index: Int) throws {
     let life = Self.lives[index]
     var cutCount = 0
     for turn in try live(life).turns {
@@ -149,7 +165,7 @@ import Testing
     #expect(cutCount > 100)
   }
 
-  @Test(arguments: chosen([0, 3])) func survivesACrashOfTheAgentInFrontOfEachTurn(index: Int) throws {
+  @Test(arguments: chosen([0, 3, 8])) func survivesACrashOfTheAgentInFrontOfEachTurn(index: Int) throws {
     let life = Self.lives[index]
     var count = 0
     for turn in try live(life).turns where try live(life, .crashBeforeTurn(turn)).wasCut { count += 1 }
@@ -157,7 +173,7 @@ import Testing
     #expect(count > 50)
   }
 
-  @Test(arguments: chosen([1])) func survivesAPowerCutInEachCallOfTheStorage(index: Int) throws {
+  @Test(arguments: chosen([1, 8])) func survivesAPowerCutInEachCallOfTheStorage(index: Int) throws {
     let life = Self.lives[index]
     var historyCount = 0
     for call in 0..<(try live(life).callCount) {

@@ -14,9 +14,8 @@ import Testing
     var run = InstallerRun(isUsed: true, in: &arena)
     var host = SimulatedFirmware(disk: SimulatedDisk())
     let version = Array("1.5.0".utf8)
-    guard run.begin(version: version.span, until: Instant(milliseconds: 60_000), &host) else {
-      return (.failed(-1), "", [])
-    }
+    run.begin(.install, .file, version: version.span, until: Instant(milliseconds: 60_000), &host)
+    guard run.isStarted else { return (.failed(-1), "", []) }
     host.installerOutput = Array(output.utf8)
     host.installerEnd = end
     var outcome = run.advance(Instant(milliseconds: seconds * 1000), &host)

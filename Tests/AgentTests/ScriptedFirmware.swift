@@ -104,7 +104,7 @@ extension ScriptedHost: HostFirmware {
     return answer
   }
 
-  mutating func startInstaller(version: Span<UInt8>) -> Bool {
+  mutating func startInstaller(_ task: InstallerTask, _ place: FirmwarePlace, version: Span<UInt8>) -> Bool {
     if firmware.installerStart { firmware.installs.append(Array(version).text) }
     return firmware.installerStart
   }

@@ -10,10 +10,12 @@ import Testing
 
 extension MachineHost {
   /// What a configuration says about firmware.
-  func useFirmware(run: String = "", keyFile: String = "") throws {
+  func useFirmware(run: String = "", keyFile: String = "", slots: (a: String, b: String) = ("", "")) throws {
     var arena = makeArena(byteCount: 1 << 16)
-    let (run, keyFile) = (Array(run.utf8), Array(keyFile.utf8))
-    let plan = FirmwarePlan(isConfigured: true, isOwn: run.isEmpty, run: run.span, keyFile: keyFile.span)
+    let (run, keyFile, slotA, slotB) = (Array(run.utf8), Array(keyFile.utf8), Array(slots.a.utf8), Array(slots.b.utf8))
+    let plan = FirmwarePlan(
+      isConfigured: true, isOwn: run.isEmpty, run: run.span, slotA: slotA.span, slotB: slotB.span, keyFile: keyFile.span
+    )
     try host.useFirmware(plan, from: &arena)
   }
 
@@ -39,9 +41,9 @@ extension MachineHost {
     return (answer, Array(buffer.span))
   }
 
-  func start(version: String = "1.5.0") -> Bool {
+  func start(_ task: InstallerTask = .install, _ place: FirmwarePlace = .file, version: String = "1.5.0") -> Bool {
     let bytes = Array(version.utf8)
-    return host.startInstaller(version: bytes.span)
+    return host.startInstaller(task, place, version: bytes.span)
   }
 
   func stopInstaller() { host.stopInstaller() }
@@ -140,6 +142,122 @@ extension MachineTests {
       #expect(content(folder, "a") == bytes(1000))
       // Only behind another preparation.
       #expect(host.write([1], at: 1000) == .failed)
+    }
+
+    // MARK: Slots of a system
+
+    /// Two files as slots, of so many bytes.
+    private func slots(_ folder: TemporaryFolder, _ byteCount: Int = 200_000) throws -> (a: String, b: String) {
+      let slots = (a: folder.path + "/slot-a", b: folder.path + "/slot-b")
+      for path in [slots.a, slots.b] { try Data(count: byteCount).write(to: URL(fileURLWithPath: path)) }
+      return slots
+    }
+
+    @Test func aSlotIsWrittenInPlaceAndKeepsItsLength() throws {
+      let folder = try TemporaryFolder()
+      let host = try MachineHost(stateFolder: folder.path)
+      defer { host.close() }
+      let slots = try slots(folder)
+      try host.useFirmware(run: "/bin/true", slots: slots)
+      let image = bytes(150_000)
+      #expect(host.prepare(.slotB, byteCount: 150_000) == .done)
+      #expect(host.write(Array(image[..<65_536])) == .done)
+      #expect(host.finish { $0.flushImage() } == .done)
+      // A power cut, and what was durable is written over.
+      #expect(host.prepare(.slotB, byteCount: 150_000, from: 60_000) == .done)
+      for offset in stride(from: 60_000, to: 150_000, by: 30_000) {
+        #expect(host.write(Array(image[offset..<(offset + 30_000)]), at: UInt64(offset)) == .done)
+      }
+      #expect(host.finish { $0.finishImage(byteCount: 150_000) } == .done)
+      #expect(host.readBack(.slotB, 150_000) == (.done, host.digest(image)))
+      let content = try Data(contentsOf: URL(fileURLWithPath: slots.b))
+      #expect(content.count == 200_000 && content.prefix(150_000) == Data(image))
+      #expect(try Data(contentsOf: URL(fileURLWithPath: slots.a)) == Data(count: 200_000))
+      // Nothing of it is kept elsewhere, and what nobody wants stays where it is.
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path + "/firmware") == [])
+      #expect(host.finish { $0.discardImage(.slotB) } == .done)
+      #expect(try Data(contentsOf: URL(fileURLWithPath: slots.b)) == content)
+    }
+
+    @Test func aSlotThatMustNotBeWrittenIsNot() throws {
+      let folder = try TemporaryFolder()
+      let host = try MachineHost(stateFolder: folder.path)
+      defer { host.close() }
+      let slots = try slots(folder, 1000)
+      let other = folder.path + "/link"
+      try FileManager.default.createSymbolicLink(atPath: other, withDestinationPath: slots.a)
+      for (b, byteCount, answer) in [
+        (slots.b, 1001, StorageAnswer.noSpace), (other, 1000, .inUse), (folder.path + "/none", 1000, .notFound),
+        ("/dev/null", 1000, .failed),
+      ] {
+        try host.useFirmware(run: "/bin/true", slots: (slots.a, b))
+        #expect(host.prepare(.slotB, byteCount: UInt64(byteCount)) == answer, "\(b)")
+        #expect(host.write([1]) == .failed)
+      }
+      #expect(try Data(contentsOf: URL(fileURLWithPath: slots.a)) == Data(count: 1000))
+    }
+
+    /// A loop device, where the machine has them: mounted, it is in use, and read-only, it is not written.
+    @Test func aDeviceThatIsInUseIsNotWritten() throws {
+      let folder = try TemporaryFolder()
+      let slots = try slots(folder, 2 << 20)
+      guard let device = run("/sbin/losetup", "--find", "--show", slots.b) else { return }
+      defer { _ = run("/sbin/losetup", "--detach", device) }
+      let host = try MachineHost(stateFolder: folder.path)
+      defer { host.close() }
+      try host.useFirmware(run: "/bin/true", slots: (slots.a, device))
+      #expect(host.prepare(.slotB, byteCount: 1 << 20) == .done)
+      #expect(host.write(bytes(65_000)) == .done)
+      #expect(host.finish { $0.finishImage(byteCount: 65_000) } == .done)
+      #expect(host.readBack(.slotB, 65_000) == (.done, host.digest(bytes(65_000))))
+      #expect(host.prepare(.slotB, byteCount: 3 << 20) == .noSpace)
+      if let fixed = run("/sbin/losetup", "--find", "--show", "--read-only", slots.a) {
+        defer { _ = run("/sbin/losetup", "--detach", fixed) }
+        try host.useFirmware(run: "/bin/true", slots: (device, fixed))
+        #expect(host.prepare(.slotB, byteCount: 1000) == .readOnly)
+      }
+      // Both are the same device, by two names.
+      let name = folder.path + "/device"
+      try FileManager.default.createSymbolicLink(atPath: name, withDestinationPath: device)
+      try host.useFirmware(run: "/bin/true", slots: (name, device))
+      #expect(host.prepare(.slotB, byteCount: 1000) == .inUse)
+      try host.useFirmware(run: "/bin/true", slots: (slots.a, device))
+      let mount = folder.path + "/mount"
+      try FileManager.default.createDirectory(atPath: mount, withIntermediateDirectories: false)
+      if run("/sbin/mke2fs", "-q", device) != nil, run("/bin/mount", device, mount) != nil {
+        #expect(host.prepare(.slotB, byteCount: 1000) == .inUse)
+        _ = run("/bin/umount", mount)
+        #expect(host.prepare(.slotB, byteCount: 1000) == .done)
+      } else {
+        print("nothing can be mounted here")
+      }
+    }
+
+    /// What a program has written; nil where it failed.
+    private func run(_ path: String, _ arguments: String...) -> String? {
+      let process = Process()
+      let output = Pipe()
+      process.executableURL = URL(fileURLWithPath: path)
+      process.arguments = arguments
+      (process.standardOutput, process.standardError) = (output, FileHandle.nullDevice)
+      guard (try? process.run()) != nil else { return nil }
+      let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+      process.waitUntilExit()
+      return process.terminationStatus == 0 ? text.trimmingCharacters(in: .newlines) : nil
+    }
+
+    @Test func aProgramForSlotsIsToldWhatToDo() throws {
+      let folder = try TemporaryFolder()
+      let program = folder.path + "/slots"
+      try Data("#!/bin/sh\necho \"$*, $MOTE_FIRMWARE_VERSION\"\n".utf8).write(to: URL(fileURLWithPath: program))
+      try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: program)
+      let host = try MachineHost(stateFolder: folder.path)
+      defer { host.close() }
+      try host.useFirmware(run: program, slots: try slots(folder))
+      for (task, words) in [(InstallerTask.state, "state"), (.tryOut, "try b"), (.commit, "commit b")] {
+        #expect(host.start(task, .slotB))
+        #expect(host.awaitInstaller() == (.exited(0), "\(words), 1.5.0\n"))
+      }
     }
 
     @Test func aProcessThatIsKilledIsAnAnswer() throws {

@@ -267,7 +267,7 @@ public struct ClockFloor: ~Copyable {
     switch answer {
     case .done: adoptStored()
     case .damaged, .failed: logAnswer(answer, "clock not-read", &log, &host)
-    case .pending, .notFound, .noSpace, .readOnly: break
+    case .pending, .notFound, .noSpace, .readOnly, .inUse: break
     }
   }
 

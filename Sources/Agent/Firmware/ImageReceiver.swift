@@ -297,7 +297,7 @@ struct ImageReceiver: ~Copyable {
     _ host: borrowing H
   ) -> ReceiverAnswer? {
     if !settings.firmware.keyFile.isEmpty, !isSigned(host) { return .failed(status: 4, "not-signed") }
-    guard bundle.kind == (settings.firmware.installer == .agent ? .agent : .file) else {
+    guard bundle.kind == settings.firmware.installer.kind else {
       return .failed(status: 5, "wrong-kind")
     }
     let compatible = settings.bytes(settings.firmware.compatible)
@@ -451,4 +451,9 @@ struct ImageReceiver: ~Copyable {
     restart(with: nil)
     return .wants(0)
   }
+}
+
+extension FirmwareInstaller {
+  /// What it installs.
+  fileprivate var kind: BundleKind { self == .agent ? .agent : self == .command ? .file : .slot }
 }

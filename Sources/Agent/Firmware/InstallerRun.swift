@@ -26,22 +26,26 @@ struct InstallerRun: ~Copyable {
 
   private let pinned = Pinned()
   private var output: ByteBuffer
+  /// What it does.
+  private(set) var task = InstallerTask.install
   private var until = Instant.never
   private var isLate = false
+  private(set) var isStarted = false
 
   init(isUsed: Bool, in arena: inout Arena) {
     output = ByteBuffer(
       capacity: isUsed ? InstallerRun.outputBytesMax : 0, for: "firmware", in: &arena)
   }
 
-  /// Starts the program, which has until `until`; false where it cannot be started.
+  /// Starts the program, which has until `until`. Where it cannot be started, its end says so.
   mutating func begin<H: HostFirmware & ~Copyable>(
-    version: Span<UInt8>, until: Instant, _ host: inout H
-  ) -> Bool {
+    _ task: InstallerTask, _ place: FirmwarePlace, version: Span<UInt8>, until: Instant, _ host: inout H
+  ) {
     output.removeAll()
     isLate = false
+    self.task = task
     self.until = until
-    return host.startInstaller(version: version)
+    isStarted = host.startInstaller(task, place, version: version)
   }
 
   /// When it has to be ended.
@@ -49,6 +53,7 @@ struct InstallerRun: ~Copyable {
 
   /// Asks how it stands. To be called whenever the loop turns, until it answers something else than `.running`.
   mutating func advance<H: HostFirmware & ~Copyable>(_ now: Instant, _ host: inout H) -> InstallerOutcome {
+    guard isStarted else { return .failed(126) }
     // Only the end of what it writes is of interest. Each turn takes at least a quarter of the room.
     if output.freeCount < output.capacity / 4 { output.removeFirst(output.capacity / 2) }
     let state = host.pollInstaller(output: &output)

@@ -59,6 +59,8 @@ struct Updater: ~Copyable {
     case trying
     /// That it has proved itself is being written down.
     case committing
+    /// That the new system is started once more is being written down.
+    case counting
   }
 
   /// What an image has come to.
@@ -105,6 +107,16 @@ struct Updater: ~Copyable {
   var hasPublished = false
   /// When it is looked at again whether a program on trial has proved itself.
   var proofTime = Instant.never
+  /// Where the slots are partitions, the one from which the system runs, as soon as that is known, and the one that is
+  /// started when nobody says otherwise.
+  var booted: FirmwarePlace?
+  var standard: FirmwarePlace?
+  /// Until when a system on trial has to have proved itself.
+  var trialEnd = Instant.never
+  /// Whether the slots could not be told, and will be looked at again.
+  var isBarred = false
+  /// Whether the slot record has changed with the end of a trial.
+  var isTrialOver = false
 
   init(isSupported: Bool, random: RandomSource, in arena: inout Arena) {
     store = JobStore(isSupported: isSupported, in: &arena)
@@ -121,7 +133,8 @@ struct Updater: ~Copyable {
   /// Whether there may be no session now: it is not known yet how requests are to be answered.
   var keepsOffline: Bool {
     switch step {
-    case .reading, .proving, .readingSlots: true
+    case .reading, .proving, .readingSlots, .counting: true
+    case .running: installer.task == .state && booted == nil && !isBarred
     default: false
     }
   }
@@ -130,7 +143,9 @@ struct Updater: ~Copyable {
   var isAvailable: Bool { isSupported && problem == nil }
 
   /// Whether the machine must not be restarted.
-  var isInstalling: Bool { isSupported && (store.job.stage == .installing || store.job.stage == .begun) }
+  var isInstalling: Bool {
+    isSupported && (store.job.stage == .installing || store.job.stage == .begun || slots.record.trial != nil)
+  }
 
   /// Whether something may go on in any turn of the loop.
   var isBusy: Bool {
@@ -148,7 +163,7 @@ struct Updater: ~Copyable {
     case .answering(let until), .announcing(let until), .barred(let until): return min(deadline, until)
     case .running: return min(deadline, installer.deadline)
     case .transferring: return min(deadline, intake.deadline)
-    case .trying: return min(deadline, proofTime)
+    case .trying: return min(deadline, min(proofTime, trialEnd))
     default: return deadline
     }
   }
@@ -210,6 +225,7 @@ struct Updater: ~Copyable {
   private var obstacle: StaticString? {
     switch step {
     case .trying, .committing, .leaving: return "an update is on trial"
+    case .running where installer.task != .install: return "an update is on trial"
     case .checking: return "an installation is running"
     case .barred, .readingAgain: return problem
     default: break

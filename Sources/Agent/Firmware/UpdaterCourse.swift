@@ -18,7 +18,7 @@ extension Updater {
   ) {
     guard isSupported else { return }
     if case .reading = step {
-      readJob(settings, &log, &host)
+      readJob(settings, now, &log, &host)
       if let verdict { conclude(verdict, settings, &log, &host) }
       return
     }
@@ -51,20 +51,23 @@ extension Updater {
     case .proving:
       guard store.isSettled else { break }
       if store.hasFailed { noteProblem("nothing can be kept", &log, &host) }
-      beginCourse(settings, &log, &host)
+      beginCourse(settings, now, &host)
     case .readingSlots, .readingAgain: readSlots(settings, now, &log, &host)
-    case .barred(let until): if now >= until { step = .readingAgain }
+    case .barred(let until):
+      guard now >= until else { break }
+      if settings.firmware.installer == .partition { askState(now, &host) } else { step = .readingAgain }
     case .cleaning: clean(settings, &host)
     case .resting: rest(settings, now, &log, &host)
-    case .marking, .emptying, .verifying, .switching, .committing: storeSlots(settings, now, &host)
+    case .marking, .emptying, .verifying, .switching, .committing, .counting:
+      storeSlots(settings, now, &log, &host)
     case .checking: check(settings, &answers, &log, &host)
     case .answering(let until):
       if store.job.isAnswered || now >= until { step = .announcing(until: now + AgentLimits.answerTimeout) }
     case .announcing(let until):
       if notice.isSettled || now >= until { beginInstallation(settings, &host) }
     case .recording: if store.isSettled { finishRecording(now, &log, &host) }
-    case .running: poll(now, &host)
-    case .trying: prove(now)
+    case .running: poll(now, &log, &host)
+    case .trying: prove(settings, now, &host)
     }
   }
 
@@ -72,12 +75,13 @@ extension Updater {
   @inline(never)  // small code
   private func place<H: HostFirmware & ~Copyable>(_ settings: borrowing Settings, _ host: borrowing H) -> FirmwarePlace
   {
-    settings.firmware.installer == .agent ? slots.record.freeSlot(running: host.runningSlot()) : .file
+    settings.firmware.installer == .command
+      ? .file : slots.record.freeSlot(running: booted ?? host.runningSlot())
   }
 
   /// Another stage has been reached, and is written before anything follows from it.
   @inline(never)  // small code
-  private mutating func record(_ stage: FirmwareStage, in run: BootIdentifier) {
+  mutating func record(_ stage: FirmwareStage, in run: BootIdentifier) {
     store.job.stage = stage
     store.job.run = run
     store.noteEvent()
@@ -96,7 +100,7 @@ extension Updater {
   }
 
   @inline(never)  // small code
-  private mutating func noteProblem<H: HostLog & ~Copyable>(
+  mutating func noteProblem<H: HostLog & ~Copyable>(
     _ problem: StaticString, _ log: inout LogWriter, _ host: inout H
   ) {
     log.begin(.error, "firmware unavailable")
@@ -154,12 +158,15 @@ extension Updater {
 
   /// Stores the slot record, and does what follows.
   private mutating func storeSlots<H: Host & ~Copyable>(
-    _ settings: borrowing Settings, _ now: Instant, _ host: inout H
+    _ settings: borrowing Settings, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let answer = slots.store(&host)
     guard answer != .pending else { return }
     switch step {
-    case .emptying: step = .resting
+    case .emptying:
+      step = .resting
+      if isTrialOver { leaveTrial(now, &log, &host) }
+    case .counting: beginTrying(now)
     case .committing where answer != .done:
       // It goes on as one that has not proved itself yet.
       managedSince = now
@@ -169,6 +176,7 @@ extension Updater {
     case .marking:
       intake.begin(store.job, at: place(settings, host), now)
       step = .transferring
+    case .switching where booted != nil: record(.begun, in: host.bootIdentifier())
     case .switching: leave(.slotsChanged, &host)
     default: record(.downloaded, in: host.bootIdentifier())
     }
@@ -226,7 +234,7 @@ extension Updater {
     // What was installed before that does not count any more.
     if store.job.base != base { store.job.set(.installed, Span()) }
     store.job.base = base
-    guard settings.firmware.installer == .agent else { return record(.begun, in: host.bootIdentifier()) }
+    guard settings.firmware.installer != .command else { return record(.begun, in: host.bootIdentifier()) }
     let place = place(settings, host)
     guard slots.record[place].state == .verified, slots.record.trial == nil else {
       return judge(.unsupportedImage, "slots-changed")
@@ -235,11 +243,14 @@ extension Updater {
     step = .switching
   }
 
-  private mutating func poll<H: Host & ~Copyable>(_ now: Instant, _ host: inout H) {
-    switch installer.advance(now, &host) {
+  private mutating func poll<H: Host & ~Copyable>(_ now: Instant, _ log: inout LogWriter, _ host: inout H) {
+    let outcome = installer.advance(now, &host)
+    guard installer.task == .install || outcome == .running else { return finishTask(outcome, now, &log, &host) }
+    switch outcome {
     case .running: break
     case .done: judge(.success, nil)
     case .wantsRestart: record(.restarting, in: host.bootIdentifier())
+    case .failed where !installer.isStarted: judge(.unsupportedImage, "not-started")
     case .failed(let number): judge(.unsupportedImage, "exited", number)
     case .timeout: judge(.unsupportedImage, "timeout")
     }
@@ -247,7 +258,8 @@ extension Updater {
 
   /// Commits to the program that is on trial once it has proved itself: it has been in touch with the server for a
   /// while, and what it had to publish has arrived. One that has nothing to publish has to be in touch for longer.
-  private mutating func prove(_ now: Instant) {
+  private mutating func prove<H: Host & ~Copyable>(_ settings: borrowing Settings, _ now: Instant, _ host: inout H) {
+    guard now < trialEnd else { return giveUp(.timeout) }
     guard let managedSince, let place = slots.record.trial else {
       proofTime = .never
       return
@@ -258,6 +270,7 @@ extension Updater {
       proofTime = now + AgentLimits.trialPause
       return
     }
+    if booted != nil { return start(.commit, place, now, &host) }
     slots.record.commit(place)
     step = .committing
   }
@@ -266,7 +279,7 @@ extension Updater {
 
   /// What the image has come to: it is recorded when the turn is over.
   @inline(never)  // small code
-  private mutating func judge(_ status: UpdateStatus, _ reason: StaticString?, _ number: Int = 0) {
+  mutating func judge(_ status: UpdateStatus, _ reason: StaticString?, _ number: Int = 0) {
     verdict = Verdict(status: status, reason: reason, number: number)
   }
 
@@ -310,16 +323,14 @@ extension Updater {
     case .idle:
       tell(now)
       // What cannot be read is not written to either.
-      step = problem == nil ? .cleaning : .barred(until: now + AgentLimits.storageRetryPause)
+      step =
+        isTrialOver ? .emptying : problem == nil ? .cleaning : .barred(until: now + AgentLimits.storageRetryPause)
     case .restarting:
       wantsRestart = true
       step = .resting
     case .downloaded where !store.hasFailed: begin(.resting, "firmware downloaded", now, &log, &host)
     case .begun where !store.hasFailed:
-      guard installer.begin(version: store.job.text(.version), until: now + AgentLimits.installTimeout, &host) else {
-        return judge(.unsupportedImage, "not-started")
-      }
-      step = .running
+      start(booted == nil ? .install : .tryOut, booted?.other ?? .file, now, &host)
     case .downloaded, .installing, .begun: judge(.outOfMemory, "not-stored")
     }
   }
@@ -327,7 +338,7 @@ extension Updater {
   // MARK: Beginning
 
   private mutating func readJob<H: Host & ~Copyable>(
-    _ settings: borrowing Settings, _ log: inout LogWriter, _ host: inout H
+    _ settings: borrowing Settings, _ now: Instant, _ log: inout LogWriter, _ host: inout H
   ) {
     let answer = store.read(&host)
     guard answer != .pending else { return }
@@ -346,15 +357,16 @@ extension Updater {
       store.noteChange()
       return step = .proving
     }
-    beginCourse(settings, &log, &host)
+    beginCourse(settings, now, &host)
   }
 
   private mutating func beginCourse<H: Host & ~Copyable>(
-    _ settings: borrowing Settings, _ log: inout LogWriter, _ host: inout H
+    _ settings: borrowing Settings, _ now: Instant, _ host: inout H
   ) {
-    if settings.firmware.installer == .agent {
-      step = .readingSlots
-      return
+    switch settings.firmware.installer {
+    case .agent: return step = .readingSlots
+    case .partition: return askState(now, &host)
+    case .command: break
     }
     let isAnotherRun = store.job.run != host.bootIdentifier()
     switch store.job.stage {
@@ -385,24 +397,26 @@ extension Updater {
     guard answer != .pending else { return }
     if answer != .done, answer != .notFound {
       log.write(.warning, "firmware slots-not-read", "reason", answer.name, to: &host)
-      guard answer == .damaged else { return bar(now) }
+      guard answer == .damaged else { return bar(now, "the slots cannot be read", &log, &host) }
     }
+    if let booted, booted != standard, slots.record.trial != booted { return leaveSlot(booted, now, &log, &host) }
     if case .readingAgain = step {
+      isBarred = false
       problem = nil
       // The server learns that images can be installed again.
       hasNewVersion = true
     }
-    let running = host.runningSlot()
+    let running = booted ?? host.runningSlot()
     if let running, slots.record.trial == running {
-      guard store.job.stage == .installing, holdsTarget(running) else {
+      guard store.job.stage.rawValue >= FirmwareStage.installing.rawValue, holdsTarget(running) else {
         // Nobody asked for this one, or nobody knows any more.
         log.write(.error, "firmware trial-refused", "reason", "no-job", to: &host)
-        return leave(.trialFailed, &host)
+        return booted == nil ? leave(.trialFailed, &host) : giveUp(.wrong)
       }
       log.begin(.info, "firmware on-trial")
       log.add("version", text: store.job.text(.version))
       log.end(to: &host)
-      return step = .trying
+      return booted == nil ? step = .trying : countStart()
     }
     let place = place(settings, host)
     let isWhole = slots.record[place].state == .verified && holdsTarget(place)
@@ -418,10 +432,15 @@ extension Updater {
 
   /// Does nothing while the slot record cannot be read. That may say that this program is on trial: nobody can commit
   /// to it then, and so the job has come to nothing. Where the record is read again, such a trial is refused.
-  private mutating func bar(_ now: Instant) {
-    problem = "the slots cannot be read"
+  @inline(never)  // small code
+  mutating func bar<H: HostLog & ~Copyable>(
+    _ now: Instant, _ problem: StaticString, _ log: inout LogWriter, _ host: inout H
+  ) {
+    if self.problem == nil { noteProblem(problem, &log, &host) }
+    booted = nil
+    isBarred = true
     step = .barred(until: now + AgentLimits.storageRetryPause)
-    if store.job.stage != .idle { judge(.outOfMemory, "slots-not-read") }
+    if store.job.stage != .idle, !wantsRestart { judge(.outOfMemory, "slots-not-read") }
   }
 
   /// Whether the slot at `place` has the image that the job is about.
@@ -440,6 +459,7 @@ extension Updater {
     switch slots.record[place].state {
     case .verified: step = .resting
     // Whoever started this one was not the supervisor, or had not read the record.
+    case .trial where booted != nil: resumeSwitch(&host)
     case .trial where host.isSupervised(): leave(.slotsChanged, &host)
     case .bad:
       judge(.unsupportedImage, slots.record.revertReason.name, Int(slots.record.revertDetail))

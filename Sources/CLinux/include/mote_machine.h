@@ -134,8 +134,8 @@ pid_t mote_start_action(const char *_Nonnull path);
 
 // The same with `argument`, with `variable` besides in its environment, and with `output` as its standard output and
 // error.
-pid_t mote_start_installer(const char *_Nonnull path, const char *_Nonnull argument, const char *_Nonnull variable,
-                           int output);
+pid_t mote_start_installer(const char *_Nonnull path, const char *_Nonnull argument, const char *_Nullable slot,
+                           const char *_Nonnull variable, int output);
 
 // MARK: Watchdog
 
@@ -235,6 +235,10 @@ static inline int mote_open_folder(void) { return open(".", O_RDONLY | O_DIRECTO
 static inline int mote_open_in_folder(const char *_Nonnull name, int flags) {
   return open(name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
 }
+
+// Opens the slot of a system, a block device or a file, which must not be the one at `other`, nor in use (EBUSY), and
+// must have room for `byte_count` bytes (ENOSPC). Returns a descriptor, or -1 with errno.
+int mote_open_slot(const char *_Nonnull path, const char *_Nonnull other, int64_t byte_count, int for_writing);
 
 // MARK: Clock
 

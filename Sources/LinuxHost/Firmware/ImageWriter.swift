@@ -48,20 +48,26 @@ struct ImageOperation: Equatable, BitwiseCopyable {
   }
 }
 
+/// Where the two slots of a system are.
+struct SlotPaths {
+  let a: CString
+  let b: CString
+}
+
 /// What the child answers: a byte, and what was read.
 enum ImageAnswer {
   static var bytesMax: Int { 1 + 2 * FirmwareLimits.slotRecordBytes }
 }
 
 /// In the child: serves until the parent ends, or wants no more.
-func serveImages(in path: CString) -> Never {
+func serveImages(in path: CString, _ slots: SlotPaths?) -> Never {
   let roomBytes = MemoryLayout<ImageOperation>.size + FirmwareLimits.writeBytesMax + 1
   guard let start = mote_map_memory(roomBytes + ImageAnswer.bytesMax) else { _exit(255) }
   // DEVIATION(unsafe-pointer): memory of this process alone.
   var answer = ByteBuffer(Region(start: start + roomBytes, count: ImageAnswer.bytesMax))
   var writer: ImageWriter
   do throws(StorageFailure) {
-    writer = ImageWriter(try StateFolder(firmwareIn: path, isKept: true))
+    writer = ImageWriter(try StateFolder(firmwareIn: path, isKept: true), slots)
   } catch {
     // Without the folder nothing was stored, and nothing can be.
     _ = recv(0, start, roomBytes, 0)
@@ -86,9 +92,13 @@ func serveImages(in path: CString) -> Never {
 /// The child's own state.
 private struct ImageWriter: ~Copyable {
   private var folder: StateFolder
+  private let slots: SlotPaths?
   private var image: OpenImage?
 
-  init(_ folder: consuming StateFolder) { self.folder = folder }
+  init(_ folder: consuming StateFolder, _ slots: SlotPaths?) {
+    self.folder = folder
+    self.slots = slots
+  }
 
   /// `message` has the operation's bytes; there is room for `roomBytes` where they are.
   mutating func perform(
@@ -100,6 +110,7 @@ private struct ImageWriter: ~Copyable {
     answer.append(StorageAnswer.failed.rawValue)
     let result: StorageAnswer
     switch operation.kind {
+    case .prepare where isSlot(operation): result = prepareSlot(operation)
     case .prepare:
       result = prepareImage(
         operation.place, header: bytes.span, byteCount: operation.byteCount, from: operation.offset, &image,
@@ -112,6 +123,8 @@ private struct ImageWriter: ~Copyable {
     case .readBack:
       var room = ByteBuffer(Region(start: message.start, count: roomBytes))
       result = digest(of: operation, through: &room, &answer)
+    // What is in the slot of a system is not started, and stays.
+    case .discard where isSlot(operation): result = .done
     case .discard: result = discardImage(operation.place, &image, on: &folder)
     case .readSlots: result = readSlotRecord(into: &answer, on: &folder)
     case .replaceSlots:
@@ -126,10 +139,36 @@ private struct ImageWriter: ~Copyable {
     of operation: ImageOperation, through room: inout ByteBuffer, _ answer: inout ByteBuffer
   ) -> StorageAnswer {
     var hash = SHA256()
-    let result = readImage(operation.place, byteCount: operation.byteCount, through: &room, on: &folder) {
-      hash.add($0)
+    let result: StorageAnswer
+    if isSlot(operation) {
+      do throws(StorageFailure) {
+        let file = try openSlot(operation, forWriting: false)
+        result = try readImage(in: file, byteCount: operation.byteCount, through: &room, on: &folder) { hash.add($0) }
+      } catch { result = error.answer }
+    } else {
+      result = readImage(operation.place, byteCount: operation.byteCount, through: &room, on: &folder) { hash.add($0) }
     }
     answer.append(hash.finish().span)
     return result
+  }
+
+  // MARK: Slots of a system
+
+  private func isSlot(_ operation: ImageOperation) -> Bool { slots != nil && operation.place != .file }
+
+  private func openSlot(_ operation: ImageOperation, forWriting: Bool) throws(StorageFailure) -> Int32 {
+    guard let slots else { throw .notFound }
+    let isFirst = operation.place == .slotA
+    return try folder.openSlot(
+      isFirst ? slots.a : slots.b, other: isFirst ? slots.b : slots.a, byteCount: operation.byteCount,
+      forWriting: forWriting)
+  }
+
+  private mutating func prepareSlot(_ operation: ImageOperation) -> StorageAnswer {
+    do throws(StorageFailure) {
+      try closeImage(&image, on: &folder)
+      image = OpenImage(place: operation.place, file: try openSlot(operation, forWriting: true), isSlot: true)
+      return .done
+    } catch { return error.answer }
   }
 }

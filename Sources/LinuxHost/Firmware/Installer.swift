@@ -19,12 +19,13 @@ struct Installer: BitwiseCopyable {
   var isRunning: Bool { process > 0 }
 
   mutating func start(
-    _ program: UnsafePointer<CChar>, _ image: borrowing PathText, _ variable: UnsafePointer<CChar>
+    _ program: UnsafePointer<CChar>, _ argument: UnsafePointer<CChar>, _ slot: UnsafePointer<CChar>?,
+    _ variable: UnsafePointer<CChar>
   ) -> Bool {
     precondition(process == 0, "there is one installer at a time")
     var writing: Int32 = -1
     guard mote_output_pipe(&output, &writing) == 0 else { return false }
-    process = max(0, image.withPointer { mote_start_installer(program, $0, variable, writing) })
+    process = max(0, mote_start_installer(program, argument, slot, variable, writing))
     System.close(writing)
     endStatus = nil
     if process == 0 { closeOutput() }

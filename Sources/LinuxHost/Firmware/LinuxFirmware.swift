@@ -10,17 +10,25 @@ public struct FirmwarePlan: ~Escapable {
   let isConfigured: Bool
   /// Whether this program renews itself in slots.
   let isOwn: Bool
-  /// The path of the installer's program.
+  /// The path of the program that installs, or speaks with the boot loader.
   let run: Span<UInt8>
+  /// The paths of the slots of a system; empty without.
+  let slotA: Span<UInt8>
+  /// See `slotA`.
+  let slotB: Span<UInt8>
   /// The path of the file of trusted keys.
   let keyFile: Span<UInt8>
 
   /// A plan of these parts, as long as they last.
-  @_lifetime(copy run, copy keyFile)
-  public init(isConfigured: Bool, isOwn: Bool, run: Span<UInt8>, keyFile: Span<UInt8>) {
+  @_lifetime(copy run, copy slotA, copy slotB, copy keyFile)
+  public init(
+    isConfigured: Bool, isOwn: Bool, run: Span<UInt8>, slotA: Span<UInt8>, slotB: Span<UInt8>, keyFile: Span<UInt8>
+  ) {
     self.isConfigured = isConfigured
     self.isOwn = isOwn
     self.run = run
+    self.slotA = slotA
+    self.slotB = slotB
     self.keyFile = keyFile
   }
 }
@@ -45,6 +53,8 @@ struct LinuxFirmware: ~Copyable {
   // and what the child has answered.
   private var keys: TrustedKeys?
   private var run: CText?
+  private var image: CText?
+  private var slots: SlotPaths?
   private var variable: CText?
   private var reply: ByteBuffer?
   private(set) var running: FirmwarePlace?
@@ -71,21 +81,39 @@ struct LinuxFirmware: ~Copyable {
     run = nil
     variable = nil
     reply = nil
+    // A child that has an image open knows the slots that there were.
+    if slots != nil {
+      close()
+      hasImage = false
+      phase = .free
+    }
+    slots = nil
     guard plan.isConfigured else { return }
     isOwn = plan.isOwn
-    var newRun = try CText(countMax: plan.run.count, for: "firmware", from: &arena)
-    _ = newRun.set(plan.run)
-    run = consume newRun
+    run = try text(plan.run, from: &arena)
+    image = try CText(countMax: PathText.bytesMax, for: "firmware", from: &arena)
+    if let folder { _ = imagePath(.file, in: folder).withBytes { image?.set($0) } }
+    if !plan.slotA.isEmpty {
+      slots = SlotPaths(
+        a: CString(try text(plan.slotA, from: &arena).start), b: CString(try text(plan.slotB, from: &arena).start))
+    }
     variable = try CText(countMax: Installer.variableBytesMax, for: "firmware", from: &arena)
     reply = try ByteBuffer(capacity: ImageAnswer.bytesMax, for: "firmware", from: &arena)
     // What is wrong with them `mote check` says.
     var newKeys = try TrustedKeys(from: &arena)
     if !plan.keyFile.isEmpty { do throws(PublicKeyFailure) { try newKeys.read(plan.keyFile) } catch {} }
     keys = consume newKeys
-    running = folder.flatMap { runningSlot(in: $0) }
+    running = isOwn ? folder.flatMap { runningSlot(in: $0) } : nil
     obstacle = folder.map { FirmwareStorage.obstacle(in: $0, isExecuted: isOwn) } ?? .notFound
     if obstacle == nil, keyCount == 0, isOwn || !plan.keyFile.isEmpty { obstacle = .noKey }
     if obstacle == nil, isOwn, !Supervision.isSupervised { obstacle = .notSupervised }
+  }
+
+  @inline(never)
+  private func text(_ bytes: Span<UInt8>, from arena: inout Arena) throws(ArenaExhausted) -> CText {
+    var text = try CText(countMax: bytes.count, for: "firmware", from: &arena)
+    _ = text.set(bytes)
+    return text
   }
 
   // MARK: The loop
@@ -198,7 +226,7 @@ struct LinuxFirmware: ~Copyable {
       var theirs: Int32 = -1
       guard mote_message_sockets(&socket, &theirs) == 0 else { return .failed }
       let child = mote_fork_for_storage(theirs)
-      if child == 0 { serveImages(in: folder) }
+      if child == 0 { serveImages(in: folder, slots) }
       System.close(theirs)
       guard child > 0 else {
         hangUp()
@@ -282,15 +310,20 @@ struct LinuxFirmware: ~Copyable {
 
   // MARK: Installing
 
-  mutating func startInstaller(version: Span<UInt8>) -> Bool {
-    guard let folder, run != nil, variable != nil else { return false }
-    let path = imagePath(.file, in: folder)
-    var text = PathText()
-    text.append(Installer.variableName)
+  mutating func startInstaller(_ task: InstallerTask, _ place: FirmwarePlace, version: Span<UInt8>) -> Bool {
+    guard let program = run?.start, let image = image?.start else { return false }
+    var text = PathText(Installer.variableName.bytes)
     text.append(version)
     _ = text.withBytes { variable?.set($0) }
-    guard let program = run?.start, let environment = variable?.start, !path.isTooLong else { return false }
-    return installer.start(program, path, environment)
+    guard let environment = variable?.start else { return false }
+    let argument = task == .install ? image : literal(task.name)
+    return installer.start(program, argument, task.isAboutSlot ? literal(place.fileName) : nil, environment)
+  }
+
+  /// A literal for C: it ends with a zero.
+  private func literal(_ text: StaticString) -> UnsafePointer<CChar> {
+    // DEVIATION(unsafe-pointer): the system takes C strings.
+    UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
   }
 
   mutating func pollInstaller(output: inout ByteBuffer) -> ProgramState { installer.poll(output: &output) }

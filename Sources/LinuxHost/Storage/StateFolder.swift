@@ -13,6 +13,7 @@ extension Errno {
     case ENOENT: .notFound
     case ENOSPC, EDQUOT, EFBIG: .noSpace
     case EROFS, EACCES, EPERM: .readOnly
+    case EBUSY: .inUse
     default: .failed
     }
   }
@@ -41,6 +42,15 @@ struct StateFolder: ~Copyable, StorageMedium {
     let opened = mote_open_folder()
     _ = try checked(opened)
     folder = opened
+  }
+
+  /// Opens the slot of a system.
+  func openSlot(
+    _ path: CString, other: CString, byteCount: UInt64, forWriting: Bool
+  ) throws(StorageFailure) -> Int32 {
+    let opened = mote_open_slot(path.start, other.start, Int64(clamping: byteCount), forWriting ? 1 : 0)
+    _ = try checked(opened)
+    return opened
   }
 
   /// For a process that goes on behind it.

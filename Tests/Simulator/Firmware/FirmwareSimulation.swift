@@ -36,6 +36,7 @@ public final class FirmwareSimulation {
   private let cut: FirmwareCut
   private let keepsAll: Bool
   private let isOwn: Bool
+  private let kind: BundleKind
   private var storage: SimulatedStorage
   private var host: SimulatedHost
   private var agent: Agent
@@ -66,8 +67,14 @@ public final class FirmwareSimulation {
     scenario.connectDelaySeconds = 0
     scenario.management = "reboot = /sbin/restart\nfirmware-version = 1.4.0"
     isOwn = installer == "agent"
-    scenario.firmware =
-      isOwn ? "installer = agent\nkey-file = /k\ncompatible = acme-e7" : "installer = command\nrun = /sbin/install"
+    kind = installer == "agent" ? .agent : installer == "partition" ? .slot : .file
+    switch kind {
+    case .agent: scenario.firmware = "installer = agent\nkey-file = /k\ncompatible = acme-e7"
+    case .file: scenario.firmware = "installer = command\nrun = /sbin/install"
+    case .slot:
+      scenario.firmware =
+        "installer = partition\nkey-file = /k\ncompatible = acme-e7\nrun = /sbin/slots\nslot-a = /a\nslot-b = /b"
+    }
     // Ends of an agent are those of an update here: none of them may stop what watches its successor.
     scenario.firmware? += "\n[watchdog]\nstop-at-end = yes"
     self.scenario = scenario
@@ -84,6 +91,8 @@ public final class FirmwareSimulation {
     server = FirmwareServer(world: world, broker: broker)
     broker.observer = server
     firmware = ImageFlash(world: world)
+    firmware.isPartition = kind == .slot
+    if kind == .slot { firmware.running = .slotA }
     images = ImageServer(world: world)
     storage = SimulatedStorage(world: world, disk: disk, delays: .none)
     host = SimulatedHost(
@@ -150,6 +159,10 @@ public final class FirmwareSimulation {
       startsAt = world.now + .seconds(1)
       return
     }
+    if firmware.isTried("CRASHES"), agent.isOnline {
+      startsAt = world.now + .seconds(1)
+      return
+    }
     wake = storage.endTurn(after: agent.step(&host), now: world.now)
     if isTrial, firmware.slots.trial == nil { (isTrial, trialEnd) = (false, nil) }
   }
@@ -200,6 +213,7 @@ public final class FirmwareSimulation {
       }
     }
     startsAt = nil
+    network.weather.openOutcomes = firmware.isTried("LONELY") ? [.failure(.connectionRefused)] : [.success]
     world.note("the agent starts, \(firmware.version), trial: \(isTrial)")
     if !isOwn { scenario.management = "reboot = /sbin/restart\nfirmware-version = \(firmware.version)" }
     storage = SimulatedStorage(world: world, disk: disk, delays: .none)
@@ -232,7 +246,9 @@ public final class FirmwareSimulation {
 
   /// Puts an image on the server, as its installer wants it; gives the record that asks for it.
   public func offer(_ version: String, _ content: [UInt8], securityVersion: UInt32 = 0) -> String {
-    let file = isOwn ? makeBundle(content, version: version, securityVersion: securityVersion) : content
+    let file =
+      kind == .file
+      ? content : makeBundle(content, version: version, securityVersion: securityVersion, kind: kind.rawValue)
     images.files["/\(version)"] = file
     let digest = standInDigest(file)
     let digits = (0..<32).map { String(digest[$0] >> 4, radix: 16) + String(digest[$0] & 15, radix: 16) }
@@ -283,6 +299,8 @@ public final class FirmwareSimulation {
   public func mend() {
     disk.faults = DiskFaults()
     (firmware.failing, firmware.failingFrom) = ([:], nil)
+    breakTasks()
+    firmware.ignoresTry = false
   }
 
   /// How the installer's program ends.
@@ -290,6 +308,20 @@ public final class FirmwareSimulation {
     get { firmware.installerStatus }
     set { firmware.installerStatus = newValue }
   }
+
+  /// Tasks of the program that speaks with the boot loader that fail, or that do nothing and say that all went well.
+  public func breakTasks(failing: Set<InstallerTask> = [], idle: Set<InstallerTask> = []) {
+    (firmware.failingTasks, firmware.idleTasks) = (failing, idle)
+  }
+
+  /// Whether the boot loader never starts the slot that is tried.
+  public var ignoresTry: Bool {
+    get { firmware.ignoresTry }
+    set { firmware.ignoresTry = newValue }
+  }
+
+  /// Which slot is started when nobody says otherwise, and which one runs.
+  public var bootSlots: (standard: FirmwarePlace, running: FirmwarePlace?) { (firmware.standard, firmware.running) }
 
   /// A copy of the slot record, or both, are torn.
   public func tearSlots(_ copies: [Int]) { for copy in copies { firmware.tear(copy) } }

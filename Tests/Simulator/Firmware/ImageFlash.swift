@@ -37,6 +37,17 @@ final class ImageFlash {
   var installerStatus = 0
   private(set) var installs: [String] = []
   private var installerEnd: ProgramState?
+  /// Whether the slots are those of a system, and what its boot loader knows: which one is started when nobody says
+  /// otherwise, and which one next, once.
+  var isPartition = false
+  private(set) var standard = FirmwarePlace.slotA
+  private var tried: FirmwarePlace?
+  /// Tasks whose program fails, ones whose program says that all went well and does nothing.
+  var failingTasks: Set<InstallerTask> = []
+  var idleTasks: Set<InstallerTask> = []
+  /// Whether the boot loader never starts the slot that is tried.
+  var ignoresTry = false
+  private var installerOutput = ""
   /// The version that runs now, and the one that does after a restart.
   var version = "1.4.0"
   var pendingVersion: String?
@@ -50,12 +61,41 @@ final class ImageFlash {
     if !keepsAll { images = durable }
     durable = images
     (isOff, operation, prepared, installerEnd) = (false, nil, nil, nil)
+    // Programs end with the power, too.
+    taskCount += 1
+    if isPartition { bootPartition() }
     if let pendingVersion { version = pendingVersion }
     pendingVersion = nil
   }
 
   /// The agent ends; what it has asked for ends as well.
-  func forget() { (operation, prepared, installerEnd) = (nil, nil, nil) }
+  func forget() {
+    (operation, prepared, installerEnd) = (nil, nil, nil)
+    taskCount += 1
+  }
+
+  /// The boot loader starts a slot.
+  func bootPartition() {
+    let slot = ignoresTry ? standard : tried ?? standard
+    tried = nil
+    running = slot
+    // Images of the tests say whether they work, and which version they are.
+    let image = images[slot, default: []]
+    if image.starts(with: Array("BROKEN".utf8)) {
+      // Its kernel panics, and so the machine starts anew.
+      world.mark("panic")
+      running = standard
+    }
+    if running == slot, slot != standard { world.mark("trial") }
+    let words = images[running ?? slot, default: []].prefix(20).split(separator: 0x20)
+    version = words.count >= 2 ? Array(words[1].prefix(5)).text : "1.4.0"
+  }
+
+  /// What an image of the tests says of itself, while it is tried.
+  func isTried(_ word: String) -> Bool {
+    guard isPartition, let running, slots.trial == running else { return false }
+    return images[running, default: []].starts(with: Array(word.utf8))
+  }
 
   // MARK: Operations
 
@@ -210,7 +250,9 @@ final class ImageFlash {
 
   // MARK: The installer
 
-  func startInstaller(_ version: String) -> Bool {
+  func startInstaller(_ task: InstallerTask, _ place: FirmwarePlace, _ version: String) -> Bool {
+    installerOutput = ""
+    if task != .install { return startTask(task, place) }
     installs.append(version)
     installerEnd = nil
     let number = installs.count
@@ -224,8 +266,53 @@ final class ImageFlash {
     return true
   }
 
-  func pollInstaller() -> ProgramState { installerEnd ?? .running }
+  private var taskCount: Int = 0
+
+  private func startTask(_ task: InstallerTask, _ place: FirmwarePlace) -> Bool {
+    installerEnd = nil
+    taskCount += 1
+    let number = taskCount
+    world.after(.milliseconds(200)) { [self] in
+      guard taskCount == number, !isOff else { return }
+      // The power may fail in front of its effect and behind it.
+      let operation = operationCount
+      operationCount += 1
+      if operation == cutAt {
+        isOff = true
+        if cutsBehind { perform(task, place) }
+        return
+      }
+      perform(task, place)
+      installerEnd = .exited(failingTasks.contains(task) ? 1 : 0)
+      world.hasNews = true
+    }
+    return true
+  }
+
+  private func perform(_ task: InstallerTask, _ place: FirmwarePlace) {
+    guard !failingTasks.contains(task), !idleTasks.contains(task) else { return }
+    world.note("boot loader: \(task.name) \(place)")
+    switch task {
+    case .install: break
+    case .state: installerOutput = "\(running == .slotB ? "b" : "a") \(standard == .slotB ? "b" : "a")\n"
+    case .tryOut:
+      check(place, slots)
+      tried = place
+    case .commit:
+      guard place == running else { return world.violate("what does not run is committed to") }
+      standard = place
+    }
+  }
+
+  func pollInstaller(_ output: inout ByteBuffer) -> ProgramState {
+    guard let end = installerEnd else { return .running }
+    output.append(Array(installerOutput.utf8).span)
+    return end
+  }
   func stopInstaller() { installerEnd = .signalled(9) }
+
+  /// What its agent runs in is not known to be in a slot: it has to ask.
+  var slotOfAgent: FirmwarePlace? { isPartition ? nil : running }
 }
 
 extension SimulatedHost: HostFirmware {
@@ -254,7 +341,7 @@ extension SimulatedHost: HostFirmware {
   ) -> StorageAnswer { firmware.readBack(place, byteCount: byteCount, &digest) }
 
   mutating func discardImage(_ place: FirmwarePlace) -> StorageAnswer { firmware.discard(place) }
-  func runningSlot() -> FirmwarePlace? { firmware.running }
+  func runningSlot() -> FirmwarePlace? { firmware.slotOfAgent }
   func isSupervised() -> Bool { firmware.isSupervised }
   func firmwareObstacle() -> FirmwareObstacle? { firmware.isSupervised ? nil : .notSupervised }
   mutating func readSlotRecord(into buffer: inout ByteBuffer) -> StorageAnswer { firmware.readSlots(into: &buffer) }
@@ -263,8 +350,11 @@ extension SimulatedHost: HostFirmware {
     firmware.replaceSlots(copy: index, Array(content))
   }
 
-  mutating func startInstaller(version: Span<UInt8>) -> Bool { firmware.startInstaller(Array(version).text) }
-  mutating func pollInstaller(output: inout ByteBuffer) -> ProgramState { firmware.pollInstaller() }
+  mutating func startInstaller(_ task: InstallerTask, _ place: FirmwarePlace, version: Span<UInt8>) -> Bool {
+    firmware.startInstaller(task, place, Array(version).text)
+  }
+
+  mutating func pollInstaller(output: inout ByteBuffer) -> ProgramState { firmware.pollInstaller(&output) }
   mutating func stopInstaller() { firmware.stopInstaller() }
   mutating func endForSupervisor(_ end: SupervisedEnd) { firmware.end = end }
 }

@@ -218,7 +218,7 @@ public final class SimulatedFirmware: HostFirmware {
   // MARK: Installing
 
   /// As `HostFirmware` says.
-  public func startInstaller(version: Span<UInt8>) -> Bool {
+  public func startInstaller(_ task: InstallerTask, _ place: FirmwarePlace, version: Span<UInt8>) -> Bool {
     guard canInstall else { return false }
     isInstallerStopped = false
     installed.append(Array(version).text)
