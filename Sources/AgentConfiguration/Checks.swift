@@ -13,6 +13,9 @@ enum PayloadEstimate {
   /// A number with eighteen digits, sign and point.
   static var numberBytes: Int { 20 }
   static var booleanBytes: Int { 5 }
+  /// Age, alarm and quality of a sensor that has them, and the longest of them without the sensor's name.
+  static var extraMembers: Int { 3 }
+  static var extraBytes: Int { 24 }
   /// The longest text of a sensor in quotes, nothing escaped.
   static var textBytes: Int { 258 }
   /// Topic, identifier and fixed header of a PUBLISH.
@@ -20,7 +23,8 @@ enum PayloadEstimate {
 
   /// A sensor's member.
   static func byteCount(of sensor: SensorSettings) -> Int {
-    let member = sensor.name.count + memberBytes
+    let extra = sensor.report < 0 ? 0 : extraMembers * (sensor.name.count + extraBytes)
+    let member = sensor.name.count + memberBytes + extra
     switch sensor.valueType {
     case .number: return member + numberBytes
     case .boolean: return member + booleanBytes
@@ -56,6 +60,12 @@ extension SettingsLoader {
     for section in 0..<sections.count where sections[section].kind == .event {
       checkPayload(of: index, section, settings)
       checkQoS(of: index, section, settings)
+      let sample = settings.events[index].sample
+      if sample > settings.events[index].interval || (sample > .zero && sample < .milliseconds(100)),
+        let entry = winner(.sample, in: section)
+      {
+        reportFound(.error, entry, "; expected 100ms or more, and at most the interval")
+      }
       if !settings.isByException(index) {
         reportWithoutDeadband(.heartbeat, section)
         reportWithoutDeadband(.minInterval, section)

@@ -205,6 +205,7 @@ struct FilterWords {
     return true
   }
 
+  /// A time from 1 ms to a day.
   @inline(never)
   mutating func take(_ value: inout TimeSpan, in text: Span<UInt8>) -> Bool {
     guard let word = next(in: text), case .amount(let milliseconds) = Values.duration(text.extracting(word)),

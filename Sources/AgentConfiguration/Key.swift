@@ -30,9 +30,9 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [queue]
   case flashSize, flashFlush, flashFull, flashKeep
   // [event NAME]
-  case interval, qos, priority, keeping, heartbeat, minInterval
+  case interval, sample, qos, priority, keeping, heartbeat, minInterval
   // [sensor NAME]
-  case event, read, field, valueType, scale, offset, decimals, filter, deadband
+  case event, read, field, valueType, scale, offset, decimals, filter, aggregate, deadband, alarm, stale
   // [output NAME]
   case write, outputCommand, valueMax, safe, offline, pause
   // [command NAME]

@@ -160,6 +160,9 @@ enum KeyTable {
       "how old an event is still sent, 0 to 24d, 0 for any age"),
 
     time(.interval, "interval", .event, 100...(7 * day), default: 10 * second, .goesOn, "100ms to 7d"),
+    time(
+      .sample, "sample", .event, 0...day, orZero: true, default: 0, .goesOn,
+      "how often its sensors are read, where that is more often than it is reported, 0 to 1d"),
     count(.qos, "qos", .event, 0...2, default: 0, .goesOn, "0 at most once, 1 at least once, 2 exactly once"),
     choice(
       .priority, "priority", .event, .priority, default: 1, .goesOn,
@@ -187,7 +190,12 @@ enum KeyTable {
       .decimals, "decimals", .sensor, 0...18, default: 0, otherwise: "all", .goesOn,
       "digits kept behind the point, 0 to 18"),
     text(.filter, "filter", .sensor, .goesOn, "what becomes of its values; see [Filters](#filters)"),
+    text(
+      .aggregate, "aggregate", .sensor, .goesOn,
+      "of all that was read since the last event `last`, `min`, `max`, `mean`, `count` or `sum`"),
     text(.deadband, "deadband", .sensor, .goesOn, "how far it has to move for an event, as in `0.5`, `2%` or `2% 0.5`"),
+    text(.alarm, "alarm", .sensor, .goesOn, "bounds that make an event at once, as in `high 80 low 5 hysteresis 2`"),
+    text(.stale, "stale", .sensor, .goesOn, "how old a value may become while none can be read, 1ms to 1d"),
 
     text(.write, "write", .output, .goesOn, "what is set: `gpio:LINE`, `led:NAME` or `file:PATH`; see below"),
     text(.outputCommand, "command", .output, otherwise: "the output's name", .goesOn, "the command that sets it"),

@@ -30,6 +30,24 @@ extension SettingsLoader {
         reportFound(.error, entry, "; expected a number from 0 on, per cent as in 2%, or both, for no text")
       }
     }
+    if let entry = winner(.aggregate, in: section) {
+      let aggregate = Aggregate.words.index(of: bytes(entry.value)).flatMap { Aggregate(rawValue: UInt8($0)) }
+      if let aggregate { report.aggregate = aggregate } else { reportFound(.error, entry, Aggregate.expected) }
+      if type != .number { reportForNumbersOnly(.aggregate, section) }
+    }
+    if let entry = winner(.alarm, in: section) {
+      if type != .text, AlarmBounds(parsing: bytes(entry.value)) != nil {
+        report.alarm = settings.keep(bytes(entry.value))
+      } else {
+        reportFound(.error, entry, "; expected high NUMBER, low NUMBER below it, hysteresis NUMBER, for no text")
+      }
+    }
+    if let entry = winner(.stale, in: section) {
+      var words = FilterWords(rest: 0..<entry.value.count)
+      if type == .text || !words.take(&report.stale, in: bytes(entry.value)) || !words.rest.isEmpty {
+        reportFound(.error, entry, "; expected a time from 1ms to 1d, in ms, s, m, h or d, for no text")
+      }
+    }
     return report
   }
 
@@ -85,7 +103,7 @@ extension SettingsLoader {
 
 extension Key {
   /// Whether it says how a sensor is reported.
-  fileprivate var isOfReport: Bool { self == .filter || self == .deadband }
+  fileprivate var isOfReport: Bool { rawValue >= Key.filter.rawValue && rawValue <= Key.stale.rawValue }
 }
 
 /// How far a value has to move to be worth an event.
@@ -111,5 +129,50 @@ public struct Deadband: BitwiseCopyable, Sendable {
       hasPercent = isPercent
     }
     guard wordCount == 1 || wordCount == 2 else { return nil }
+  }
+}
+
+/// What is made of several readings.
+public enum Aggregate: UInt8, Sendable, BitwiseCopyable {
+  case last, min, max, mean, count, sum
+
+  static var words: WordList { WordList("last|min|max|mean|count|sum") }
+  static var expected: StaticString { "; expected last, min, max, mean, count or sum" }
+  /// The word of a configuration.
+  var name: StaticString {
+    switch self {
+    case .last: "last"
+    case .min: "min"
+    case .max: "max"
+    case .mean: "mean"
+    case .count: "count"
+    case .sum: "sum"
+    }
+  }
+}
+
+/// Bounds beyond which there is an alarm.
+public struct AlarmBounds: BitwiseCopyable, Sendable {
+  /// From here on it is too high.
+  public private(set) var high: Decimal?
+  /// From here on it is too low.
+  public private(set) var low: Decimal?
+  /// How far a value has to come back for the alarm to end.
+  public private(set) var hysteresis = Decimal(0)
+
+  /// Reads `high 80 low 5 hysteresis 2`, in any order, with at least one of the bounds; nil for anything else.
+  public init?(parsing text: Span<UInt8>) {
+    var words = FilterWords(rest: 0..<text.count)
+    while let range = words.next(in: text) {
+      guard let number = words.number(in: text) else { return nil }
+      switch WordList("high|low|hysteresis").index(of: text.extracting(range)) {
+      case 0 where high == nil: high = number
+      case 1 where low == nil: low = number
+      case 2 where number.significand >= 0: hysteresis = number
+      default: return nil
+      }
+    }
+    guard high != nil || low != nil else { return nil }
+    if let high, let low, !low.isLess(than: high) { return nil }
   }
 }

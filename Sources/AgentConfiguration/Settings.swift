@@ -232,6 +232,8 @@ public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
   public let name: Text
   /// The time between two of them.
   public internal(set) var interval: TimeSpan
+  /// The time between two readings of its sensors; zero where they are read for each event.
+  public internal(set) var sample: TimeSpan
   /// 0...2.
   public internal(set) var qos: UInt8
   /// The longest time between two of them, where it is reported by exception; zero for none.
@@ -286,6 +288,12 @@ public struct ReportSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var filter: Text = .none
   /// How far its value has to move, which `Deadband` reads; empty where it goes with the others.
   public internal(set) var deadband: Text = .none
+  /// What is made of several readings.
+  public internal(set) var aggregate = Aggregate.last
+  /// The bounds of its alarms, which `AlarmBounds` reads; empty without any.
+  public internal(set) var alarm: Text = .none
+  /// How old its value may become while none can be read; zero where that is not told.
+  public internal(set) var stale = TimeSpan.zero
 }
 
 /// One `[output NAME]`. Its values are whole numbers from 0.
@@ -376,6 +384,13 @@ public struct Settings: ~Copyable {
     return _overrideLifetime(span, borrowing: self)
   }
 
+  /// Whether an event is reported otherwise than as it is read, or one of its sensors is.
+  public func hasReport(_ event: Int) -> Bool {
+    if events[event].sample > .zero { return true }
+    for index in 0..<sensors.count where sensors[index].event == event && sensors[index].report >= 0 { return true }
+    return false
+  }
+
   /// Whether an event is reported only when one of its sensors has moved.
   public func isByException(_ event: Int) -> Bool {
     for index in 0..<sensors.count where sensors[index].event == event && sensors[index].report >= 0 {
@@ -432,7 +447,6 @@ public struct Settings: ~Copyable {
     case (.count(let count), .count(let otherCount)): count == otherCount
     case (.size(let size), .size(let otherSize)): size == otherSize
     case (.time(let time), .time(let otherTime)): time == otherTime
-    case (.word(let word), .word(let otherWord)): word.bytes.equals(otherWord.bytes)
     default: preconditionFailure("only texts and numbers belong to a connection")
     }
   }

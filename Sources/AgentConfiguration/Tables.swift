@@ -40,7 +40,7 @@ extension SettingsLoader {
     for section in 0..<sections.count where sections[section].kind == .event {
       let event = EventSettings(
         name: settings.keep(bytes(sections[section].name)),
-        interval: duration(.interval, in: section),
+        interval: duration(.interval, in: section), sample: duration(.sample, in: section),
         qos: UInt8(truncatingIfNeeded: integer(.qos, in: section)), heartbeat: duration(.heartbeat, in: section),
         minInterval: duration(.minInterval, in: section), priority: choice(.priority, in: section),
         keeping: keeping(in: section, settings))
@@ -134,7 +134,7 @@ extension SettingsLoader {
   }
 
   @inline(never)
-  private mutating func reportForNumbersOnly(_ key: Key, _ section: Int) {
+  mutating func reportForNumbersOnly(_ key: Key, _ section: Int) {
     guard let entry = winner(key, in: section) else { return }
     report(.error, entry, "found for a value that is no number; expected it with type = number only")
   }

@@ -165,6 +165,33 @@ import Testing
       "f:13:2: error: [firmware]: reboot is missing; expected yes or a program in [management]")
   }
 
+  @Test func aggregatesAlarmsAndAges() throws {
+    let sensor = "[event e]\n[sensor s]\nevent = e\nread = file:/x\n"
+    try expect(
+      sensor + "aggregate = avg",
+      #"f:16:13: error: aggregate: found "avg"; expected last, min, max, mean, count or sum"#)
+    try expect(
+      sensor + "type = boolean\naggregate = max",
+      "f:17:13: error: aggregate: found for a value that is no number; expected it with type = number only")
+    for text in ["80", "high", "high x", "high 1 high 2", "low 5 high 5", "hysteresis 2", "high 80 hysteresis -1"] {
+      try expect(
+        sensor + "alarm = \(text)",
+        "f:16:9: error: alarm: found \"\(text)\"; "
+          + "expected high NUMBER, low NUMBER below it, hysteresis NUMBER, for no text")
+    }
+    try expect(
+      sensor + "stale = 60",
+      #"f:16:9: error: stale: found "60"; expected a time from 1ms to 1d, in ms, s, m, h or d, for no text"#)
+    for sample in ["99ms", "11s"] {
+      try expect(
+        "[event e]\nsample = \(sample)\n[sensor s]\nevent = e\nread = file:/x",
+        "f:13:10: error: sample: found \"\(sample)\"; expected 100ms or more, and at most the interval")
+    }
+    for sample in ["100ms", "10s", "0"] {
+      try expect("[event e]\nsample = \(sample)\n[sensor s]\nevent = e\nread = file:/x")
+    }
+  }
+
   @Test func watchdog() throws {
     try expect("[watchdog]\ntimeout = 3s\nstop-at-end = yes")
     try expect(
@@ -214,7 +241,7 @@ import Testing
   @Test func unknownKeys() throws {
     try expect(
       "[event fast]\nintervall = 1s\n[sensor s]\nevent=fast\nread=uptime",
-      #"f:13:1: error: found unknown key "intervall" in [event]; expected interval, qos, priority, queue, "#
+      #"f:13:1: error: found unknown key "intervall" in [event]; expected interval, sample, qos, priority, queue, "#
         + #"heartbeat, min-interval; did you mean "interval"?"#)
     try expect(
       "[command c]\nshell = 1\nrun = /x",

@@ -56,6 +56,9 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .read: return ["file:/a", "constant:1"]
     case .write: return ["led:a", "file:/sys/b"]
     case .decimals, .scale, .offset: return ["2", "-3.5"]
+    case .aggregate: return ["mean", "sum"]
+    case .alarm: return ["high 80", "low 5 hysteresis 2 high 80"]
+    case .stale: return ["1m", "30s"]
     case .deadband: return ["0.5", "2% 1"]
     case .filter: return ["delta", "average 2, round 1"]
     case .flashFlush: return ["each", "100"]
@@ -84,7 +87,7 @@ private func configuration(_ key: KeyCase, _ value: String) -> Input {
     ("device", [("org", "ab12cd"), ("type", "edge"), ("auth-token", "x")]), ("server", [("host", "h")]),
     ("mqtt", [("messages-per-second", "0")]), ("agent", []), ("management", []),
     ("firmware", [("run", "/i"), ("key-file", "/k"), ("compatible", "c")]), ("watchdog", []), ("queue", []),
-    ("event status", []),
+    ("event status", [("interval", "7d")]),
     ("event other", []),
     ("sensor s", [("event", "status"), ("read", "file:/x")]),
     ("sensor o", [("event", "other"), ("read", "file:/x")]),
@@ -131,14 +134,16 @@ private func file(_ path: String) throws -> String {
     for value in key.values {
       let shown = try description(configuration(key, value))
       let isLeftOut = key.facts.type == .boolean && value == "no" && !shown.contains("\n\(key.name) = ")
-      let isStandard = key.key == .valueType && value == "number"
+      let isStandard = (key.key == .valueType && value == "number") || (key.key == .sample && value == "0s")
       #expect(isLeftOut || isStandard || shown.contains("\n\(key.name) = \(value)\n"), "\(value)")
     }
     let standard: String
     switch key.facts.type {
     case .count where key.key != .decimals && key.key != .messagesPerSecond: standard = "\(key.facts.standardCount)"
     case .size: standard = size(key.facts.standardCount)
-    case .time, .timeOrZero: standard = time(key.facts.standardTime)
+    case .time, .timeOrZero:
+      guard key.key != .sample else { return }
+      standard = time(key.facts.standardTime)
     case .logLevel: standard = "info"
     default: return
     }

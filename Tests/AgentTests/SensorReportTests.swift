@@ -193,4 +193,129 @@ import Testing
     #expect(try rig.published() == [#"{"d":{"level":7,"other":1}}"#])
     #expect(try next(rig, [:]) == [])
   }
+
+  // MARK: Several readings for an event
+
+  private static let sampled = """
+    [event e]
+    interval = 4s
+    sample = 1s
+    qos = 1
+
+    """
+    + ["last", "min", "max", "mean", "count", "sum"].map {
+      "[sensor \($0)]\nevent = e\nread = file:/a\naggregate = \($0)\n"
+    }.joined()
+
+  /// What was read since the event before, failed readings left out; the first event has the first reading alone.
+  @Test func makesOneValueOfSeveralReadings() throws {
+    let rig = try makeRig(SensorReportTests.sampled, sources: Array(repeating: 0, count: 6), texts: [0: "5"])
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"last":5,"min":5,"max":5,"mean":5,"count":1,"sum":5}}"#])
+    var found: [String] = []
+    // From 1 s on, where the rig begins, the next whole interval is at 4 s.
+    for text in ["1", "2.5", "-3", "x", "4", "x", "6", "x", "x", "x", "x"] { found += try next(rig, [0: text]) }
+    #expect(
+      found == [
+        #"{"d":{"last":-3,"min":-3,"max":2.5,"mean":0.166666667,"count":3,"sum":0.5}}"#,
+        #"{"d":{"last":6,"min":4,"max":6,"mean":5,"count":2,"sum":10}}"#,
+      ])
+  }
+
+  /// Where the last reading fails, what was read before it counts; where all have, there is nothing to tell.
+  @Test func aFailedLastReadingLosesNoOther() throws {
+    let rig = try makeRig(SensorReportTests.sampled, sources: Array(repeating: 0, count: 6), texts: [0: "5"])
+    rig.collect()
+    _ = try rig.published()
+    var found: [String] = []
+    for text in ["1", "3", "x", "x", "x", "x", "x", "8", "x", "x", "x"] { found += try next(rig, [0: text]) }
+    #expect(
+      found == [
+        #"{"d":{"min":1,"max":3,"mean":2,"count":2,"sum":4}}"#,
+        #"{"d":{"min":8,"max":8,"mean":8,"count":1,"sum":8}}"#,
+      ])
+  }
+
+  @Test func whoAsksForASampledEventGetsIt() throws {
+    let rig = try makeRig(SensorReportTests.sampled, sources: Array(repeating: 0, count: 6), texts: [0: "5"])
+    rig.collect()
+    _ = try rig.published()
+    #expect(try next(rig, [0: "1"]) == [])
+    try rig.trigger(event: "e")
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"last":1,"min":1,"max":1,"mean":1,"count":2,"sum":2}}"#])
+  }
+
+  // MARK: Alarms and age
+
+  private static let alarm = """
+    [event e]
+    interval = 60s
+    sample = 1s
+    qos = 1
+    [sensor level]
+    event = e
+    read = file:/a
+    alarm = high 80 low 10 hysteresis 5
+
+    """
+
+  /// On at its bound, off when it has come back by the hysteresis, and each time an event at once.
+  @Test func anAlarmIsToldAtOnce() throws {
+    let rig = try makeRig(SensorReportTests.alarm, sources: [0], texts: [0: "79"])
+    rig.collect()
+    #expect(try rig.published() == [#"{"d":{"level":79,"level-alarm":"none"}}"#])
+    var found: [String] = []
+    for text in ["79.9", "80", "78", "x", "75.1", "75", "79", "11", "10", "14.9", "15", "100", "3"] {
+      found += try next(rig, [0: text])
+    }
+    let expected = [("80", "high"), ("75", "none"), ("10", "low"), ("15", "none"), ("100", "high"), ("3", "low")]
+    #expect(found == expected.map { #"{"d":{"level":\#($0.0),"level-alarm":"\#($0.1)"}}"# })
+  }
+
+  @Test func anAlarmWithoutHysteresisEndsBelowItsBound() throws {
+    let rig = try makeRig(
+      "[event e]\ninterval = 1s\nheartbeat = 0\nqos = 1\n[sensor a]\nevent = e\nread = file:/a\n"
+        + "deadband = 1000\nalarm = high 80",
+      sources: [0], texts: [0: "1"])
+    rig.collect()
+    _ = try rig.published()
+    var found: [String] = []
+    for text in ["80", "80", "79.99", "81"] { found += try next(rig, [0: text]) }
+    #expect(
+      found
+        == [("80", "high"), ("79.99", "none"), ("81", "high")].map {
+          #"{"d":{"a":\#($0.0),"a-alarm":"\#($0.1)"}}"#
+        })
+  }
+
+  /// While none can be read the last value goes out with its age, until it is too old.
+  @Test func aValueThatIsTooOldIsStale() throws {
+    let rig = try makeRig(
+      "[event e]\ninterval = 10s\nqos = 1\n[sensor a]\nevent = e\nread = file:/a\nstale = 25s",
+      sources: [0], texts: [0: "x"])
+    rig.collect()
+    #expect(try rig.published() == [], "nothing was ever read")
+    #expect(try next(rig, [0: "7"]) == [#"{"d":{"a":7}}"#])
+    var found: [String] = []
+    for text in ["x", "x", "x", "8"] { found += try next(rig, [0: text]) }
+    #expect(
+      found == [
+        #"{"d":{"a":7,"a-age":10}}"#, #"{"d":{"a":7,"a-age":20}}"#, #"{"d":{"a-quality":"stale","a-age":30}}"#,
+        #"{"d":{"a":8}}"#,
+      ])
+  }
+
+  /// With a deadband that keeps all else back.
+  @Test func staleIsToldAtOnce() throws {
+    let rig = try makeRig(
+      "[event e]\ninterval = 1s\nmin-interval = 1h\nqos = 1\n[sensor a]\nevent = e\nread = file:/a\n"
+        + "stale = 3s\ndeadband = 1",
+      sources: [0], texts: [0: "7"])
+    rig.collect()
+    _ = try rig.published()
+    var found: [String] = []
+    for text in ["x", "x", "x", "x", "x", "7", "7"] { found += try next(rig, [0: text]) }
+    #expect(found == [#"{"d":{"a-quality":"stale","a-age":3}}"#, #"{"d":{"a":7}}"#])
+  }
 }

@@ -123,7 +123,7 @@ extension Control {
     let event = max(index, 0)
     writer.text(settings.bytes(settings.events[event].name), to: &answer)
     writer.number(UInt64(settings.events[event].qos), to: &answer)
-    writer.span(events.table.events[event].schedule.interval, to: &answer)
+    writer.span(events.table.interval(of: event), to: &answer)
     writeAge(of: events.table.events[event].published, &writer, now)
     writer.finish(&answer)
   }

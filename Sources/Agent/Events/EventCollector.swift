@@ -45,7 +45,7 @@ struct EventCollector: ~Copyable {
       for former in 0..<table.events.count
       where settings.events[former].interval == event.interval
         && settings.bytes(settings.events[former].name).equals(newSettings.bytes(event.name))
-        && settings.agent.align == newSettings.agent.align
+        && settings.events[former].sample == event.sample && settings.agent.align == newSettings.agent.align
       {
         newTable.events[index].schedule = table.events[former].schedule
       }
@@ -104,7 +104,7 @@ struct EventCollector: ~Copyable {
   ) -> Int {
     var count = 0
     for index in 0..<table.events.count where request.names(settings.bytes(settings.events[index].name), in: text) {
-      table.events[index].schedule.setInterval(interval, now: now)
+      table.setInterval(interval, of: index, now)
       // Slow sources that are being read belong to the event that will not come.
       table.events[index].collectionDeadline = nil
       count += 1
@@ -208,6 +208,8 @@ struct EventCollector: ~Copyable {
       }
       table.events[index].published = now
       if isExtended { table.noteReported(index, at: now) }
+    } else if isExtended {
+      table.endWindow(index, at: now)
     }
     table.events[index].schedule.advance(past: now)
   }
@@ -266,23 +268,33 @@ struct EventCollector: ~Copyable {
   }
 
   /// Does what is left to be done with a value that has been written as it was read: filters it, and writes the age of
-  /// one that came too late for an earlier event. Gives the reason where there is no value after all.
+  /// one that came too late for an earlier event; or what is told of a sensor that has none. Gives the reason where
+  /// there is no value after all.
   @inline(never)  // beside the events without any
   private mutating func finishMember(
-    ofSensor index: Int, _ envelope: inout EventEnvelope, _ settings: borrowing Settings
+    ofSensor index: Int, of event: Int, _ failure: ReadFailure?, _ envelope: inout EventEnvelope,
+    _ settings: borrowing Settings
   ) -> ReadFailure? {
     let readAt = waitEnd + .milliseconds(-age.milliseconds)
-    if table.sensors[index].report >= 0 {
+    var failure = failure
+    var hasValue = failure == nil
+    if hasValue, table.sensors[index].report >= 0 {
       do throws(ReadFailure) {
-        guard try table.refine(index, readAt, &envelope, &payload, settings) else { return nil }
+        hasValue = try table.refine(index, of: event, readAt, &payload)
       } catch {
-        table.takeBack(index, &envelope, &payload)
-        return error
+        failure = error
+        hasValue = false
       }
+      if !hasValue { table.takeBack(index, &envelope, &payload) }
     }
-    table.sensors[index].readAt = readAt
-    if age > .zero { table.writeAge(age, ofSensor: index, into: &payload, settings) }
-    return nil
+    if hasValue {
+      table.sensors[index].readAt = readAt
+      if age > .zero { table.writeAge(age, ofSensor: index, into: &payload, settings) }
+    } else if table.sensors[index].report >= 0 {
+      table.writeHeld(index, of: event, waitEnd, &envelope, &payload, settings)
+    }
+    if table.sensors[index].report >= 0 { table.writeAlarm(index, &envelope, &payload, settings) }
+    return failure
   }
 
   /// Whether a source that has not answered may take longer than this event waits: then it has not failed yet.
@@ -315,12 +327,12 @@ struct EventCollector: ~Copyable {
       switch lastRead {
       case .complete(let exponent):
         failure = table.writeMember(index, from: sourceText, exponent, to: &envelope, into: &payload, settings)
-        if hasSlowSources, failure == nil { failure = finishMember(ofSensor: index, &envelope, settings) }
       case .failed(let reason): failure = reason
       case .pending:
         if mayComeLater(for: event, settings) { continue }
         failure = .timeout
       }
+      if hasSlowSources { failure = finishMember(ofSensor: index, of: event, failure, &envelope, settings) }
       // A lasting fault is logged once when it begins, and its end once.
       if table.sensors[index].channel.note(isFailing: failure != nil) {
         table.noteChange(ofSensor: index, of: event, failure)

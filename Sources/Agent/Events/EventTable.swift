@@ -137,8 +137,8 @@ struct EventTable: ~Copyable {
           topic: TextRange(start..<text.count), qos: QoS(rawValue: settings.events[index].qos) ?? .atLeastOnce,
           place: WaitingPlace(settings.events[index].keeping, priority: settings.events[index].priority),
           firstSensor: firstSensor, sensorEnd: sensors.count, hasSlowSources: hasSlowSources,
-          report: makeEventReport(index, settings),
-          schedule: Schedule(interval: settings.events[index].interval, startingAt: now, phase: phase),
+          report: makeEventReport(index, settings, now, phase),
+          schedule: Schedule(interval: readingInterval(of: settings.events[index]), startingAt: now, phase: phase),
           collectionDeadline: nil))
     }
     precondition(sensors.count == settings.sensors.count && !text.hasOverflowed)
