@@ -31,8 +31,9 @@ select_arch() {
       debian=arm64 gnu=aarch64-linux-gnu
       ;;
     armv7)
-      # Thumb-2: a third smaller than ARM code. Swift obeys the flag as well.
-      cpu=(-mthumb)
+      # Thumb-2: a third smaller than ARM code. What every ARMv7-A with hard float has of floating point, as Debian
+      # takes it, too: some have no NEON. Swift obeys the flags as well.
+      cpu=(-mthumb -mfpu=vfpv3-d16)
       triple=armv7-none-none-eabihf clang=armv7-linux-musleabihf
       debian=armhf gnu=arm-linux-gnueabihf
       ;;

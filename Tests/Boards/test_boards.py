@@ -3,7 +3,11 @@
 The tests of one board go on where the one before has left it.
 """
 
+import subprocess
+
 import pytest
+
+from emulated.files import ROOT
 
 # The first reset hangs, as if the power failed in it.
 RESET = """
@@ -24,6 +28,13 @@ def site(request, make_site):
 def boots(site):
     """The numbers of all starts of the kernel so far."""
     return [line.split()[-1] for line in site.board.console.splitlines() if "board: started" in line]
+
+
+def test_armv7_asks_for_no_neon():
+    """There are processors without: Tegra 2, Armada, AST2600."""
+    said = subprocess.run(["readelf", "--arch-specific", ROOT / "build/armv7/mote.debug"], capture_output=True,
+                          text=True, check=True).stdout
+    assert "Tag_FP_arch: VFPv3-D16" in said and "Tag_Advanced_SIMD_arch" not in said
 
 
 def test_events_arrive(site):
