@@ -9,12 +9,12 @@ from emulated.uboot import TRIES, UBootBoard
 pytestmark = [pytest.mark.on_request, pytest.mark.seconds(60)]
 # Writes the slot that does not run, reads it back, and has U-Boot try it.
 INSTALL = """
-case $(cat /proc/cmdline) in *slot=a*) next=b disk=/dev/vda3 ;; *) next=a disk=/dev/vda2 ;; esac
+case $(cat /proc/cmdline) in *mote.slot=a*) next=b disk=/dev/vda3 ;; *) next=a disk=/dev/vda2 ;; esac
 dd if="$1" of=$disk bs=1M conv=fsync 2>/dev/null || exit 1
 echo 3 >/proc/sys/vm/drop_caches
 head -c "$(stat -c %s "$1")" $disk | cmp - "$1" || exit 1
 fw_setenv -s - <<END || exit 1
-slot=$next
+try_slot=$next
 upgrade_available=1
 bootcount=0
 END
@@ -23,7 +23,14 @@ exit 10
 # What is tried stays when its agent is connected.
 COMMIT = """
 until mote status >/dev/null 2>&1; do sleep 1; done
-[ "$(fw_printenv -n upgrade_available)" = 0 ] || fw_setenv upgrade_available 0
+if [ "$(fw_printenv -n upgrade_available)" = 1 ]; then
+  fw_setenv -s - <<END
+slot=$(fw_printenv -n try_slot)
+try_slot=
+upgrade_available=0
+bootcount=0
+END
+fi
 echo "board: committed $(fw_printenv -n slot)"
 exec sleep 1000000
 """
@@ -68,10 +75,10 @@ def test_a_good_image_stays(site):
     assert site.version() == "1.1"
     site.board.wait_console("board: committed b")
     # It has been tried once, and U-Boot counts no more.
-    assert site.board.console.count("slot=b upgrade_available=1 bootcount=1") == 1
+    assert site.board.console.count("start=b slot=a upgrade_available=1 bootcount=1") == 1
     said = site.wait_ended(site.ask("device/reboot"))
     assert said["status"] == 0, said
-    assert "slot=b upgrade_available=0 bootcount=" in site.board.console and site.version() == "1.1"
+    assert "start=b slot=b upgrade_available=0 bootcount=0" in site.board.console and site.version() == "1.1"
 
 
 def test_a_bad_image_is_rolled_back(site):
@@ -80,6 +87,6 @@ def test_a_bad_image_is_rolled_back(site):
     assert said["status"] != 0, said
     assert site.version() == "1.1"
     for count in range(1, TRIES + 1):
-        assert site.board.console.count(f"slot=a upgrade_available=1 bootcount={count}") == 1
+        assert site.board.console.count(f"start=a slot=b upgrade_available=1 bootcount={count}") == 1
     assert "rolled back to b" in site.board.console
     site.event_after_now()

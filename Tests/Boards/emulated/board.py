@@ -55,6 +55,13 @@ MODELS = {
                    ["-device", "usb-net,netdev=n0"], ["-drive", "if=sd,format=raw,file={disk}"], disk="/dev/mmcblk0",
                    interface="usb0", address=0x8000, append="initcall_blacklist=bcm2835_power_driver_init",
                    description="bcm2835-rpi-zero.dtb"),
+    # A controller of servers, whose Cortex-A7 has no NEON, with a sensor of temperature on one of its I2C buses. It
+    # keeps nothing.
+    "ast2600": Model("armv7", "armel", "armmp", ["qemu-system-arm", "-M", "ast2600-evb", "-device",
+                                                 "tmp105,bus=aspeed.i2c.bus.8,address=0x48,id=sensor"],
+                     "ttyS4,115200n8", ["i2c_aspeed", "lm75", "mdio_aspeed", "ftgmac100"],
+                     ["-net", "nic,netdev=n0"], [], disk="", address=0x80208000,
+                     description="aspeed-ast2600-evb.dtb"),
 }
 
 
@@ -70,7 +77,8 @@ class Board:
         self._build_root()
 
     def _make_disk(self):
-        make_disk(self.disk)
+        if self.model.storage:
+            make_disk(self.disk)
 
     def _build_root(self):
         """BusyBox, its init, and the program. What is special about a test it adds itself."""
@@ -203,6 +211,10 @@ class Board:
         except OSError:
             connection.close()
             return None
+
+    def set(self, device, name, value):
+        """Changes what a device of the board senses."""
+        self._command("qom-set", path=f"/machine/peripheral/{device}", property=name, value=value)
 
     def _command(self, name, **arguments):
         self._qmp.sendall(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")

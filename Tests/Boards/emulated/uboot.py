@@ -15,30 +15,32 @@ SECTOR = 512
 STATE, SLOT_A, SLOT_B, DATA = PARTITIONS = [
     (0x800, 0x800), (0x1000, 0x18000), (0x19000, 0x18000), (0x31000, 0x30000)]
 STATE_BYTES = 0x4000
-# Of the state only this is used.
-STATE_NAMES = "slot upgrade_available bootcount"
+# What the state has, as U-Boot's doc/api/bootcount.rst names it; `slot` is what is started otherwise, `try_slot` what
+# is tried.
+STATE_NAMES = "slot try_slot upgrade_available bootcount"
 TRIES = 3
 FLASH_BYTES, FLASH_ENVIRONMENT_BYTES = 64 << 20, 0x40000
 
 BOOT = f"""
 virtio scan
-setenv slot a; setenv upgrade_available 0; setenv bootcount 0
+setenv slot a; setenv try_slot; setenv upgrade_available 0; setenv bootcount 0
 virtio read ${{scriptaddr}} {STATE[0]:#x} {STATE_BYTES // SECTOR:#x}
 env import -c ${{scriptaddr}} {STATE_BYTES:#x} {STATE_NAMES}
-if test ${{upgrade_available}} = 1; then setexpr bootcount ${{bootcount}} + 1
-if test ${{bootcount}} -gt {TRIES}; then setenv upgrade_available 0; setenv bootcount 0
-if test ${{slot}} = a; then setenv slot b; else setenv slot a; fi; echo rolled back to ${{slot}}; fi
+setenv start ${{slot}}
+if test ${{upgrade_available}} = 1; then setexpr bootcount ${{bootcount}} + 1; setenv start ${{try_slot}}
+if test ${{bootcount}} -gt {TRIES}; then setenv try_slot; setenv upgrade_available 0; setenv bootcount 0
+setenv start ${{slot}}; echo rolled back to ${{slot}}; fi
 env export -c -s {STATE_BYTES:#x} ${{scriptaddr}} {STATE_NAMES}
 virtio write ${{scriptaddr}} {STATE[0]:#x} {STATE_BYTES // SECTOR:#x}; fi
-if test ${{slot}} = a; then setenv first {SLOT_A[0]:#x}; else setenv first {SLOT_B[0]:#x}; fi
-echo slot=${{slot}} upgrade_available=${{upgrade_available}} bootcount=${{bootcount}}
+if test ${{start}} = a; then setenv first {SLOT_A[0]:#x}; else setenv first {SLOT_B[0]:#x}; fi
+echo start=${{start}} slot=${{slot}} upgrade_available=${{upgrade_available}} bootcount=${{bootcount}}
 virtio read ${{scriptaddr}} ${{first}} 1
 env import -t ${{scriptaddr}} {SECTOR:#x} kernel_sectors files_sectors files_bytes
 setexpr first ${{first}} + 1
 virtio read ${{kernel_addr_r}} ${{first}} ${{kernel_sectors}}
 setexpr first ${{first}} + ${{kernel_sectors}}
 virtio read ${{ramdisk_addr_r}} ${{first}} ${{files_sectors}}
-setenv bootargs ${{arguments}} slot=${{slot}}
+setenv bootargs ${{arguments}} mote.slot=${{start}}
 booti ${{kernel_addr_r}} ${{ramdisk_addr_r}}:${{files_bytes}} ${{fdtcontroladdr}}
 reset
 """
