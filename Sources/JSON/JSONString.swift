@@ -65,6 +65,20 @@ extension ByteBuffer {
   }
 }
 
+extension Span where Element == UInt8 {
+  /// How many bytes `range`, the text of a string, has without its escapes.
+  @inline(never)
+  public func unescapedCount(of range: Range<Int>) -> Int {
+    var (index, count) = (range.lowerBound, 0)
+    while index < range.upperBound {
+      let piece = unescapedPiece(at: index, end: range.upperBound)
+      index = piece.end
+      count += piece.count
+    }
+    return count
+  }
+}
+
 /// A word of which the lowest bit that is set is the top bit of the first byte of `word` that does not stand for itself
 /// in a JSON string, or is not ASCII; 0 if there is none.
 ///

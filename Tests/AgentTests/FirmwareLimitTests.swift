@@ -35,6 +35,10 @@ import Testing
           code == 204
             ? "{\"rc\":204,\"reqId\":\"u\"}" : "{\"rc\":400,\"reqId\":\"u\",\"message\":\"the uri is too long\"}"
         ])
+      // What it takes to write it in JSON does not count.
+      let escaped = uri.replacingOccurrences(of: "/", with: "\\/").replacingOccurrences(of: "bbbb", with: "bbb\\u0062")
+      managed.receive("device/update", UpdaterTests.request("{\"uri\":\"\(escaped)\"}", "e"))
+      #expect(try managed.answers().first?.contains("\"rc\":\(code),") == true)
       guard code == 204 else { continue }
       managed.receive("observe", UpdaterTests.observation)
       let told = try managed.answers().last ?? ""

@@ -111,10 +111,11 @@ extension FirmwareJob {
   /// What is wrong with the value at `value`; nil where the record may become what it says.
   static func fault(of value: Range<Int>?, in text: Span<UInt8>) -> StaticString? {
     guard let value, text[value.lowerBound] == UInt8(ascii: "{") else { return "mgmt.firmware is not an object" }
+    let object = text.extracting(value)
     for place in 0..<textCount {
-      switch member(place, of: text.extracting(value)) {
+      switch member(place, of: object) {
       case nil, .null: continue
-      case .string(let range) where range.count <= bytesMax(self.text(at: place)): continue
+      case .string(let range) where object.unescapedCount(of: range) <= bytesMax(self.text(at: place)): continue
       case .string: return place == 2 ? "the uri is too long" : "a text is too long"
       default: return "version, name, uri and verifier are texts"
       }
