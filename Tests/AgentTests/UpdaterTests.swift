@@ -244,6 +244,17 @@ import Testing
     #expect(text == "{\"d\":{\"fields\":[{\"field\":\"mgmt.firmware\",\"value\":{\"state\":1,\"updateStatus\":0}}]}")
   }
 
+  /// What goes on is told once on a connection, and not with each manage request for another lifetime.
+  @Test func aRefreshIsNoNews() throws {
+    let managed = try observed()
+    let identifier = try notice(managed.published()).identifier
+    managed.receive("response", "{\"rc\":200,\"reqId\":\"\(identifier)\"}")
+    managed.pass(.seconds(6048))
+    try managed.answerManage(200)
+    managed.pass(.seconds(1))
+    #expect(try managed.published() == [])
+  }
+
   @Test func aNoticeIsRepeatedUntilItIsAnswered() throws {
     let managed = try observed()
     var last = try notice(managed.published()).identifier

@@ -103,6 +103,8 @@ struct Updater: ~Copyable {
   var complaint: StaticString?
   /// From when on the server has known the device on this connection.
   var managedSince: Instant?
+  /// Whether the server has been told on this connection what goes on.
+  private var hasToldConnection = false
   /// Whether all events that there were so far have arrived.
   var hasPublished = false
   /// When it is looked at again whether a program on trial has proved itself.
@@ -324,13 +326,19 @@ struct Updater: ~Copyable {
   // MARK: Telling
 
   /// The server has accepted a connection.
-  mutating func beginConnection() { managedSince = nil }
+  mutating func beginConnection() {
+    managedSince = nil
+    hasToldConnection = false
+  }
 
   /// The server knows the device.
   mutating func noteManaged(_ now: Instant) {
     hasNewVersion = false
-    guard isSupported, managedSince == nil else { return }
-    managedSince = now
+    guard isSupported else { return }
+    if managedSince == nil { managedSince = now }
+    // A request that is only repeated for its lifetime is no news.
+    guard !hasToldConnection else { return }
+    hasToldConnection = true
     // What goes on, and what nobody has said to know. More would look like news to a server that asks for something.
     let stage = store.job.stage
     if store.job.owesReport || (stage != .idle && stage != .downloaded) { tell(now) }
