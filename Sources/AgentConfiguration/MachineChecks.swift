@@ -18,6 +18,8 @@ public enum NamedThing: Equatable, Sendable {
   case images
   /// The programs that restart and reset the machine.
   case reboot, factoryReset
+  /// The file that says where the device is.
+  case location
 }
 
 extension SettingsLoader {
@@ -47,6 +49,7 @@ extension SettingsLoader {
     case .trust: winner(.caFile) ?? winner(.rootCertificateFile) ?? winner(.serverCertificateFile)
     case .sensor(let index): winner(.read, in: section(.sensor, at: index))
     case .reboot: winner(.reboot)
+    case .location: winner(.locationFile)
     case .factoryReset: winner(.factoryReset)
     case .command(let index): winner(.run, in: programSection(at: index))
     case .installer: winner(.installerRun)

@@ -270,6 +270,14 @@ public struct LinuxHost: ~Copyable, Host {
     return System.readSmallFile(PathText(path), into: &bytes)
   }
 
+  /// The word for why the file at `path` cannot be read; nil where it can.
+  public static func locationFault(_ path: Span<UInt8>) -> StaticString? {
+    var text = LocationText(repeating: 0)
+    var bytes = text.mutableSpan
+    if System.readSmallFile(PathText(path), into: &bytes) != nil { return nil }
+    return System.status(of: PathText(path)) == nil ? "not-found" : "not-permitted"
+  }
+
   // MARK: Power
 
   /// What the hardware watchdog says about the last start.

@@ -19,6 +19,7 @@ func inspect(_ settings: borrowing Settings, _ loader: inout SettingsLoader, fro
     inspect(.command(index), settings.bytes(settings.commands[index].run), &loader)
   }
   if settings.firmware.isConfigured { inspectFirmware(settings, &loader, from: &arena) }
+  inspectLocation(settings, &loader)
   inspect(.reboot, settings.bytes(settings.management.reboot), &loader)
   inspect(.factoryReset, settings.bytes(settings.management.factoryReset), &loader)
   do throws(ArenaExhausted) {
@@ -55,6 +56,15 @@ private func inspectFirmware(
       .images, "but /var/lib/mote can keep no image", obstacle.name.bytes,
       imageRemedies.word(Int(obstacle.rawValue)))
   }
+}
+
+/// Reads the file that says where the device is.
+private func inspectLocation(_ settings: borrowing Settings, _ loader: inout SettingsLoader) {
+  let path = settings.bytes(settings.management.locationFile)
+  guard !path.isEmpty, let fault = LinuxHost.locationFault(path) else { return }
+  loader.report(
+    .location, "which cannot be read now", fault.bytes,
+    StaticString("have it written, and let the agent's user read it").bytes)
 }
 
 private func keyWord(_ failure: PublicKeyFailure) -> Int {

@@ -238,7 +238,7 @@ def test_a_token_readable_by_others_is_warned_about(program, write_configuration
 def check_machine(program, path, *options):
     """Checks a configuration; gives the warnings about the machine: key, word and remedy by line."""
     done = program.run("check", "--config", path, *options)
-    line = (r'^(\S+):(\d+):\d+: (warning|error): (read|run|ca-file|reboot|factory-reset): '
+    line = (r'^(\S+):(\d+):\d+: (warning|error): (read|run|ca-file|reboot|factory-reset|location-file): '
             r'found ".*", .* \((\S+)\); (.+)$')
     found = re.findall(line, done.stderr, re.MULTILINE)
     assert all(file == str(path) for file, *_ in found)
@@ -310,6 +310,16 @@ def test_check_names_what_is_wrong_with_a_program(program, write_configuration, 
                 "action a/b": {"run": file}, "command b": {"run": "/bin/sh"}}
     done, found = check_machine(program, write_configuration(1883, sections))
     assert sorted(found) == [("factory-reset", word), ("reboot", word), ("run", word)], done.stderr
+
+
+def test_check_reads_the_file_that_says_where_it_is(program, write_configuration, tmp_path):
+    file = tmp_path / "place"
+    path = write_configuration(1883, {**status(a="uptime"), "management": {"location-file": file}})
+    done, found = check_machine(program, path)
+    assert list(found) == [("location-file", "not-found")], done.stderr
+    file.write_text("48.1371 11.5754\n")
+    done, found = check_machine(program, path)
+    assert not found and done.stderr == "", done.stderr
 
 
 BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"\n-----END CERTIFICATE-----\n"
