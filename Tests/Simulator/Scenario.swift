@@ -42,6 +42,8 @@ public struct Scenario: Sendable {
   public var management: String?
   /// The timeout of the hardware's watchdog, in seconds; nil without one.
   public var watchdogSeconds: Int?
+  /// The lines of `[queue]`; nil without it.
+  public var queue: String?
   /// The lines of `[firmware]`; nil without it.
   public var firmware: String?
 
@@ -118,6 +120,9 @@ public struct Scenario: Sendable {
     scenario.events[0].sensors = [.faulty, .wordy]
     scenario.events[1].sensors = [.slow]
     scenario.events[2].sensors = [.slow, .faulty]
+    if seed % 2 == 0 {
+      scenario.queue = "size = 64KB\nflush = \(seed % 4 == 0 ? "each" : "10s")"
+    }
     return scenario
   }
 
@@ -166,6 +171,7 @@ public struct Scenario: Sendable {
       """
     if let management { text += "[management]\n\(management)\n" }
     if let firmware { text += "[firmware]\n\(firmware)\n" }
+    if let queue { text += "[queue]\n\(queue)\n" }
     if let watchdogSeconds { text += "[watchdog]\ntimeout = \(watchdogSeconds)s\n" }
     for (index, event) in events.enumerated() {
       text += """

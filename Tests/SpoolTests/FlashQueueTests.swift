@@ -216,6 +216,29 @@ import Testing
     }
   }
 
+  /// A disk that is full for long, and fails once when it is read: what is there goes out all the same.
+  @Test func whatCannotBeWrittenDoesNotKeepOthersFromBeingRead() {
+    let disk = filled(9, options())
+    let rig = QueueRig(options(), on: disk)
+    rig.turn(isOnline: false)
+    disk.faults.capacity = disk.usedBytes
+    _ = rig.take(9, .normal)
+    rig.turn(isOnline: false)
+    #expect(rig.queue.failure == .noSpace)
+    disk.faults.unreadable = true
+    rig.turn(isOnline: true)
+    disk.faults.unreadable = false
+    #expect(rig.sent.isEmpty)
+    for _ in 0..<8 {
+      let deadline = rig.queue.deadline(rig.now)
+      #expect(deadline > rig.now)
+      rig.now = min(deadline, rig.now + .seconds(30))
+      for _ in 0..<4 { rig.turn(isOnline: true) }
+      while !rig.inflight.isEmpty { rig.confirm() }
+    }
+    #expect(rig.confirmed == Array(0..<10))
+  }
+
   @Test func whatHasToGoIsWhatWasSaid() {
     func run(_ policy: FullPolicy) -> (confirmed: [Int], dropped: UInt64) {
       let disk = SimulatedDisk()

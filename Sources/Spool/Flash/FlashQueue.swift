@@ -158,6 +158,7 @@ public struct FlashQueue: ~Copyable {
   var savingBases = InlineArray<4, UInt64>(repeating: 0)
   var dirtySince: Instant?
   var retryFrom = Instant(milliseconds: .min)
+  var readRetryFrom = Instant(milliseconds: .min)
   var readRetries = 0
   var isEnding = false
   private var nextTicket: UInt64 = 1

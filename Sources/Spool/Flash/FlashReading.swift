@@ -50,7 +50,7 @@ extension FlashQueue {
   }
 
   private mutating func want(_ wanted: FlashWork, _ lane: Int) -> FlashRecord? {
-    guard work == .none, retryReadFrom <= lastTurn else { return nil }
+    guard work == .none, readRetryFrom <= lastTurn else { return nil }
     work = wanted
     workLane = lane
     if wanted == .fill {

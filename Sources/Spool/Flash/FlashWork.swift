@@ -30,9 +30,6 @@ extension FlashQueue {
       && failure == nil
   }
 
-  /// When reading is tried again.
-  var retryReadFrom: Instant { readRetries > 0 ? retryFrom : Instant(milliseconds: .min) }
-
   /// Goes on with what is under way, and begins what is due. To be called in each turn of the loop in which there is a
   /// queue, before messages are sent and behind that.
   public mutating func advance<H: HostStorage & ~Copyable>(_ now: Instant, _ host: inout H) {
@@ -60,8 +57,9 @@ extension FlashQueue {
     var deadline = Instant.never
     if let first = firstUnwritten { deadline = flushTime(of: first) }
     if let dirtySince { deadline = min(deadline, dirtySince + FlashQueue.saveInterval) }
-    if readRetries > 0 { deadline = min(deadline, retryFrom) }
-    return max(deadline, retryFrom)
+    deadline = max(deadline, retryFrom)
+    // Once it may be tried again, it waits for somebody who wants to read.
+    return readRetryFrom > now ? min(deadline, readRetryFrom) : deadline
   }
 
   /// The agent is about to end: what is known is stored at once.
@@ -90,7 +88,7 @@ extension FlashQueue {
       work = .readAccount
       return
     }
-    guard lastTurn >= retryFrom || readRetries > 0 else { return }
+    guard lastTurn >= retryFrom else { return }
     for index in 0..<MessagePriority.count where lanes[index].isPassed(lanes[index].savedBase) {
       return begin(.delete, index)
     }
@@ -291,7 +289,8 @@ extension FlashQueue {
   private mutating func noteReadFailure(_ answer: StorageAnswer) {
     readRetries += 1
     failureCount += 1
-    retryFrom = lastTurn + FlashQueue.retryPause
+    // By itself: what cannot be written must not keep what is there from being read.
+    readRetryFrom = lastTurn + FlashQueue.retryPause
   }
 
   // MARK: Read

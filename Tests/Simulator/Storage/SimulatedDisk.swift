@@ -22,6 +22,8 @@ public struct DiskFaults {
   public var capacity = Int.max
   /// Nothing can be written from this call on.
   public var readOnlyFrom: Int?
+  /// Whatever is read reports an error.
+  public var unreadable = false
   /// Writes take at most so many bytes at once.
   public var writeBytesMax = Int.max
 
@@ -192,6 +194,7 @@ public final class SimulatedDisk: StorageMedium {
     _ descriptor: Int32, at offset: Int, into buffer: inout ByteBuffer, byteCountMax: Int
   ) throws(StorageFailure) -> Int {
     try begin("read", isWriting: false)
+    if faults.unreadable { throw .failed }
     let content = try file(descriptor).content
     guard offset < content.count else { return 0 }
     let piece = Array(content[offset...].prefix(min(byteCountMax, faults.writeBytesMax)))
