@@ -197,7 +197,9 @@ let package = Package(
     .target(name: "Fieldbus", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "HTTP", dependencies: ["Bytes"], swiftSettings: noHeap),
     .target(name: "IoTPlatform", dependencies: ["Bytes", "JSON"], swiftSettings: noHeap),
-    .target(name: "Telemetry", dependencies: ["AgentConfiguration", "Bytes", "HostInterface"], swiftSettings: noHeap),
+    .target(
+      name: "Telemetry", dependencies: ["AgentConfiguration", "Bytes", "Fieldbus", "HostInterface"],
+      swiftSettings: noHeap),
     .target(
       name: "Spool", dependencies: ["Bytes", "HostInterface"], exclude: ["FLASH.md"], swiftSettings: noHeap),
     .target(name: "MQTT", dependencies: ["Bytes"], swiftSettings: noHeap),

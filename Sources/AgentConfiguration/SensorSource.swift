@@ -47,6 +47,7 @@ extension SettingsLoader {
     case .text: return !value.isEmpty
     case .path: return Values.isAbsolutePath(value)
     case .line: return LineSource(value) != nil
+    case .register: return ModbusSource(value) != nil
     case .word: return source.word(in: value) != nil
     case .nameAndName:
       guard let slash = value.firstIndex(of: UInt8(ascii: "/")) else { return false }
@@ -97,6 +98,21 @@ extension SettingsLoader {
     if source.argument == .line {
       diagnostics.add(" or gpio:CHIP/NUMBER with active-low, bias=off|pull-up|pull-down, debounce=1us to 1000ms, or ")
       diagnostics.add(source.words)
+      return diagnostics.end()
+    }
+    if source.argument == .register {
+      diagnostics.add(" with PLACE tcp://ADDRESS[:PORT] or /dev/NAME, then unit=0 to 255, one of ")
+      diagnostics.add(ModbusTable.words)
+      diagnostics.add(" =0 to 65535, and for registers type= of ")
+      diagnostics.add(RegisterType.words)
+      diagnostics.add(" and order= of ")
+      diagnostics.add(RegisterOrder.words)
+      return diagnostics.end()
+    }
+    if source.argument == .register {
+      diagnostics.add(" with tcp://ADDRESS[:PORT] or /dev/NAME, unit=0 to 255, and =0 to 65535 behind ")
+      diagnostics.add(ModbusTable.words)
+      diagnostics.add(", and for registers type= and order=")
       return diagnostics.end()
     }
     if source.argument == .path { diagnostics.add(" with an absolute path") }

@@ -223,6 +223,36 @@ static size_t read_unknown_file(const char *path, struct mote_answer *answer, ch
   return count;
 }
 
+_Noreturn static void send_answer(struct mote_answer *answer, const void *text, size_t count, int file) {
+  struct iovec pieces[2] = {{answer, sizeof *answer}, {(void *)text, count}};
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr alignment;
+  } control;
+  memset(&control, 0, sizeof control);
+  struct msghdr message;
+  memset(&message, 0, sizeof message);
+  message.msg_iov = pieces;
+  message.msg_iovlen = 2;
+  if (file >= 0 && answer->failure == 0 && answer->is_regular) {
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &file, sizeof file);
+  }
+  _exit(sendmsg(0, &message, MSG_NOSIGNAL) < 0);
+}
+
+void mote_answer_text(int failure, const void *text, size_t count) {
+  struct mote_answer answer;
+  memset(&answer, 0, sizeof answer);
+  answer.failure = failure;
+  send_answer(&answer, text, failure ? 0 : count, -1);
+}
+
 void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int was_mounted,
                           const struct mote_answer *known) {
   char text[MOTE_READ_BYTES_MAX];
@@ -239,27 +269,7 @@ void mote_read_and_answer(const char *path, int what, size_t byte_count_max, int
     count = read_unknown_file(path, &answer, text, byte_count_max, &file);
   }
   answer.milliseconds = (uint32_t)(mote_now_ms() - start);
-
-  struct iovec pieces[2] = {{&answer, sizeof answer}, {text, count}};
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr alignment;
-  } control;
-  memset(&control, 0, sizeof control);
-  struct msghdr message;
-  memset(&message, 0, sizeof message);
-  message.msg_iov = pieces;
-  message.msg_iovlen = 2;
-  if (file >= 0 && answer.failure == 0 && answer.is_regular) {
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &file, sizeof file);
-  }
-  _exit(sendmsg(0, &message, MSG_NOSIGNAL) < 0);
+  send_answer(&answer, text, count, file);
 }
 
 pid_t mote_fork_reader(int *answer) {

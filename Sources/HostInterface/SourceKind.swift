@@ -36,6 +36,8 @@ public enum SourceKind: UInt8, Sendable, BitwiseCopyable {
   case disk
   /// A line of a GPIO chip; a number.
   case gpio
+  /// Registers of a Modbus unit; a number.
+  case modbus
   /// Text of a file.
   case file
   /// The argument itself.
@@ -68,6 +70,7 @@ extension SourceKind {
       gives: .fileSystem, .fileSystemByChild),
     SourceDescription(
       .gpio, "gpio", .line, "LINE", words: "level|count|frequency|lost", units: "||Hz|", gives: .anything, .byLine),
+    SourceDescription(.modbus, "modbus", .register, "PLACE", gives: .registers, .byBus),
     SourceDescription(.file, "file", .path, "PATH", gives: .fields, .byChild),
     SourceDescription(.constant, "constant", .text, "TEXT", gives: .fields, .fromArgument),
   ]
@@ -109,6 +112,8 @@ public enum SourceArgument: UInt8, Sendable, BitwiseCopyable {
   case path
   /// A line by its name, or a chip, a slash and a number; words about it, the last perhaps one of those.
   case line
+  /// A bus, and words that say what is read there.
+  case register
   /// Any text.
   case text
 }
@@ -131,6 +136,8 @@ public enum SourceText: UInt8, Sendable, BitwiseCopyable {
   case processorTimes
   /// w1_slave of a 1-wire thermometer.
   case oneWire
+  /// The address of the first value, and the values behind it.
+  case registers
 }
 
 /// How a host gets at the text of a source that it is asked for.
@@ -141,6 +148,8 @@ public enum SourceReading: UInt8, Sendable, BitwiseCopyable {
   case byChild
   /// The same, for the sizes of a file system.
   case fileSystemByChild
+  /// A child asks a bus for it, and for all that is wanted of the same place.
+  case byBus
   /// It tells by itself what happens (see `HostSensors.nextTellingSource`), and never blocks.
   case byLine
   /// There is nothing to be read: the argument is the text.
@@ -187,7 +196,7 @@ public struct SourceDescription: Sendable, BitwiseCopyable {
     switch self.argument {
     case .none, .word: 0..<0
     case .pathAndWord: 0..<(argument.lastIndex(of: UInt8(ascii: "/")) ?? argument.count)
-    case .name, .nameAndName, .interfaceAndWord, .path, .line, .text: 0..<argument.count
+    case .name, .nameAndName, .interfaceAndWord, .path, .line, .register, .text: 0..<argument.count
     }
   }
 

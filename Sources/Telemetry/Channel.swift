@@ -1,6 +1,7 @@
 // One sensor: from its source's text to the value that goes into an event.
 
 import Bytes
+import Fieldbus
 import HostInterface
 
 /// A value, or why there is none. Ranges are of the text that was interpreted.
@@ -102,6 +103,7 @@ public struct Channel: BitwiseCopyable, Sendable {
     case .disk(let quantity): value = disk(quantity, in: text)
     case .processorUsage: value = processorUsage(in: text)
     case .oneWire: return (try OneWireText.temperature(in: text), true)
+    case .register(let point): value = register(point, in: text)
     case .text, .boolean: value = nil
     }
     guard let value else { throw .notUnderstood }
@@ -136,6 +138,19 @@ public struct Channel: BitwiseCopyable, Sendable {
     // Not in the middle of a UTF-8 sequence, whose later bytes are all 10xxxxxx.
     while end > range.lowerBound, text[end] & 0xC0 == 0x80 { end -= 1 }
     return .text(range.lowerBound..<end, isCut: true)
+  }
+
+  /// `FIRST VALUE VALUE …`: the address of the first, and all of them.
+  @inline(never)  // beside what there is on every machine
+  private func register(_ point: RegisterPoint, in text: Span<UInt8>) -> Decimal? {
+    guard let first = wholeColumn(0, in: text), first <= Int64(point.address) else { return nil }
+    var registers = InlineArray<4, UInt16>(repeating: 0)
+    for index in 0..<point.type.registerCount {
+      guard let value = wholeColumn(Int(point.address) - Int(first) + 1 + index, in: text), value <= 0xFFFF
+      else { return nil }
+      registers[index] = UInt16(value)
+    }
+    return point.type.number(registers, point.order)
   }
 
   private func memory(_ quantity: MemoryQuantity, in text: Span<UInt8>) -> Decimal? {

@@ -2,6 +2,7 @@
 // each reading.
 
 import Bytes
+import Fieldbus
 import HostInterface
 
 /// What a sensor takes out of its source's text.
@@ -24,6 +25,8 @@ public enum Quantity: Equatable, Sendable, BitwiseCopyable {
   case processorUsage
   /// The temperature of a 1-wire chip.
   case oneWire
+  /// A number among values of a Modbus unit.
+  case register(RegisterPoint)
 }
 
 /// Quantities of /proc/meminfo, in bytes; in the order of the words of `SourceKind.memory`.
@@ -79,6 +82,7 @@ extension Quantity {
     case .fileSystem: return DiskQuantity(rawValue: UInt8(word)).map { .disk($0) }
     case .processorTimes: return .processorUsage
     case .oneWire: return .oneWire
+    case .registers: return ModbusSource(argument).map { .register($0.point) }
     }
   }
 

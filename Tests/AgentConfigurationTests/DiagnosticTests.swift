@@ -596,12 +596,14 @@ import Testing
     ),
     (
       "termal:cpu",
-      #"KIND:ARGUMENT with KIND thermal, hwmon, cpu, loadavg, memory, uptime, network, disk, gpio, file or constant; "#
+      #"KIND:ARGUMENT with KIND thermal, hwmon, iio, w1, cpu, loadavg, memory, uptime, network, disk, gpio, "#
+        + #"modbus, file or constant; "#
         + #"did you mean "thermal"?"#
     ),
     (
       "/sys/x",
-      "KIND:ARGUMENT with KIND thermal, hwmon, cpu, loadavg, memory, uptime, network, disk, gpio, file or constant"
+      "KIND:ARGUMENT with KIND thermal, hwmon, iio, w1, cpu, loadavg, memory, uptime, network, disk, gpio, "
+        + "modbus, file or constant"
     ),
   ])
   func sources(read: String, expected: String) throws {

@@ -60,6 +60,7 @@ extension WordList {
     case .pathAndWord: ("/a/b/\(word)", "/a/b")
     case .path: ("/a/b", "/a/b")
     case .line: ("DOOR \(word)", "DOOR \(word)")
+    case .register: ("tcp://192.0.2.1 input=1", "tcp://192.0.2.1 input=1")
     case .text: ("1", "1")
     }
   }

@@ -145,3 +145,33 @@ private func hex(_ text: String) -> [UInt8] { text.split(separator: " ").compact
     }
   }
 }
+
+@Suite struct ModbusSourceTests {
+  private func take(_ text: String) -> String? {
+    let bytes = Array(text.utf8)
+    guard let source = ModbusSource(bytes.span) else { return nil }
+    return "\(Array(bytes[0..<source.placeEnd]).text) \(source.unit) \(source.table) \(source.point.address) "
+      + "\(source.point.type) \(source.point.order) \(source.serial.baud) \(source.serial.parity)"
+  }
+
+  @Test(arguments: [
+    ("tcp://192.0.2.1 holding=0", "tcp://192.0.2.1 1 holding 0 u16 abcd 9600 0"),
+    ("tcp://[::1]:1502 unit=255 input=65534 type=f32", "tcp://[::1]:1502 255 input 65534 f32 abcd 9600 0"),
+    ("/dev/ttyS1 unit=0 coil=65535", "/dev/ttyS1 0 coil 65535 u16 abcd 9600 0"),
+    ("/dev/a discrete=1 baud=115200 parity=even", "/dev/a 1 discrete 1 u16 abcd 115200 1"),
+    ("/dev/a holding=1 type=s64 order=dcba parity=odd", "/dev/a 1 holding 1 s64 dcba 9600 2"),
+  ])
+  func takesASourceApart(_ text: String, _ expected: String) {
+    #expect(take(text) == expected)
+  }
+
+  @Test(arguments: [
+    "", "tcp://", "tcp://a", "a holding=1", "/dev/ holding=1", "/dev/a holding=65536", "/dev/a holding=65535 type=u32",
+    "/dev/a holding=1 input=1", "/dev/a holding=-1", "/dev/a holding=1 type=f16", "/dev/a holding=1 order=bcda",
+    "/dev/a unit=248 holding=1", "tcp://a unit=256 holding=1", "/dev/a coil=1 type=u16", "/dev/a holding=1 baud=1",
+    "/dev/a holding=1 parity=mark", "/dev/a holding=1 fast", "/dev/a =1",
+  ])
+  func refusesMistakes(_ text: String) {
+    #expect(take(text) == nil)
+  }
+}

@@ -339,7 +339,7 @@ private func phase(of settings: borrowing Settings) -> UInt32 {
 private func mayTakeTime(_ kind: SourceKind) -> Bool {
   switch kind.description.reading {
   case .inLoop, .byLine, .fromArgument: false
-  case .byChild, .fileSystemByChild: true
+  case .byBus, .byChild, .fileSystemByChild: true
   }
 }
 

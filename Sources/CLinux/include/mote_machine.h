@@ -183,6 +183,9 @@ struct mote_answer {
 // process id, or -1 with errno.
 pid_t mote_fork_reader(int *_Nonnull answer);
 
+// In the child: answers with text, or with `failure`, and ends.
+_Noreturn void mote_answer_text(int failure, const void *_Nullable text, size_t count);
+
 // In the child: reads up to `byte_count_max` bytes of `path`, at most MOTE_READ_BYTES_MAX, answers once, and ends. With
 // a failure in `*known`, which has what is known before, nothing is read. `was_mounted` is what an earlier answer said.
 _Noreturn void mote_read_and_answer(const char *_Nonnull path, int what, size_t byte_count_max, int was_mounted,
@@ -277,3 +280,10 @@ int mote_watch_again(int set, int descriptor, uint32_t number);
 
 // One of those that are ready, or -1.
 int64_t mote_next_watched(int set);
+
+// poll(2) of one descriptor; what it returns, and not interrupted.
+int mote_await(int descriptor, int events, int milliseconds);
+
+// A serial line of eight bits, raw, with what has come thrown away: `parity` 0 none, 1 even, 2 odd. Waits until no
+// other process has it that asks for it like this. -1 with errno: EINVAL where it cannot be set so.
+int mote_open_line(const char *_Nonnull path, uint32_t baud, int parity);

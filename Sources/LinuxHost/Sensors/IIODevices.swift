@@ -155,7 +155,7 @@ enum IIODevices {
     guard fileName.extracting(range.upperBound..<fileName.count).equals("_raw") else { return numbers }
     let folder = path.extracting(0..<start)
     guard let offset = attribute("_offset", of: channel, in: folder, standard: Decimal(0)),
-      let scale = attribute("_scale", of: channel, in: folder, standard: Decimal(1))
+      let scale = attribute("_scale", of: channel, in: folder, standard: Decimal(1)), scale.significand != 0
     else { return nil }
     numbers.offset = offset
     numbers.scale = scale

@@ -30,6 +30,8 @@ enum SourceLimits {
   /// How long a source that failed is left alone: at first, and at most after doubling.
   static var retryDelayMin: TimeSpan { .seconds(2) }
   static var retryDelayMax: TimeSpan { .seconds(64) }
+  /// Values of a Modbus unit that nobody wants, between two that are read with one request.
+  static var registerGapMax: Int { 16 }
   /// How many quick readings in a row are asked at most of a source that has been sent back again and again.
   static var quickReadsNeededMax: UInt16 { 1024 }
 }
@@ -77,6 +79,9 @@ struct Source: BitwiseCopyable {
   /// Of a line: its number among them, and what is taken of it.
   var line: UInt16 = 0
   var lineQuantity = LineQuantity.level
+  /// Of values of a Modbus unit: the first that is asked for, and how many.
+  var first: UInt16 = 0
+  var count: UInt16 = 0
   /// Quick readings of children in a row, and how many of them it takes.
   var quickReads: UInt16 = 0
   var quickReadsNeeded: UInt16 = 1
@@ -88,7 +93,7 @@ struct Source: BitwiseCopyable {
     self.placeCount = placeCount
     switch reading {
     case .inLoop, .byLine, .fromArgument: mode = .trusted
-    case .byChild, .fileSystemByChild: mode = .inChild
+    case .byBus, .byChild, .fileSystemByChild: mode = .inChild
     }
   }
 

@@ -21,7 +21,7 @@ extension MachineRoots {
     case .network: return networkPath(place)
     case .disk: return place.isEmpty ? PathText(("/" as StaticString).bytes) : PathText(place)
     case .file: return PathText(place)
-    case .gpio, .constant: return nil
+    case .gpio, .modbus, .constant: return nil
     }
   }
 }
@@ -37,7 +37,7 @@ extension SourceKind {
       return SourceNumbers(exponent: input.quantity.exponent, areTemperatures: input.quantity == .temperature)
     case .iio: return IIODevices.numbers(at: path)
     case .w1: return SourceNumbers(exponent: -3)
-    case .cpu, .loadavg, .memory, .uptime, .network, .disk, .gpio, .file, .constant: return SourceNumbers()
+    case .cpu, .loadavg, .memory, .uptime, .network, .disk, .gpio, .modbus, .file, .constant: return SourceNumbers()
     }
   }
 }
@@ -65,7 +65,7 @@ extension SensorListing {
     case .disk: listDisks(body)
     case .gpio: listLines(body)
     // A person knows what there is.
-    case .file, .constant: return
+    case .modbus, .file, .constant: return
     }
   }
 }

@@ -9,6 +9,7 @@
 
 import Bytes
 import CLinux
+import Fieldbus
 import HostInterface
 
 /// The running readers.
@@ -84,6 +85,7 @@ struct SourceReaders: ~Copyable {
 
   /// What a child does.
   private func readAndAnswer(_ source: Source, _ place: Span<UInt8>, _ roots: borrowing MachineRoots) -> Never {
+    if source.reading == .byBus { askAndAnswer(source, place) }
     let kind = source.kind
     let what = Int32(kind.description.reading == .fileSystemByChild ? MOTE_READ_DISK : MOTE_READ_FILE)
     var known = mote_answer()
@@ -101,6 +103,21 @@ struct SourceReaders: ~Copyable {
       mote_read_and_answer(start, what, HostLimits.sourceBytesMax, wasMounted, &known)
     }
     preconditionFailure("the child has ended")
+  }
+
+  /// What a child does that asks a bus.
+  private func askAndAnswer(_ source: Source, _ place: Span<UInt8>) -> Never {
+    guard let bus = ModbusSource(place), let memory = StartupMemory(byteCount: 2 * HostLimits.sourceBytesMax) else {
+      mote_answer_text(ENOMEM, nil, 0)
+    }
+    var arena = Arena(memory.region)
+    var text = ByteBuffer(capacity: HostLimits.sourceBytesMax, for: "source", in: &arena)
+    var bytes = ByteBuffer(capacity: HostLimits.sourceBytesMax - 64, for: "source", in: &arena)
+    let name = place.extracting(0..<bus.placeEnd)
+    var reader = ModbusReader(bus, first: source.first, count: source.count, isTCP: name.starts(with: "tcp://"))
+    let failure = reader.read(name, into: &text, &bytes)
+    text.span.withUnsafeBufferPointer { buffer -> Void in mote_answer_text(failure, buffer.baseAddress, buffer.count) }
+    preconditionFailure("a child ends with its answer")
   }
 
   private func freeSlot() -> Int? {

@@ -49,12 +49,14 @@ struct SourceTable: ~Copyable {
       if sources[index].kind == kind, text.span.extracting(sources[index].place).equals(place) { return index }
       candidate = places.next(after: index)
     }
+    if kind.description.reading == .byBus, let index = shared(place) { return index }
     guard place.count <= text.freeCount else { return nil }
     let source = Source(kind: kind, placeStart: text.count, placeCount: place.count)
     guard sources.append(source) else { return nil }
     text.append(place)
     places.add(sources.count - 1, hash)
     if source.reading == .byLine { addLine(sources.count - 1) }
+    if source.reading == .byBus { addPoint(sources.count - 1) }
     return sources.count - 1
   }
 
@@ -257,6 +259,36 @@ struct SourceTable: ~Copyable {
     if FileSystemTrust(statfsNumber: sizes.file_system) != .local { sources[index].mode = .inChild }
   }
 
+  // MARK: Buses
+
+  private mutating func addPoint(_ index: Int) {
+    guard let source = ModbusSource(text.span.extracting(sources[index].place)) else { return }
+    sources[index].first = source.point.address
+    sources[index].count = UInt16(source.valueCount)
+  }
+
+  /// A source with whose request those of `place` can be asked for: of the same unit and table, not far away, and not
+  /// too many together.
+  @inline(never)
+  private mutating func shared(_ place: Span<UInt8>) -> Int? {
+    guard let wanted = ModbusSource(place) else { return nil }
+    let (first, end) = (Int(wanted.point.address), Int(wanted.point.address) + wanted.valueCount)
+    for index in 0..<sources.count where sources[index].reading == .byBus {
+      let other = text.span.extracting(sources[index].place)
+      guard let source = ModbusSource(other), source.canShare(with: wanted),
+        other.extracting(0..<source.placeEnd).equals(place.extracting(0..<wanted.placeEnd))
+      else { continue }
+      let (otherFirst, otherEnd) = (Int(sources[index].first), Int(sources[index].first) + Int(sources[index].count))
+      let count = max(end, otherEnd) - min(first, otherFirst)
+      guard max(first - otherEnd, otherFirst - end) <= SourceLimits.registerGapMax, count <= wanted.table.countMax
+      else { continue }
+      sources[index].first = UInt16(min(first, otherFirst))
+      sources[index].count = UInt16(count)
+      return index
+    }
+    return nil
+  }
+
   // MARK: Lines
 
   /// Whether there are any.
@@ -397,12 +429,16 @@ struct SourceTable: ~Copyable {
 }
 
 extension mote_answer {
-  /// What the numbers of the text are.
+  /// What the numbers of the text are; without a scale they are what they say.
   fileprivate var numbers: SourceNumbers {
-    SourceNumbers(
-      exponent: Int(exponent), areTemperatures: are_temperatures != 0,
-      offset: Decimal(significand: offset, exponent: Int(offset_exponent)) ?? Decimal(0),
-      scale: Decimal(significand: scale, exponent: Int(scale_exponent)) ?? Decimal(1))
+    var numbers = SourceNumbers(exponent: Int(exponent), areTemperatures: are_temperatures != 0)
+    if scale != 0, let offset = Decimal(significand: offset, exponent: Int(offset_exponent)),
+      let scale = Decimal(significand: scale, exponent: Int(scale_exponent))
+    {
+      numbers.offset = offset
+      numbers.scale = scale
+    }
+    return numbers
   }
 
   /// Notes that, as far as it is known before the text is.
