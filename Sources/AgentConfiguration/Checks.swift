@@ -76,7 +76,9 @@ extension SettingsLoader {
 
   private mutating func checkPayload(of event: Int, _ section: Int, _ settings: borrowing Settings) {
     let sensorBytes = Int(sections[section].payloadBytes)
-    let byteCount = PayloadEstimate.frameBytes + PayloadEstimate.packetBytes + sensorBytes
+    // Each sensor's member is at least as long as its name, and `-unit` with its value adds less than as much again.
+    let unitBytes = settings.events[event].hasUnits ? 2 * sensorBytes : 0
+    let byteCount = PayloadEstimate.frameBytes + PayloadEstimate.packetBytes + sensorBytes + unitBytes
     if sensorBytes == 0 {
       diagnostics.begin(.warning, at: sections[section].place)
       addHeading(section)

@@ -76,12 +76,13 @@ extension Settings {
     case .flashFull: .word(QueueSettings.policyName(queue.full))
     case .flashKeep: .time(queue.keep)
     case .interval: .time(events[index].interval)
+    case .units: events[index].hasUnits ? .boolean(true) : .none
     case .sample: events[index].sample > .zero ? .time(events[index].sample) : .none
     case .qos: .count(Int(events[index].qos))
     case .heartbeat: isByException(index) ? .time(events[index].heartbeat) : .none
     case .minInterval: isByException(index) ? .time(events[index].minInterval) : .none
     case .event, .read, .field, .valueType, .scale, .offset, .decimals, .filter, .aggregate, .deadband, .alarm,
-      .stale:
+      .stale, .unit:
       value(of: key, ofSensor: sensors[index])
     case .priority: queue.isConfigured ? .word(QueueSettings.priorityName(events[index].priority)) : .none
     case .keeping: events[index].keeping == .memory && !queue.isConfigured ? .none : .word(events[index].keeping.name)
@@ -117,6 +118,7 @@ extension Settings {
     case .deadband: .text(report.deadband)
     case .aggregate: report.aggregate == .last ? .none : .word(report.aggregate.name)
     case .alarm: .text(report.alarm)
+    case .unit: .text(report.unit)
     case .stale: report.stale > .zero ? .time(report.stale) : .none
     default: .none
     }

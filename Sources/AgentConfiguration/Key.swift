@@ -30,9 +30,9 @@ public enum Key: UInt8, Sendable, BitwiseCopyable {
   // [queue]
   case flashSize, flashFlush, flashFull, flashKeep
   // [event NAME]
-  case interval, sample, qos, priority, keeping, heartbeat, minInterval
+  case interval, sample, qos, priority, keeping, heartbeat, minInterval, units
   // [sensor NAME]
-  case event, read, field, valueType, scale, offset, decimals, filter, aggregate, deadband, alarm, stale
+  case event, read, field, valueType, scale, offset, decimals, filter, aggregate, deadband, alarm, stale, unit
   // [output NAME]
   case write, outputCommand, valueMax, safe, offline, pause
   // [command NAME]

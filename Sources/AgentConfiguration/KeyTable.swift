@@ -177,6 +177,8 @@ enum KeyTable {
     time(
       .minInterval, "min-interval", .event, 0...(7 * day), orZero: true, default: 0, .goesOn,
       "where sensors have a `deadband`, no event sooner behind another, 0 to 7d"),
+    boolean(
+      .units, "units", .event, default: false, .goesOn, "`yes`: it tells the unit of each sensor as `NAME-unit`"),
 
     text(.event, "event", .sensor, .goesOn, "the event it belongs to"),
     text(.read, "read", .sensor, .goesOn, "where it is read; see below"),
@@ -196,6 +198,9 @@ enum KeyTable {
     text(.deadband, "deadband", .sensor, .goesOn, "how far it has to move for an event, as in `0.5`, `2%` or `2% 0.5`"),
     text(.alarm, "alarm", .sensor, .goesOn, "bounds that make an event at once, as in `high 80 low 5 hysteresis 2`"),
     text(.stale, "stale", .sensor, .goesOn, "how old a value may become while none can be read, 1ms to 1d"),
+    text(
+      .unit, "unit", .sensor, otherwise: "the source's, where nothing changes it", .goesOn,
+      "what it is measured in, 1 to 16 bytes"),
 
     text(.write, "write", .output, .goesOn, "what is set: `gpio:LINE`, `led:NAME` or `file:PATH`; see below"),
     text(.outputCommand, "command", .output, otherwise: "the output's name", .goesOn, "the command that sets it"),

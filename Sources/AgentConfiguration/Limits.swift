@@ -54,6 +54,8 @@ public enum ConfigurationLimits {
   static var interfaceBytesMax: Int { 15 }
   /// The longest piece of what is told about the device, in bytes.
   public static var informationBytesMax: Int { 128 }
+  /// The longest unit, in bytes.
+  static var unitBytesMax: Int { 16 }
   /// The longest field name, in bytes.
   static var fieldBytesMax: Int { 64 }
 }

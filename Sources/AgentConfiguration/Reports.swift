@@ -1,6 +1,7 @@
 // How sensors are reported, otherwise than as they are read.
 
 import Bytes
+import HostInterface
 
 extension SettingsLoader {
   /// How many sensors have something to say about that.
@@ -22,6 +23,17 @@ extension SettingsLoader {
     var report = ReportSettings()
     if let entry = winner(.filter, in: section), checkFilter(entry, type) {
       report.filter = settings.keep(bytes(entry.value))
+      var reader = FilterReader()
+      while let step = reader.nextChecked(in: bytes(entry.value)) {
+        if step.kind == .scale || step.kind == .calibrate || step.kind == .rate { report.changesUnit = true }
+      }
+    }
+    if let entry = winner(.unit, in: section) {
+      if entry.value.count <= ConfigurationLimits.unitBytesMax, isInformation(bytes(entry.value)) {
+        report.unit = settings.keep(bytes(entry.value))
+      } else {
+        reportFound(.error, entry, "; expected 1 to 16 bytes of text")
+      }
     }
     if let entry = winner(.deadband, in: section) {
       if type != .text, Deadband(parsing: bytes(entry.value)) != nil {
@@ -34,6 +46,7 @@ extension SettingsLoader {
       let aggregate = Aggregate.words.index(of: bytes(entry.value)).flatMap { Aggregate(rawValue: UInt8($0)) }
       if let aggregate { report.aggregate = aggregate } else { reportFound(.error, entry, Aggregate.expected) }
       if type != .number { reportForNumbersOnly(.aggregate, section) }
+      if report.aggregate == .count { report.changesUnit = true }
     }
     if let entry = winner(.alarm, in: section) {
       if type != .text, AlarmBounds(parsing: bytes(entry.value)) != nil {
@@ -103,7 +116,7 @@ extension SettingsLoader {
 
 extension Key {
   /// Whether it says how a sensor is reported.
-  fileprivate var isOfReport: Bool { rawValue >= Key.filter.rawValue && rawValue <= Key.stale.rawValue }
+  fileprivate var isOfReport: Bool { rawValue >= Key.filter.rawValue && rawValue <= Key.unit.rawValue }
 }
 
 /// How far a value has to move to be worth an event.
@@ -129,6 +142,19 @@ public struct Deadband: BitwiseCopyable, Sendable {
       hasPercent = isPercent
     }
     guard wordCount == 1 || wordCount == 2 else { return nil }
+  }
+}
+
+extension Settings {
+  /// What a sensor is measured in; empty where that is not known: what it is said to be, or the source's unit where
+  /// nothing has made another one of it.
+  @_lifetime(borrow self)
+  public func unit(ofSensor index: Int) -> Span<UInt8> {
+    let report = Int(sensors[index].report)
+    if report >= 0, !reports[report].unit.isEmpty { return bytes(reports[report].unit) }
+    let isKept = report < 0 || !reports[report].changesUnit
+    guard isKept, sensors[index].valueType == .number, sensors[index].scale == Decimal(1) else { return Span() }
+    return sensors[index].kind.description.unit(of: bytes(sensors[index].argument))
   }
 }
 

@@ -244,6 +244,8 @@ public struct EventSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var priority: UInt8
   /// Where it waits.
   public internal(set) var keeping: Keeping
+  /// Whether it tells the units of its sensors.
+  public internal(set) var hasUnits: Bool
 }
 
 /// What a sensor's value is in an event.
@@ -294,6 +296,10 @@ public struct ReportSettings: Equatable, Sendable, BitwiseCopyable {
   public internal(set) var alarm: Text = .none
   /// How old its value may become while none can be read; zero where that is not told.
   public internal(set) var stale = TimeSpan.zero
+  /// What it is measured in; empty where that is not said.
+  public internal(set) var unit: Text = .none
+  /// Whether its filter or what is made of several readings has another unit than what is read.
+  public internal(set) var changesUnit = false
 }
 
 /// One `[output NAME]`. Its values are whole numbers from 0.

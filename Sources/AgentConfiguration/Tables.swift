@@ -43,7 +43,8 @@ extension SettingsLoader {
         interval: duration(.interval, in: section), sample: duration(.sample, in: section),
         qos: UInt8(truncatingIfNeeded: integer(.qos, in: section)), heartbeat: duration(.heartbeat, in: section),
         minInterval: duration(.minInterval, in: section), priority: choice(.priority, in: section),
-        keeping: keeping(in: section, settings))
+        keeping: keeping(in: section, settings),
+        hasUnits: winner(.units, in: section).flatMap { boolean($0) } ?? false)
       _ = settings.events.append(event)
     }
   }

@@ -192,6 +192,16 @@ import Testing
     }
   }
 
+  @Test func units() throws {
+    let sensor = "[event e]\nunits = yes\n[sensor s]\nevent = e\nread = file:/x\n"
+    for text in ["", "12345678901234567"] {
+      try expect(
+        sensor + "unit = \(text)",
+        "f:17:\(text.isEmpty ? 7 : 8): error: unit: found \"\(text)\"; expected 1 to 16 bytes of text")
+    }
+    try expect(sensor + "unit = 1234567890123456")
+  }
+
   @Test func watchdog() throws {
     try expect("[watchdog]\ntimeout = 3s\nstop-at-end = yes")
     try expect(
@@ -242,7 +252,7 @@ import Testing
     try expect(
       "[event fast]\nintervall = 1s\n[sensor s]\nevent=fast\nread=uptime",
       #"f:13:1: error: found unknown key "intervall" in [event]; expected interval, sample, qos, priority, queue, "#
-        + #"heartbeat, min-interval; did you mean "interval"?"#)
+        + #"heartbeat, min-interval, units; did you mean "interval"?"#)
     try expect(
       "[command c]\nshell = 1\nrun = /x",
       #"f:13:1: error: found unknown key "shell" in [command]; expected run, timeout"#)

@@ -56,6 +56,7 @@ private struct KeyCase: CustomTestStringConvertible, Sendable {
     case .read: return ["file:/a", "constant:1"]
     case .write: return ["led:a", "file:/sys/b"]
     case .decimals, .scale, .offset: return ["2", "-3.5"]
+    case .unit: return ["°C", "l/min"]
     case .aggregate: return ["mean", "sum"]
     case .alarm: return ["high 80", "low 5 hysteresis 2 high 80"]
     case .stale: return ["1m", "30s"]

@@ -318,4 +318,42 @@ import Testing
     for text in ["x", "x", "x", "x", "x", "7", "7"] { found += try next(rig, [0: text]) }
     #expect(found == [#"{"d":{"a-quality":"stale","a-age":3}}"#, #"{"d":{"a":7}}"#])
   }
+
+  // MARK: Units
+
+  /// What is said of it, or the source's unit where nothing has made another one of it.
+  @Test func unitsAreToldIfAskedFor() throws {
+    let rig = try makeRig(
+      """
+      [event e]
+      qos = 1
+      units = yes
+      [sensor plain]
+      event = e
+      read = thermal:x
+      [sensor steady]
+      event = e
+      read = thermal:x
+      filter = median 3, offset 1
+      [sensor flow]
+      event = e
+      read = thermal:x
+      filter = scale 2
+      [sensor said]
+      event = e
+      read = thermal:x
+      scale = 2
+      unit = "K"
+      [sensor file]
+      event = e
+      read = file:/a
+
+      """, sources: [0, 0, 0, 0, 1], texts: [0: "5", 1: "x"])
+    rig.collect()
+    let members = [
+      #""plain":5,"plain-unit":"°C""#, #""steady":6,"steady-unit":"°C""#, #""flow":10"#,
+      #""said":10,"said-unit":"\"K\"""#,
+    ]
+    #expect(try rig.published() == ["{\"d\":{\(members.joined(separator: ","))}}"])
+  }
 }

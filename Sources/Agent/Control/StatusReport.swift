@@ -153,11 +153,7 @@ extension Control {
       }
       writer.end(&answer)
     }
-    let hasUnit = type == .number && settings.sensors[sensor].scale == Decimal(1)
-    writer.text(
-      hasUnit
-        ? settings.sensors[sensor].kind.description.unit(of: settings.bytes(settings.sensors[sensor].argument))
-        : Span(), to: &answer)
+    writer.text(settings.unit(ofSensor: sensor), to: &answer)
     writeAge(of: readAt, &writer, now)
     writer.flag(events.table.sensors[entry].channel.isFailing, to: &answer)
     writer.text(events.table.failureName(ofSensor: entry), to: &answer)

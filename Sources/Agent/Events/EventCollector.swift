@@ -290,10 +290,11 @@ struct EventCollector: ~Copyable {
     if hasValue {
       table.sensors[index].readAt = readAt
       if age > .zero { table.writeAge(age, ofSensor: index, into: &payload, settings) }
+      if settings.events[event].hasUnits { table.writeUnit(index, &envelope, &payload, settings) }
     } else if table.sensors[index].report >= 0 {
       table.writeHeld(index, of: event, waitEnd, &envelope, &payload, settings)
     }
-    if table.sensors[index].report >= 0 { table.writeAlarm(index, &envelope, &payload, settings) }
+    if table.sensors[index].report >= 0 { table.writeAlarm(index, &envelope, &payload) }
     return failure
   }
 

@@ -88,6 +88,8 @@ struct SensorEntry: BitwiseCopyable {
   fileprivate(set) var failure: ReadFailure?
   /// The index of how it is reported; negative where that is as it is read.
   let report: Int16
+  /// Its index in the settings, whose sensors are in another order.
+  let setting: UInt16
 }
 
 /// The events and sensors of one configuration.
@@ -125,7 +127,7 @@ struct EventTable: ~Copyable {
     let phase = settings.agent.align ? 0 : phase(of: settings)
     for index in 0..<settings.events.count {
       let firstSensor = sensors.count
-      var hasSlowSources = false
+      var hasSlowSources = settings.events[index].hasUnits
       while let sensor = order.next(ofEvent: index) {
         if mayTakeTime(settings.sensors[sensor].kind) || settings.sensors[sensor].report >= 0 { hasSlowSources = true }
         _ = sensors.append(entry(ofSensor: sensor, source: sources[sensor], settings, &text))
@@ -358,7 +360,8 @@ private func entry(
   return SensorEntry(
     name: settings.sensors[index].name, field: settings.sensors[index].field, source: source,
     memberName: TextRange(start..<text.count),
-    channel: Plan.channel(ofSensor: index, in: settings), report: settings.sensors[index].report)
+    channel: Plan.channel(ofSensor: index, in: settings), report: settings.sensors[index].report,
+    setting: UInt16(index))
 }
 
 /// What a sensor takes from its source. The configuration has been checked, so an unknown argument cannot come here; if

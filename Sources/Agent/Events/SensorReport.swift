@@ -4,6 +4,7 @@ import AgentConfiguration
 import Bytes
 import HostInterface
 import IoTPlatform
+import JSON
 import Telemetry
 
 /// How a sensor is reported, and where that stands.
@@ -227,33 +228,40 @@ extension EventTable {
     } else {
       if !reports[report].isStale { force(event) }
       reports[report].isStale = true
-      appendMember(index, "-quality", text: "stale", &envelope, &payload, settings)
+      appendMember(index, "-quality", text: StaticString("stale").bytes, &envelope, &payload)
     }
     writeAge(age, ofSensor: index, into: &payload, settings)
   }
 
   /// Writes on which side of its bounds a sensor is: `"NAME-alarm":"high"`.
   mutating func writeAlarm(
-    _ index: Int, _ envelope: inout EventEnvelope, _ payload: inout ByteBuffer, _ settings: borrowing Settings
+    _ index: Int, _ envelope: inout EventEnvelope, _ payload: inout ByteBuffer
   ) {
     let report = reports[Int(sensors[index].report)]
     guard report.alarm != nil, sensors[index].readAt != EventTable.unknown else { return }
     let word: StaticString = report.side == 0 ? "none" : report.side > 0 ? "high" : "low"
-    appendMember(index, "-alarm", text: word, &envelope, &payload, settings)
+    appendMember(index, "-alarm", text: word.bytes, &envelope, &payload)
+  }
+
+  /// Writes what a sensor is measured in, where that is known: `"NAME-unit":"°C"`.
+  func writeUnit(
+    _ index: Int, _ envelope: inout EventEnvelope, _ payload: inout ByteBuffer, _ settings: borrowing Settings
+  ) {
+    let unit = settings.unit(ofSensor: Int(sensors[index].setting))
+    if !unit.isEmpty { appendMember(index, "-unit", text: unit, &envelope, &payload) }
   }
 
   /// Writes a member of text that is named after a sensor.
   @inline(never)  // small code
   private func appendMember(
-    _ index: Int, _ suffix: StaticString, text: StaticString, _ envelope: inout EventEnvelope,
-    _ payload: inout ByteBuffer, _ settings: borrowing Settings
+    _ index: Int, _ suffix: StaticString, text: Span<UInt8>, _ envelope: inout EventEnvelope,
+    _ payload: inout ByteBuffer
   ) {
     envelope.name(prepared: bytes(sensors[index].memberName), into: &payload)
     payload.truncate(to: payload.count - 2)
     payload.append(suffix)
-    payload.append("\":\"")
-    payload.append(text)
-    payload.append(UInt8(ascii: "\""))
+    payload.append("\":")
+    payload.appendJSON(string: text)
   }
 
   /// Where the value of the last member begins, which is a number or a truth value.
