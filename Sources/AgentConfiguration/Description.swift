@@ -75,17 +75,11 @@ extension Settings {
     case .flashFlush: .text(queue.flush)
     case .flashFull: .word(QueueSettings.policyName(queue.full))
     case .flashKeep: .time(queue.keep)
-    case .interval: .time(events[index].interval)
-    case .units: events[index].hasUnits ? .boolean(true) : .none
-    case .sample: events[index].sample > .zero ? .time(events[index].sample) : .none
-    case .qos: .count(Int(events[index].qos))
-    case .heartbeat: isByException(index) ? .time(events[index].heartbeat) : .none
-    case .minInterval: isByException(index) ? .time(events[index].minInterval) : .none
+    case .interval, .sample, .qos, .priority, .keeping, .heartbeat, .minInterval, .units:
+      value(of: key, ofEvent: index)
     case .event, .read, .field, .valueType, .scale, .offset, .decimals, .filter, .aggregate, .deadband, .alarm,
       .stale, .unit:
       value(of: key, ofSensor: sensors[index])
-    case .priority: queue.isConfigured ? .word(QueueSettings.priorityName(events[index].priority)) : .none
-    case .keeping: events[index].keeping == .memory && !queue.isConfigured ? .none : .word(events[index].keeping.name)
     case .write, .outputCommand, .valueMax, .safe, .offline, .pause: value(of: key, ofOutput: outputs[index])
     case .run: .text(commands[index].run)
     case .timeout: .time(commands[index].timeout)
@@ -95,6 +89,21 @@ extension Settings {
       .certificatePassword, .apiKey, .webSocket, .transport, .automaticReconnect, .disconnectedBufferSize,
       .messagingQoS, .gatewayType, .gatewayID, .sessionExpiry, .validateServer, .foreign:
       .none
+    }
+  }
+
+  /// Without what is as it is for an event of which nothing is said.
+  private func value(of key: Key, ofEvent index: Int) -> SettingValue {
+    switch key {
+    case .interval: .time(events[index].interval)
+    case .sample: events[index].sample > .zero ? .time(events[index].sample) : .none
+    case .qos: .count(Int(events[index].qos))
+    case .priority: queue.isConfigured ? .word(QueueSettings.priorityName(events[index].priority)) : .none
+    case .keeping: events[index].keeping == .memory && !queue.isConfigured ? .none : .word(events[index].keeping.name)
+    case .heartbeat: isByException(index) ? .time(events[index].heartbeat) : .none
+    case .minInterval: isByException(index) ? .time(events[index].minInterval) : .none
+    case .units: events[index].hasUnits ? .boolean(true) : .none
+    default: .none
     }
   }
 

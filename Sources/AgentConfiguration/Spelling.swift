@@ -100,7 +100,8 @@ struct Spelling: BitwiseCopyable, Sendable {
   static func index(of name: Span<UInt8>, in section: SectionKind) -> Int? {
     let section = section.keySection
     // Lengths first, which rule out most, and sensors, of which there are most, from the end.
-    for index in KeyTable.keys.indices.reversed() where KeyTable.keys[index].name.utf8CodeUnitCount == name.count {
+    let end = section == .sensor ? Int(Key.write.rawValue) : KeyTable.keys.count
+    for index in (0..<end).reversed() where KeyTable.keys[index].name.utf8CodeUnitCount == name.count {
       let key = KeyTable.keys[index]
       if key.isKnown(in: section), key.name.bytes.equalsIgnoringCase(name) { return index }
     }

@@ -86,9 +86,13 @@ extension UInt8 {
   }
 
   /// The lower-case form of an ASCII letter; anything else unchanged.
-  public var lowercased: UInt8 {
+  public var lowercased: UInt8 { lowerCase() }
+
+  #if !_pointerBitWidth(_64)
     @inline(never)  // small code: this is called from several places
-    get { self >= UInt8(ascii: "A") && self <= UInt8(ascii: "Z") ? self | 0x20 : self }
+  #endif
+  private func lowerCase() -> UInt8 {
+    self >= UInt8(ascii: "A") && self <= UInt8(ascii: "Z") ? self | 0x20 : self
   }
 }
 

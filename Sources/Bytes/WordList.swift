@@ -15,14 +15,22 @@ public struct WordList: BitwiseCopyable, Sendable {
   /// The position of `word`, whose case does not matter; nil when it is none of them.
   @inline(never)
   public func index(of word: Span<UInt8>) -> Int? {
+    let bytes = literal.bytes
     var index = 0
-    var start = 0
-    while let range = range(from: start) {
-      if literal.bytes.extracting(range).equalsIgnoringCase(word) { return index }
-      index += 1
-      start = range.upperBound + 1
+    // How much of a word is like the one looked for; negative where some of it is not.
+    var matched = 0
+    for position in bytes.indices {
+      let byte = bytes[position]
+      if byte == UInt8(ascii: "|") {
+        if matched == word.count { return index }
+        index &+= 1
+        matched = 0
+      } else if matched >= 0 {
+        let isAlike = matched < word.count && (byte == word[matched] || byte.lowercased == word[matched].lowercased)
+        matched = isAlike ? matched &+ 1 : -1
+      }
     }
-    return nil
+    return matched == word.count && !isEmpty ? index : nil
   }
 
   /// The word at `position`; empty behind the last.
