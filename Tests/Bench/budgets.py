@@ -82,9 +82,9 @@ ROWS = (
     Row("heap allocations of a QoS 1 event over TLS", event(AGENT, 1, "allocations", "tls"), 0, 0, 0),
     Row("system calls of a QoS 0 event beyond sensor reads", event(AGENT, 0, "system-calls-beyond-reads"), 2, 2, 2),
     # With the house made ready, and what mends the agent's faults: 291 KB. With device management and firmware, which
-    # was 332.9 KB when it was whole: 335 KB. With all of sensors, lines and outputs, of which IIO and 1-wire are there:
-    # 375 KB.
-    Row("armv7 program", ("size", ARMV7), 287676, 375 * 1024, 270 * 1024, unit="bytes"),
+    # was 332.9 KB before partitions: 335 KB. With all of sensors, lines and outputs: 375 KB. With gateway and MQTT 5,
+    # which are not there, and the queue on flash, which is: 388 KB.
+    Row("armv7 program", ("size", ARMV7), 287676, 388 * 1024, 270 * 1024, unit="bytes"),
     Row("resident memory idle over TLS", ("memory", AGENT, "tls", "Rss"), 168, 400, 300, "KB"),
     Row("highest resident memory over TLS", ("memory", AGENT, "tls", "VmHWM"), 352, 512, 384, "KB"),
     Row("resident memory idle, plain", ("memory", AGENT, "plain", "Rss"), 108, 192, 112, "KB"),
