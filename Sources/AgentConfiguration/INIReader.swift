@@ -125,6 +125,9 @@ struct INIReader {
       // Mostly there are eight letters at once.
       while index + 8 <= content.count, content.word(at: index).isVisibleASCII { index += 8 }
       guard index < content.count else { return nil }
+      // The last ones with some of those before them.
+      let last = content.count - 8
+      if last >= line.lowerBound, last < index, content.word(at: last).isVisibleASCII { return nil }
       let byte = content[index]
       let length = content.utf8SequenceLength(at: index)
       if length == 0 || byte == 0x7F || (byte < 0x20 && byte != 0x09) { return index }
