@@ -436,6 +436,8 @@ extension MachineTests {
 
     @Test func aFileThatNeverAnswersHoldsUpNothing() throws {
       guard let slow = try SlowFiles() else { return }
+      // On a busy machine another host may have closed before the last of its readers had died.
+      let left = childStates(named: "mote-reader").count
       let host = try MachineHost(sourceTimeout: .milliseconds(300))
       defer { host.close() }
       let never = try host.open(.file, slow.path + "/never1")
@@ -451,7 +453,7 @@ extension MachineTests {
 
       // FUSE does not let even SIGKILL end a reader whose request has been taken, as a dead NFS server does not.
       for number in 2...8 { _ = host.read(try host.open(.file, slow.path + "/never\(number)")) }
-      #expect(childStates(named: "mote-reader").count <= 4)
+      #expect(childStates(named: "mote-reader").count - left <= 4)
       #expect(host.readOnce(load).result == .complete(exponent: 0))
       let other = try host.open(.file, "/proc/version")
       #expect(host.read(other).result == .failed(.timeout), "no reader can be had")
@@ -460,7 +462,7 @@ extension MachineTests {
       usleep(2_100_000)
       host.wait(until: Date())
       #expect(host.read(other).result == .complete(exponent: 0), "the stuck readers have ended")
-      #expect(childStates(named: "mote-reader").isEmpty)
+      #expect(childStates(named: "mote-reader").count == left)
     }
 
     @Test func filesThatHangTogetherLeaveAPlaceToOthers() throws {
