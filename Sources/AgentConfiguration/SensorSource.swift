@@ -109,12 +109,6 @@ extension SettingsLoader {
       diagnostics.add(RegisterOrder.words)
       return diagnostics.end()
     }
-    if source.argument == .register {
-      diagnostics.add(" with tcp://ADDRESS[:PORT] or /dev/NAME, unit=0 to 255, and =0 to 65535 behind ")
-      diagnostics.add(ModbusTable.words)
-      diagnostics.add(", and for registers type= and order=")
-      return diagnostics.end()
-    }
     if source.argument == .path { diagnostics.add(" with an absolute path") }
     if !source.words.isEmpty {
       diagnostics.add(" with ")
